@@ -1,0 +1,64 @@
+# Thin front of the build. `make help` lists the targets.
+SEEDS ?= 300
+TICKS ?= 4000
+SECONDS ?= 60
+FUZZ_SECONDS ?= 30
+JOBS ?= $(shell nproc)
+
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-vectors sim bench bench-compare fuzz format check-format check-layering clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup: ## install what is missing (Debian packages, npm test dependencies)
+	@tools/setup
+
+build: setup ## optimised build; programs in build/release/bin/
+	@cmake --preset release >build-release.log 2>&1 || { cat build-release.log; exit 1; }
+	@rm -f build-release.log
+	@cmake --build build/release -j $(JOBS) --target restate-server
+
+debug: setup
+	@cmake --preset debug >/dev/null && cmake --build build/debug -j $(JOBS)
+
+run: build ## start a server in ./restate-data
+	build/release/bin/restate-server
+
+demo: build ## the main job end to end: register, invoke, SIGKILL, resume
+	@tools/demo
+
+test: build ## everything CI runs
+	@tools/test-all
+
+test-unit: setup ## unit tests under ASan and UBSan
+	@tools/test-unit
+
+test-sdk: build ## flows of official SDK services against a real server
+	@tools/test-sdk
+
+test-vectors: build ## captured request/response pairs against a real server
+	@tools/test-vectors
+
+sim: setup ## simulator: make sim SEEDS=n [TICKS=n]
+	@tools/sim $(SEEDS) $(TICKS)
+
+bench: build ## benchmark of this server (minutes)
+	@bench/run
+
+bench-compare: build ## the same against the official server from npm, alternating, with ratios
+	@bench/compare
+
+fuzz: setup ## every fuzz target for FUZZ_SECONDS each
+	@tools/fuzz $(FUZZ_SECONDS)
+
+format: ## clang-format all sources
+	@git ls-files '*.c' '*.h' '*.cc' | xargs clang-format -i
+
+check-format:
+	@tools/check-format
+
+check-layering:
+	@tools/check-layering
+
+clean:
+	rm -rf build
