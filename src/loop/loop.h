@@ -50,7 +50,8 @@ static inline void loop_flush_init(struct loop_flush *f, void (*run)(struct loop
 }
 void loop_flush_request(struct loop *l, struct loop_flush *f); /* idempotent within an iteration */
 
-/* Blocking work on the pool threads. `work` runs on a pool thread, then `done` on the submitting loop. */
+/* Blocking work on the pool threads. `work` runs on a pool thread, then `done` on the submitting loop. Work that is
+ * still in flight when the loop is freed is waited for, but its `done` does not run. */
 struct loop_work {
     struct loop *loop;   /* private */
     void *uv;            /* private */
@@ -65,5 +66,6 @@ void loop_on_signal(struct loop *l, int signum, void (*fire)(void *ctx, int sign
 /* Watch a file for changes (also replacement by rename); `changed` runs on the loop, debounced by 500 ms of quiet. */
 void loop_watch_file(struct loop *l, const char *path, void (*changed)(void *ctx), void *ctx);
 
-/* Time in microseconds the last iterations spent outside of sleep, for the load metric. */
+/* Any thread. Microseconds that the loop has spent outside of sleep since it started to run; two readings give the
+ * load in between. */
 uint64_t loop_busy_us(const struct loop *l);
