@@ -67,6 +67,8 @@ enum rc store_open(struct kv_backend *backend, struct env *env, const struct sto
 /* `done` after a final flush and sync (unless `abandon`, which drops what is dirty: as after a crash). */
 void store_close(struct partition_store *s, bool abandon, void (*done)(void *ctx), void *ctx);
 
+/* The configuration given to store_open. */
+const struct store_config *store_get_config(const struct partition_store *s);
 /* The variables, to be read and changed in place between store_apply_begin and store_apply_end. */
 struct partition_vars *store_vars(struct partition_store *s);
 /* Bracket the application of one record: `now_ms` = its creation time. end sets applied_lsn / applied_time. */
@@ -87,7 +89,8 @@ void store_get_stats(const struct partition_store *s, struct store_stats *out);
 /* ---- invocations ----
  * get: NULL if Free. An expired completed invocation (completed_at + completion retention <= now of the record being applied, or
  * `vars.applied_time_ms` outside apply) is Free; expired journals (journal retention) read as purged. Space of expired ones is
- * reclaimed in the background (compaction), never by a scan. */
+ * reclaimed in the background (compaction), never by a scan. Workflow runs (TARGET_WORKFLOW_RUN) never expire by time: their state and
+ * promises must go with them, so the state machine purges them when their TIMER_CLEANUP is applied. */
 struct invocation *store_invocation_get(struct partition_store *s, struct invocation_id id);
 /* Like get, for lookups of ids that are almost certainly new (automatic idempotency keys): same result, cheaper miss. */
 bool store_invocation_exists(struct partition_store *s, struct invocation_id id);
