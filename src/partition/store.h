@@ -30,6 +30,8 @@ struct kv_backend_ops {
     struct kv_iter *(*iter_new)(struct kv_backend *b, struct slice from, struct slice to);
     bool (*iter_next)(struct kv_iter *it, struct slice *key, struct slice *value); /* slices valid until the next call */
     void (*iter_free)(struct kv_iter *it);
+    /* Optional (may be NULL). Values of `partition_id` whose expiry (store_codec.h) is <= `durable_time_ms` may be dropped from now on. */
+    void (*set_watermark)(struct kv_backend *b, uint16_t partition_id, uint64_t durable_time_ms);
 };
 struct kv_backend {
     const struct kv_backend_ops *ops;

@@ -31,6 +31,10 @@ struct journal_entry {
     bool has_callee;
     struct bytes payload;
     struct slice signal_name;   /* named signals: inside payload */
+
+    /* Private to the store: payload[blob_at, blob_at + blob_len) is the content of blob `blob_id` (0: none). */
+    uint64_t blob_id;
+    uint32_t blob_at, blob_len;
 };
 
 struct journal_event {
@@ -49,6 +53,14 @@ struct awaiting {
 struct invocation_timestamps {
     uint64_t created_at, modified_at, inboxed_at, scheduled_at, running_at, completed_at; /* ms, 0 = never */
 };
+
+/* Private to the store: where an object is between memory and the backend (store_internal.h). */
+struct write_back {
+    struct list link;    /* on the owner's dirty, flushing or clean list */
+    uint64_t generation; /* last batch that contains it */
+    uint8_t flags;
+};
+struct journal_index;
 
 /* An invocation in any status but Free. `si` and its slices point into `origin` (the encoded ServiceInvocation of the Invoke record). */
 struct invocation {
@@ -80,11 +92,12 @@ struct invocation {
 
     /* Private to the store. */
     struct hmap_node by_id;
-    struct list lru;
+    struct write_back wb;
     uint32_t store_flags;
     uint32_t persisted_entries, persisted_events;
-    uint64_t flush_generation;
-    size_t charged_bytes;
+    enum invocation_status live_row; /* status in the persisted index of live invocations, INV_FREE: no row */
+    size_t journal_bytes, charged_bytes;
+    struct journal_index *index;
 };
 
 /* A message waiting to be appended to another partition's log: a whole record (header room + body), see wire/command.h. */
