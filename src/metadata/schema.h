@@ -58,6 +58,9 @@ struct schema_service { /* one revision of one service */
     const char *documentation, *metadata_json;
     const struct schema_handler *handlers;
     size_t n_handlers;
+    /* Hash table over `handlers` (position + 1, 0: free), NULL: schema_handler scans. */
+    const uint32_t *handler_index;
+    uint32_t handler_index_mask;
 };
 enum deployment_kind { DEPLOYMENT_HTTP, DEPLOYMENT_LAMBDA };
 struct schema_header {
