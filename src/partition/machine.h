@@ -45,9 +45,13 @@ struct apply_result {
     bool skipped;                 /* out of range or deduplicated */
     uint64_t epoch;               /* leader_announced */
     uint32_t node_id, node_generation;
+    /* From the record's header, also when skipped: a leader recognises its own proposals by it. */
+    uint8_t kind, dedup;
+    uint64_t seq_hi, seq_lo;
 };
 
-/* Apply one record. RC_OK also for records that are ignored by the rules. RC_UNSUPPORTED: a command kind or version this replica does not
+/* Apply one record (brackets it with store_apply_begin and _end). "Now" is the record's creation time, but never below that of an
+ * earlier record. RC_OK also for records that are ignored by the rules. RC_UNSUPPORTED: a command kind or version this replica does not
  * know: the replica must stop (never skip silently). RC_CORRUPT: the record cannot be decoded although its checksum holds: the replica
  * must stop. An impossible state met while applying quarantines that invocation and returns RC_OK (B2). */
 enum rc machine_apply(struct partition_store *s, lsn_t lsn, struct bytes record, struct actions *actions,
