@@ -130,6 +130,9 @@ struct service_invocation {
     bool notify_submission;         /* SINK_INGRESS submit notification to source_request_id */
 };
 void service_invocation_write(struct writer *w, const struct service_invocation *si);
+/* Everything but the input, which comes last: the caller goes on to write exactly `input_len` bytes of it in place with
+ * input_write_header and input_write_value, so that a payload is copied once. `si->input` is not looked at. */
+void service_invocation_write_head(struct writer *w, const struct service_invocation *si, size_t input_len);
 bool service_invocation_read(struct reader *r, struct service_invocation *out);
 
 /* ---- other bodies; each has <name>_write and <name>_read ---- */

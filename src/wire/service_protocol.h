@@ -58,6 +58,10 @@ struct command_view {
 };
 /* RC_INVALID with a sentence when malformed or incomplete. `type` must be a command. */
 enum rc command_decode(uint16_t type, struct slice payload, struct command_view *out, struct err *err);
+/* The key of a GetEagerState whose value was left out (EFFECT_ENTRY with value_from_state). */
+bool eager_state_key(struct slice payload, struct slice *key);
+/* Is this a complete InputCommandMessage? */
+bool input_valid(struct slice payload);
 /* Iterate Header {1 key, 2 value} of a command: start with *pos = 0. */
 bool command_header_next(const struct command_view *c, size_t *pos, struct slice *key, struct slice *value);
 
@@ -80,6 +84,9 @@ bool propose_run_decode(struct slice payload, struct propose_run_view *out);
 bool suspension_decode(struct slice payload, struct writer *ids, size_t *count);
 /* V7: the encoded Future (field 4 of Suspension, field 1 of AwaitingOn). Checks leaves, types and depth: RC_INVALID, RC_TOO_LARGE. */
 enum rc future_decode(struct slice payload, uint32_t field, uint32_t max_depth, struct slice *future);
+/* The same for a Future by itself. A larger `max_depth` is lowered to the hard limit, which bounds the recursion. */
+#define FUTURE_DEPTH_HARD_LIMIT 4096u
+enum rc future_validate(struct slice future, uint32_t max_depth);
 
 struct start_message {
     struct invocation_id id;
@@ -91,7 +98,8 @@ struct start_message {
     uint64_t random_seed;
 };
 /* Start is written as a frame: header (8 bytes, length patched by start_finish), fields before the state map; then any number of
- * start_state; then start_finish. Field order ascending (4 before 5..9): start_begin writes 1-3. */
+ * start_state; then start_finish. Field order ascending (4 before 5..9): start_begin writes 1-3. The writer must be empty at
+ * start_begin; frames that follow may be appended after start_finish. */
 void start_begin(struct writer *w, const struct start_message *m);
 void start_state(struct writer *w, struct slice key, struct slice value);
 void start_finish(struct writer *w, const struct start_message *m);
@@ -113,3 +121,6 @@ uint16_t notification_type_for(uint16_t command_type);
 /* InputCommandMessage {1 headers*, 14 value}: for ingress and for callees. */
 void input_write_header(struct writer *w, struct slice name, struct slice value);
 void input_write_value(struct writer *w, struct slice content); /* after all headers */
+/* The bytes that these two will write, to announce the size beforehand (service_invocation_write_head). */
+size_t input_header_size(struct slice name, struct slice value);
+size_t input_value_size(size_t content_len);
