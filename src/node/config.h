@@ -1,0 +1,102 @@
+/* The server's configuration: defaults, TOML file, environment, command line, derived values (spec/config.md
+ * §1, §2, §8). All keys of the reference are known with their types, so that a wrong value fails and names
+ * the key, and `--dump-config` is complete; the ones this server acts on are in `struct node_config`. */
+#pragma once
+#include "base/log.h"
+#include "loop/net.h"
+#include "metadata/schema.h"
+
+enum node_role {
+    ROLE_HTTP_INGRESS = 1,
+    ROLE_ADMIN = 2,
+    ROLE_WORKER = 4,
+    ROLE_LOG_SERVER = 8,
+    ROLE_METADATA_SERVER = 16,
+};
+#define ROLES_ALL 31u
+/* "http-ingress | admin | worker | log-server | metadata-server" with the given separator. */
+void node_roles_format(unsigned roles, const char *separator, char *out, size_t cap);
+
+enum listen_mode { LISTEN_ALL, LISTEN_TCP, LISTEN_UNIX };
+
+/* One of fabric (5122), admin (9070), ingress (8080), after the cascade of §1.9. */
+struct listener_config {
+    enum listen_mode mode;
+    char bind_host[64];           /* "::" by default */
+    uint16_t bind_port;           /* 0: random */
+    char advertised_host[256];    /* "" unset */
+    char advertised_address[512]; /* "" unset: derived from the bound socket (§4.3) */
+};
+
+struct node_config {
+    unsigned roles;
+    char node_name[256], cluster_name[256];
+    char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
+    bool auto_provision;
+    uint32_t num_partitions; /* at provisioning */
+    char location[128];
+    uint32_t force_node_id; /* 0 unset */
+    struct listener_config fabric, admin, ingress;
+    char pgsql_bind_address[128]; /* "" unset */
+    uint64_t shutdown_timeout_ms, initialization_timeout_ms;
+
+    enum log_format log_format;
+    char *log_filter;
+    bool log_ansi;
+    bool disable_prometheus;
+
+    struct schema_defaults defaults; /* retentions, retry policy, inactivity and abort timeouts */
+    uint64_t cleanup_interval_ms;
+    uint64_t trim_delay_ms;
+    bool trim_log;                 /* durability-mode is not none */
+    uint64_t storage_memory_bytes; /* rocksdb-total-memory-size */
+    uint64_t message_size_limit;   /* networking.message-size-limit */
+    bool disable_idempotent_sharding;
+
+    struct {
+        uint64_t request_size_limit;
+        uint64_t concurrent_requests_limit;    /* 0: none */
+        uint32_t http2_max_concurrent_streams; /* 200 */
+    } ingress_options;
+    struct {
+        uint64_t concurrent_requests_limit;
+        const char **routing_headers;
+        size_t n_routing_headers;
+        bool disable_web_ui;
+        uint64_t query_memory_bytes;
+    } admin_options;
+    struct {
+        uint32_t concurrent_invocations_limit;
+        uint64_t message_size_warning, message_size_limit, eager_state_size_limit, memory_limit,
+            per_invocation_memory_limit;
+        uint32_t max_awaited_future_depth;
+        bool enable_v7;
+        char *identity_key_pem_file; /* NULL unset */
+        uint64_t identity_expiration_s;
+        struct schema_header *additional_headers;
+        size_t n_additional_headers;
+        uint64_t connect_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms,
+            idle_connection_timeout_ms;
+        double keep_alive_jitter;
+        uint32_t streams_per_connection, initial_max_send_streams, initial_stream_window,
+            initial_connection_window, max_frame_size;
+    } invoker;
+
+    char *config_file; /* NULL: "[default]" */
+    uint32_t shards;   /* worker loops: cores (default-thread-pool-size) */
+};
+
+enum config_action { CONFIG_RUN, CONFIG_EXIT /* --help, --version, --dump-config were answered on stdout */ };
+
+/* Load all layers. On failure prints what spec/config.md §1.6 says to stderr and returns RC_INVALID with the
+ * exit code (1, or 2 for command-line usage). Warnings (unknown keys, deprecated keys, decisions of §8) are
+ * printed/logged by config_log_warnings once logging is configured. */
+enum rc config_load(int argc, char **argv, char **envp, struct node_config **out, enum config_action *action,
+                    int *exit_code);
+/* Load again with the same arguments and environment (hot reload, SIGUSR1). The old configuration stays
+ * valid. */
+enum rc config_reload(const struct node_config *current, struct node_config **out, struct err *err);
+void config_log_warnings(const struct node_config *c);
+/* The dump of §1.7; also for SIGUSR1. The caller owns the bytes. */
+struct bytes config_dump(const struct node_config *c);
+void config_free(struct node_config *c);

@@ -1,0 +1,262 @@
+/* From the checked configuration tree to struct node_config, and the dump. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/codec.h"
+#include "node/config_internal.h"
+#include "node/config_keys.h"
+
+static const char *text(const struct cv *root, const char *path, const char *otherwise)
+{
+    struct cv *v = cv_get(root, path);
+    return v && v->type == CV_STRING ? v->string : otherwise;
+}
+
+static bool boolean(const struct cv *root, const char *path)
+{
+    struct cv *v = cv_get(root, path);
+    return v && v->type == CV_BOOL && v->boolean;
+}
+
+static uint64_t integer(const struct cv *root, const char *path, uint64_t otherwise)
+{
+    struct cv *v = cv_get(root, path);
+    return v && v->type == CV_INT ? (uint64_t)v->integer : otherwise;
+}
+
+/* Durations are kept in nanoseconds; a positive one below a millisecond counts as one. */
+static uint64_t ms(const struct cv *root, const char *path, uint64_t otherwise)
+{
+    struct cv *v = cv_get(root, path);
+    if (!v || v->type != CV_INT)
+        return otherwise;
+    uint64_t ns = (uint64_t)v->integer;
+    return ns == 0 ? 0 : MAX(ns / 1000000, 1u);
+}
+
+static double real(const struct cv *root, const char *path, double otherwise)
+{
+    struct cv *v = cv_get(root, path);
+    return v && v->type == CV_FLOAT ? v->number : otherwise;
+}
+
+static void fill_listener(const struct cv *section, uint16_t default_port, struct listener_config *out)
+{
+    const char *mode = text(section, "listen-mode", "all");
+    out->mode = strcmp(mode, "tcp") == 0 ? LISTEN_TCP : strcmp(mode, "unix") == 0 ? LISTEN_UNIX : LISTEN_ALL;
+    snprintf(out->bind_host, sizeof(out->bind_host), "%s", text(section, "bind-ip", "::"));
+    bool random_port = boolean(section, "use-random-ports");
+    out->bind_port = (uint16_t)integer(section, "bind-port", random_port ? 0 : default_port);
+    const char *address = text(section, "bind-address", NULL);
+    if (address) {
+        const char *colon = strrchr(address, ':');
+        bool v6 = address[0] == '[';
+        snprintf(out->bind_host, sizeof(out->bind_host), "%.*s", (int)(colon - address) - 2 * v6,
+                 address + v6);
+        out->bind_port = (uint16_t)atoi(colon + 1);
+    }
+    snprintf(out->advertised_host, sizeof(out->advertised_host), "%s", text(section, "advertised-host", ""));
+    snprintf(out->advertised_address, sizeof(out->advertised_address), "%s",
+             text(section, "advertised-address", ""));
+}
+
+static unsigned roles(const struct cv *list)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } names[] = {{"http-ingress", ROLE_HTTP_INGRESS},
+                 {"admin", ROLE_ADMIN},
+                 {"worker", ROLE_WORKER},
+                 {"log-server", ROLE_LOG_SERVER},
+                 {"metadata-server", ROLE_METADATA_SERVER}};
+    unsigned bits = 0;
+    for (size_t i = 0; i < list->len; i++) {
+        for (size_t r = 0; r < ARRAY_LEN(names); r++)
+            bits |= strcmp(list->items[i]->string, names[r].name) == 0 ? names[r].bit : 0;
+    }
+    return bits;
+}
+
+void node_roles_format(unsigned bits, const char *separator, char *out, size_t cap)
+{
+    static const char *const names[] = {"http-ingress", "admin", "worker", "log-server", "metadata-server"};
+    out[0] = 0;
+    for (size_t r = 0; r < ARRAY_LEN(names); r++) {
+        if (bits & 1u << r)
+            snprintf(out + strlen(out), cap - strlen(out), "%s%s", out[0] ? separator : "", names[r]);
+    }
+}
+
+static void fill_defaults(const struct cv *root, struct schema_defaults *d)
+{
+    d->inactivity_timeout_ms = ms(root, "worker.invoker.inactivity-timeout", 60000);
+    d->abort_timeout_ms = ms(root, "worker.invoker.abort-timeout", 600000);
+    d->journal_retention_ms = ms(root, "default-journal-retention", 0);
+    d->idempotency_retention_ms = ms(root, "default-idempotency-retention", 0);
+    d->workflow_completion_retention_ms = ms(root, "default-workflow-completion-retention", 0);
+    d->max_journal_retention_ms = ms(root, "max-journal-retention", OPTION_UNSET);
+    d->max_idempotency_retention_ms = ms(root, "max-idempotency-retention", OPTION_UNSET);
+    d->max_workflow_completion_retention_ms = ms(root, "max-workflow-completion-retention", OPTION_UNSET);
+    d->retry_initial_interval_ms = ms(root, "default-retry-policy.initial-interval", 500);
+    d->retry_max_interval_ms = ms(root, "default-retry-policy.max-interval", 60000);
+    d->retry_max_attempts = integer(root, "default-retry-policy.max-attempts", RETRY_UNLIMITED);
+    d->retry_max_attempts_cap = integer(root, "max-retry-policy-max-attempts", OPTION_UNSET);
+    d->retry_factor = real(root, "default-retry-policy.exponentiation-factor", 2.0);
+    d->retry_on_max_attempts =
+        strcmp(text(root, "default-retry-policy.on-max-attempts", "pause"), "kill") == 0
+            ? ON_MAX_ATTEMPTS_KILL
+            : ON_MAX_ATTEMPTS_PAUSE;
+    d->disable_eager_state = boolean(root, "worker.invoker.disable-eager-state");
+}
+
+static void fill_invoker(const struct cv *root, struct node_config *c)
+{
+    const struct cv *i = cv_get(root, "worker.invoker");
+    c->invoker.concurrent_invocations_limit = (uint32_t)integer(i, "concurrent-invocations-limit", 1000);
+    c->invoker.message_size_warning = integer(i, "message-size-warning", 10u << 20);
+    c->invoker.message_size_limit = integer(i, "message-size-limit", 32u << 20);
+    c->invoker.eager_state_size_limit = integer(i, "eager-state-size-limit", 32u << 20);
+    c->invoker.memory_limit = integer(i, "memory-limit", 1536u << 20);
+    c->invoker.per_invocation_memory_limit = integer(i, "per-invocation-memory-limit", 32u << 20);
+    c->invoker.max_awaited_future_depth = (uint32_t)integer(i, "max-awaited-future-depth", 1000);
+    c->invoker.enable_v7 = boolean(root, "experimental-enable-protocol-v7");
+    c->invoker.identity_key_pem_file = (char *)text(i, "request-identity-private-key-pem-file", NULL);
+    c->invoker.identity_expiration_s = MAX(ms(i, "request-identity-expiration", 60000) / 1000, 1u);
+    c->invoker.connect_timeout_ms = ms(i, "connect-timeout", 10000);
+    c->invoker.keep_alive_interval_ms = ms(i, "http2-keep-alive-interval", 40000);
+    c->invoker.keep_alive_timeout_ms = ms(i, "http2-keep-alive-timeout", 20000);
+    c->invoker.keep_alive_jitter = real(i, "http2-keep-alive-jitter", 0.2);
+    c->invoker.idle_connection_timeout_ms = ms(i, "http2-idle-connection-timeout", 300000);
+    c->invoker.streams_per_connection = (uint32_t)integer(i, "http2-streams-per-connection-limit", 128);
+    c->invoker.initial_max_send_streams = (uint32_t)integer(i, "http2-initial-max-send-streams", 50);
+    c->invoker.initial_stream_window = (uint32_t)integer(i, "http2-initial-stream-window-size", 2u << 20);
+    c->invoker.initial_connection_window =
+        (uint32_t)integer(i, "http2-initial-connection-window-size", 5u << 20);
+    c->invoker.max_frame_size = (uint32_t)integer(i, "http2-max-frame-size", 16384);
+    const struct cv *headers = cv_get(i, "additional-request-headers");
+    c->invoker.n_additional_headers = headers->len;
+    c->invoker.additional_headers = xcalloc(headers->len + 1, sizeof(*c->invoker.additional_headers));
+    for (size_t h = 0; h < headers->len; h++)
+        c->invoker.additional_headers[h] =
+            (struct schema_header){headers->items[h]->key, headers->items[h]->string};
+}
+
+static void fill_admin(const struct cv *root, struct node_config *c)
+{
+    const struct cv *a = cv_member(root, "admin");
+    c->admin_options.concurrent_requests_limit = integer(a, "concurrent-api-requests-limit", 0);
+    c->admin_options.disable_web_ui = boolean(a, "disable-web-ui");
+    c->admin_options.query_memory_bytes = integer(a, "query-engine.memory-size", 1u << 30);
+    const struct cv *routing = cv_member(a, "deployment-routing-headers");
+    c->admin_options.n_routing_headers = routing->len;
+    c->admin_options.routing_headers = xcalloc(routing->len + 1, sizeof(char *));
+    for (size_t i = 0; i < routing->len; i++)
+        c->admin_options.routing_headers[i] = routing->items[i]->string;
+    snprintf(c->pgsql_bind_address, sizeof(c->pgsql_bind_address), "%s",
+             text(a, "query-engine.pgsql-bind-address", ""));
+}
+
+void config_fill(struct loaded *l)
+{
+    const struct cv *root = l->root;
+    struct node_config *c = &l->config;
+    c->roles = roles(cv_member(root, "roles"));
+    char host[256] = "localhost";
+    gethostname(host, sizeof(host) - 1);
+    snprintf(c->node_name, sizeof(c->node_name), "%s", text(root, "node-name", host));
+    snprintf(c->cluster_name, sizeof(c->cluster_name), "%s", text(root, "cluster-name", "localcluster"));
+    snprintf(c->base_dir, sizeof(c->base_dir), "%s", text(root, "base-dir", "restate-data"));
+    c->auto_provision = boolean(root, "auto-provision");
+    c->num_partitions = (uint32_t)integer(root, "default-num-partitions", 24);
+    snprintf(c->location, sizeof(c->location), "%s", text(root, "location", ""));
+    c->force_node_id = (uint32_t)integer(root, "force-node-id", 0);
+    fill_listener(root, 5122, &c->fabric);
+    fill_listener(cv_member(root, "admin"), 9070, &c->admin);
+    fill_listener(cv_member(root, "ingress"), 8080, &c->ingress);
+    c->shutdown_timeout_ms = ms(root, "shutdown-timeout", 60000);
+    c->initialization_timeout_ms = ms(root, "initialization-timeout", 300000);
+    const char *format = text(root, "log-format", "pretty");
+    c->log_format = strcmp(format, "json") == 0      ? LOG_JSON
+                    : strcmp(format, "compact") == 0 ? LOG_COMPACT
+                                                     : LOG_PRETTY;
+    c->log_filter = (char *)text(root, "log-filter", "warn,restate=info");
+    c->log_ansi = !boolean(root, "log-disable-ansi-codes");
+    c->disable_prometheus = boolean(root, "disable-prometheus");
+    fill_defaults(root, &c->defaults);
+    c->cleanup_interval_ms = ms(root, "worker.cleanup-interval", 3600000);
+    c->trim_delay_ms = ms(root, "worker.trim-delay-interval", 600000);
+    c->trim_log = strcmp(text(root, "worker.durability-mode", ""), "none") != 0;
+    c->storage_memory_bytes = MAX(integer(root, "rocksdb-total-memory-size", 2ull << 30), 256ull << 20);
+    c->message_size_limit = integer(root, "networking.message-size-limit", 32u << 20);
+    c->disable_idempotent_sharding = boolean(root, "disable-controlled-idempotent-sharding");
+    c->ingress_options.request_size_limit = integer(root, "ingress.request-size-limit", 32u << 20);
+    c->ingress_options.concurrent_requests_limit = integer(root, "ingress.concurrent-api-requests-limit", 0);
+    c->ingress_options.http2_max_concurrent_streams =
+        (uint32_t)integer(root, "ingress.http2-max-concurrent-streams", 200);
+    fill_admin(root, c);
+    fill_invoker(root, c);
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    c->shards = (uint32_t)MAX(integer(root, "default-thread-pool-size", 0), 0u);
+    if (c->shards == 0)
+        c->shards = (uint32_t)MAX(cores, 1);
+    c->shards = MIN(c->shards, MAX(c->num_partitions, 1u));
+}
+
+/* ---- dump ---- */
+
+static void dump_section(const struct cv *root, const char *section, struct writer *w)
+{
+    size_t n = strlen(section);
+    bool headed = n == 0;
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct config_key *k = &config_keys[i];
+        const char *name = n == 0 ? k->path : k->path + n + 1;
+        if ((n > 0 && (strncmp(k->path, section, n) != 0 || k->path[n] != '.')) || strchr(name, '.') ||
+            k->type == K_REMOVED)
+            continue;
+        const struct cv *v = cv_get(root, k->path);
+        if (!v)
+            continue;
+        if ((k->flags & KF_HIDDEN) && v->type != CV_STRING && !*v->source)
+            continue;
+        if (!headed) {
+            write_fmt(w, "\n[%s]\n", section);
+            headed = true;
+        }
+        write_fmt(w, "%s = ", name);
+        config_key_print(k, v, w);
+        write_u8(w, '\n');
+    }
+}
+
+struct bytes config_dump(const struct node_config *c)
+{
+    const struct loaded *l = CONTAINER_OF(c, struct loaded, config);
+    struct writer w = WRITER_INIT;
+    writer_init(&w, 16384);
+    dump_section(l->root, "", &w);
+    char last[128] = "";
+    for (size_t i = 0; i < config_key_count; i++) {
+        char section[128];
+        const char *dot = strrchr(config_keys[i].path, '.');
+        if (!dot)
+            continue;
+        snprintf(section, sizeof(section), "%.*s", (int)(dot - config_keys[i].path), config_keys[i].path);
+        if (strcmp(section, last) == 0)
+            continue;
+        /* Keys of one section may stand apart in the table: print it where it first appears. */
+        bool first = true;
+        for (size_t j = 0; j < i && first; j++) {
+            const char *d = strrchr(config_keys[j].path, '.');
+            first = !(d && (size_t)(d - config_keys[j].path) == strlen(section) &&
+                      strncmp(config_keys[j].path, section, strlen(section)) == 0);
+        }
+        if (first)
+            dump_section(l->root, section, &w);
+        snprintf(last, sizeof(last), "%s", section);
+    }
+    return writer_take(&w);
+}

@@ -1,0 +1,25 @@
+/* Shared by the files that load, fill and dump the configuration. */
+#pragma once
+#include "base/containers.h"
+#include "node/config.h"
+#include "node/config_value.h"
+
+struct config_warning {
+    char *text;
+    bool to_stderr; /* deprecation notices; the rest goes to the log */
+};
+struct loaded {
+    struct node_config config;
+    struct cv *root;            /* effective, canonical */
+    struct cv *explicit_layers; /* what file, environment and flags set */
+    struct cv *file_layer;
+    char *file_source;
+    struct {
+        struct config_warning *items;
+        size_t len, cap;
+    } warnings;
+    int argc;
+    char **argv, **envp;
+};
+/* Fill l->config from l->root. */
+void config_fill(struct loaded *l);

@@ -1,0 +1,193 @@
+/* Implementation of node/router.h: direct calls on the same loop, one message each way between loops. */
+#include "node/router.h"
+
+#include <stdlib.h>
+
+struct partition_map *partition_map_new(uint32_t count)
+{
+    ASSERT(count > 0 && count <= 65535);
+    struct partition_map *m = xcalloc(1, sizeof(*m));
+    m->slots = xcalloc(count, sizeof(*m->slots));
+    m->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        /* start(i) = ceil(i * 2^64 / N), spec/invocation-lifecycle.md §2.3 */
+        unsigned __int128 numerator = (unsigned __int128)i << 64;
+        m->slots[i].key_start = (uint64_t)((numerator + count - 1) / count);
+        if (i > 0)
+            m->slots[i - 1].key_end = m->slots[i].key_start - 1;
+    }
+    m->slots[count - 1].key_end = UINT64_MAX;
+    return m;
+}
+
+void partition_map_free(struct partition_map *m)
+{
+    free(m->slots);
+    free(m);
+}
+
+uint32_t partition_map_find(const struct partition_map *m, uint64_t partition_key)
+{
+    /* floor(key * N / 2^64) is the right range or, because range starts are rounded up, the one after it. */
+    uint32_t i = (uint32_t)(((unsigned __int128)partition_key * m->count) >> 64);
+    if (partition_key < m->slots[i].key_start)
+        i--;
+    ASSERT(partition_key >= m->slots[i].key_start && partition_key <= m->slots[i].key_end);
+    return i;
+}
+
+struct router {
+    struct partition_router base;
+    struct loop *loop;
+    struct partition_map *map;
+};
+
+/* A request on another loop: `inner` is what the leader there sees. Freed when nobody refers to it: the
+ * request itself holds one reference until its reply was delivered at the origin, a cancel on its way holds
+ * another. */
+struct remote_rpc {
+    struct loop_msg msg;
+    struct partition_rpc inner;
+    struct partition_rpc *outer;
+    struct loop *origin;
+    struct partition_slot *slot;
+    struct rpc_reply reply;
+    _Atomic int refs;
+    bool replied; /* target loop only */
+};
+struct cancel_msg {
+    struct loop_msg msg;
+    struct remote_rpc *rpc;
+};
+/* A refusal that must not run inside submit. */
+struct refusal {
+    struct loop_msg msg;
+    struct partition_rpc *rpc;
+    enum rc rc;
+};
+
+static void remote_unref(struct remote_rpc *w)
+{
+    if (atomic_fetch_sub(&w->refs, 1) == 1)
+        free(w);
+}
+
+static void deliver_reply(struct loop_msg *m)
+{
+    struct remote_rpc *w = CONTAINER_OF(m, struct remote_rpc, msg);
+    struct partition_rpc *outer = w->outer;
+    outer->private_.a = NULL;
+    outer->reply(outer, &w->reply);
+    bytes_unref(&w->reply.outcome_bytes);
+    remote_unref(w);
+}
+
+static void inner_replied(struct partition_rpc *inner, const struct rpc_reply *reply)
+{
+    struct remote_rpc *w = CONTAINER_OF(inner, struct remote_rpc, inner);
+    w->reply = *reply;
+    w->reply.outcome_bytes = bytes_ref(reply->outcome_bytes);
+    w->replied = true;
+    bytes_unref(&inner->record);
+    w->msg.deliver = deliver_reply;
+    loop_post(w->origin, &w->msg);
+}
+
+static void refuse_inner(struct remote_rpc *w, enum rc rc)
+{
+    struct rpc_reply reply = {.status = RPC_FAILED, .rc = rc, .id = w->inner.id};
+    inner_replied(&w->inner, &reply);
+}
+
+static void deliver_request(struct loop_msg *m)
+{
+    struct remote_rpc *w = CONTAINER_OF(m, struct remote_rpc, msg);
+    if (w->slot->processor)
+        processor_rpc(w->slot->processor, &w->inner);
+    else
+        refuse_inner(w, RC_UNAVAILABLE);
+}
+
+static void deliver_cancel(struct loop_msg *m)
+{
+    struct cancel_msg *c = CONTAINER_OF(m, struct cancel_msg, msg);
+    if (!c->rpc->replied && c->rpc->slot->processor)
+        processor_rpc_cancel(c->rpc->slot->processor, &c->rpc->inner);
+    remote_unref(c->rpc);
+    free(c);
+}
+
+static void deliver_refusal(struct loop_msg *m)
+{
+    struct refusal *f = CONTAINER_OF(m, struct refusal, msg);
+    struct rpc_reply reply = {.status = RPC_FAILED, .rc = f->rc, .id = f->rpc->id};
+    f->rpc->reply(f->rpc, &reply);
+    free(f);
+}
+
+static void router_submit(struct partition_router *base, struct partition_rpc *rpc)
+{
+    struct router *r = CONTAINER_OF(base, struct router, base);
+    struct partition_slot *slot = &r->map->slots[partition_map_find(r->map, rpc->partition_key)];
+    rpc->private_.a = NULL;
+    if (slot->loop == r->loop) {
+        if (slot->processor) {
+            processor_rpc(slot->processor, rpc);
+            return;
+        }
+        struct refusal *f = xcalloc(1, sizeof(*f));
+        f->rpc = rpc;
+        f->rc = RC_UNAVAILABLE;
+        f->msg.deliver = deliver_refusal;
+        bytes_unref(&rpc->record);
+        loop_post(r->loop, &f->msg);
+        return;
+    }
+    struct remote_rpc *w = xcalloc(1, sizeof(*w));
+    w->inner = *rpc;
+    rpc->record = BYTES_EMPTY; /* moved */
+    w->inner.reply = inner_replied;
+    memset(&w->inner.private_, 0, sizeof(w->inner.private_));
+    w->outer = rpc;
+    w->origin = r->loop;
+    w->slot = slot;
+    atomic_init(&w->refs, 1);
+    rpc->private_.a = w;
+    w->msg.deliver = deliver_request;
+    loop_post(slot->loop, &w->msg);
+}
+
+static void router_cancel(struct partition_router *base, struct partition_rpc *rpc)
+{
+    struct router *r = CONTAINER_OF(base, struct router, base);
+    struct partition_slot *slot = &r->map->slots[partition_map_find(r->map, rpc->partition_key)];
+    if (slot->loop == r->loop) {
+        if (slot->processor)
+            processor_rpc_cancel(slot->processor, rpc);
+        return;
+    }
+    struct remote_rpc *w = rpc->private_.a;
+    if (!w)
+        return; /* the reply is being delivered */
+    struct cancel_msg *c = xcalloc(1, sizeof(*c));
+    atomic_fetch_add(&w->refs, 1);
+    c->rpc = w;
+    c->msg.deliver = deliver_cancel;
+    loop_post(slot->loop, &c->msg);
+}
+
+static const struct partition_router_ops router_ops = {.submit = router_submit, .cancel = router_cancel};
+
+struct partition_router *router_new(struct loop *loop, struct partition_map *map)
+{
+    struct router *r = xcalloc(1, sizeof(*r));
+    r->base.ops = &router_ops;
+    r->loop = loop;
+    r->map = map;
+    return &r->base;
+}
+
+void router_free(struct partition_router *base)
+{
+    free(CONTAINER_OF(base, struct router, base));
+}

@@ -1,0 +1,48 @@
+/* A shard: one loop (thread) with the partitions it owns and everything that serves them - invoker, ingress
+ * listeners, connections to deployments, timers (DESIGN §3). Partition p lives on shard p mod W. */
+#pragma once
+#include "ingress/ingress.h"
+#include "invoker/invoker.h"
+#include "node/config.h"
+#include "node/router.h"
+#include "partition/processor.h"
+
+struct shard;
+
+/* What all shards of a node share. Owned by the node, outlives them. */
+struct shard_shared {
+    const struct node_config *config;
+    struct partition_map *map;
+    struct local_logs *logs;
+    struct rocks_db *db;
+    struct ingress_shared *ingress; /* limits shared by all ingress loops; NULL without the role */
+    uint32_t node_id, node_generation;
+    uint64_t epoch; /* leader epoch of this start, for every partition */
+    const char *version;
+    char *identity_key_pem; /* NULL */
+};
+
+struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struct schema *schema);
+struct loop *shard_loop(struct shard *s);
+/* Starts the thread; opens logs, stores and processors of this shard's partitions and claims leadership.
+ * `ready` runs on `reply_loop` when every partition leads, or with the first error. */
+void shard_start(struct shard *s, struct loop *reply_loop, void (*ready)(void *ctx, const struct err *err),
+                 void *ctx);
+/* Any thread. New schema snapshot / configuration for this loop. */
+void shard_set_schema(struct shard *s, struct schema *schema);
+void shard_set_config(struct shard *s, const struct node_config *config);
+/* Any thread. Begin accepting ingress connections on this loop. */
+void shard_serve_ingress(struct shard *s, struct net_listener **listeners, size_t n);
+/* Drain ingress, step down, flush and close partitions; `done` on `reply_loop`. Afterwards shard_free joins
+ * the thread. */
+void shard_stop(struct shard *s, uint64_t drain_timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
+                void *ctx);
+void shard_free(struct shard *s);
+
+struct shard_stats {
+    uint32_t partitions, leaders;
+    uint64_t busy_us;
+    int64_t max_lag, oldest_waiting_ms;
+};
+/* Values published by the shard about once a second; any thread. */
+void shard_get_stats(const struct shard *s, struct shard_stats *out);
