@@ -2,6 +2,7 @@
  * and the records that make it durable (spec/admin-api.md §7, §8). Nothing is stored here:
  * metadata/schema_store.h does that. */
 #pragma once
+#include "base/containers.h"
 #include "metadata/manifest.h"
 #include "metadata/schema.h"
 
