@@ -287,7 +287,7 @@ static void future_trees_are_checked(void **state)
         {"0a050a01012806", RC_INVALID}, /* unknown combinator */
         {"0a0422020a01", RC_INVALID},   /* broken nested message */
         {"0a08220622042202220022", RC_INVALID},
-        {"0a0922072205220308011a", RC_INVALID},
+        {"0a07220522030a0201", RC_INVALID},
         {"0a09220722052203120101", RC_TOO_LARGE}, /* depth 4 */
         {"0a03220101", RC_INVALID},
     };
