@@ -1,5 +1,6 @@
-/* HTTP client for one loop with a connection pool per endpoint: HTTP/2 prior knowledge, HTTP/2 or 1.1 over TLS (ALPN),
- * HTTP/1.1, full duplex in both (spec/service-protocol.md §3.3, §3.4, §3.5). All calls and callbacks on the loop's thread. */
+/* HTTP client for one loop with a connection pool per endpoint: HTTP/2 prior knowledge, HTTP/2 or 1.1 over
+ * TLS (ALPN), HTTP/1.1, full duplex in both (spec/service-protocol.md §3.3, §3.4, §3.5). All calls and
+ * callbacks on the loop's thread. */
 #pragma once
 #include "http/http.h"
 #include "loop/net.h"
@@ -8,19 +9,20 @@ struct http_client;
 struct http_stream; /* one request; valid until on_done */
 
 struct http_client_config {
-    uint64_t connect_timeout_ms;          /* 10 s */
-    uint64_t keep_alive_interval_ms;      /* 40 s (plus up to keep_alive_jitter), PING */
-    uint64_t keep_alive_timeout_ms;       /* 20 s */
-    double keep_alive_jitter;             /* 0.2 */
-    uint32_t streams_per_connection;      /* 128 */
-    uint32_t initial_max_send_streams;    /* 50, until SETTINGS arrive */
-    uint64_t idle_connection_timeout_ms;  /* 5 min; 0 never */
-    uint32_t initial_stream_window;       /* 2 MiB */
-    uint32_t initial_connection_window;   /* 5 MiB */
-    uint32_t max_frame_size;              /* 16 KiB */
-    uint32_t max_connections_per_endpoint;/* 64; further streams wait in a queue of at most max_queued_streams */
-    uint32_t max_queued_streams;          /* 10,000; beyond that open fails with RC_OVERLOADED */
-    const char *ca_file;                  /* extra trust roots (PEM), NULL: system roots and SSL_CERT_FILE */
+    uint64_t connect_timeout_ms;         /* 10 s */
+    uint64_t keep_alive_interval_ms;     /* 40 s (plus up to keep_alive_jitter), PING */
+    uint64_t keep_alive_timeout_ms;      /* 20 s */
+    double keep_alive_jitter;            /* 0.2 */
+    uint32_t streams_per_connection;     /* 128 */
+    uint32_t initial_max_send_streams;   /* 50, until SETTINGS arrive */
+    uint64_t idle_connection_timeout_ms; /* 5 min; 0 never */
+    uint32_t initial_stream_window;      /* 2 MiB */
+    uint32_t initial_connection_window;  /* 5 MiB */
+    uint32_t max_frame_size;             /* 16 KiB */
+    uint32_t
+        max_connections_per_endpoint; /* 64; further streams wait in a queue of at most max_queued_streams */
+    uint32_t max_queued_streams;      /* 10,000; beyond that open fails with RC_OVERLOADED */
+    const char *ca_file;              /* extra trust roots (PEM), NULL: system roots and SSL_CERT_FILE */
 };
 void http_client_config_default(struct http_client_config *c);
 
@@ -36,13 +38,16 @@ struct http_stream_ops {
                     const struct http_header *headers, size_t n);
     /* Response bytes, lent. They count against the window until http_stream_consumed. */
     void (*on_data)(void *ctx, struct http_stream *s, struct bytes data);
-    /* The response is complete (END_STREAM, last chunk; trailers are ignored). The request side may still be open. */
+    /* The response is complete (END_STREAM, last chunk; trailers are ignored). The request side may still be
+     * open. */
     void (*on_end)(void *ctx, struct http_stream *s);
-    /* Below the low-water mark again after http_stream_write returned more than NET_HIGH_WATER. May be NULL. */
+    /* Below the low-water mark again after http_stream_write returned more than NET_HIGH_WATER. May be NULL.
+     */
     void (*on_writable)(void *ctx, struct http_stream *s);
     /* Last callback, exactly once, when both sides are done, or on failure (`err->rc` != RC_OK), or after
-     * http_stream_reset (RC_CANCELED). Messages name the cause: refused, reset, GOAWAY, TLS, timeout, and for HTTP/2 spoken to an
-     * HTTP/1.1 server `h2 FRAME_SIZE_ERROR` (RC_UNSUPPORTED). Never called from inside an http_stream_* or http_client_open call. */
+     * http_stream_reset (RC_CANCELED). Messages name the cause: refused, reset, GOAWAY, TLS, timeout, and for
+     * HTTP/2 spoken to an HTTP/1.1 server `h2 FRAME_SIZE_ERROR` (RC_UNSUPPORTED). Never called from inside an
+     * http_stream_* or http_client_open call. */
     void (*on_done)(void *ctx, struct http_stream *s, const struct err *err);
 };
 
@@ -50,11 +55,13 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
 /* Resets all streams (their on_done runs before this returns) and closes all connections. */
 void http_client_free(struct http_client *c);
 
-/* Start a request. `uri` supplies scheme, host, port; `path` is the full :path. Everything is copied. The request head is sent
- * as soon as a connection has room. The body is open: write, then end. HTTP/1.1 sends chunked, or no body framing at all when
- * the request is ended in the same call sequence before anything was written and the method is GET. */
-struct http_stream *http_client_open(struct http_client *c, const struct http_uri *uri, enum http_client_protocol protocol,
-                                     struct slice method, struct slice path, const struct http_header *headers, size_t n,
+/* Start a request. `uri` supplies scheme, host, port; `path` is the full :path. Everything is copied. The
+ * request head is sent as soon as a connection has room. The body is open: write, then end. HTTP/1.1 sends
+ * chunked, or no body framing at all when the request is ended in the same call sequence before anything was
+ * written and the method is GET. */
+struct http_stream *http_client_open(struct http_client *c, const struct http_uri *uri,
+                                     enum http_client_protocol protocol, struct slice method,
+                                     struct slice path, const struct http_header *headers, size_t n,
                                      const struct http_stream_ops *ops, void *ctx);
 /* Queue body bytes (consumes the reference); returns the bytes now queued on this stream. */
 size_t http_stream_write(struct http_stream *s, struct bytes take);

@@ -1,5 +1,5 @@
-/* HTTP server engine for one loop: HTTP/1.0, HTTP/1.1 and cleartext HTTP/2 with prior knowledge on the same port
- * (spec/ingress.md §2). The engine knows nothing about routes. All calls on the loop's thread. */
+/* HTTP server engine for one loop: HTTP/1.0, HTTP/1.1 and cleartext HTTP/2 with prior knowledge on the same
+ * port (spec/ingress.md §2). The engine knows nothing about routes. All calls on the loop's thread. */
 #pragma once
 #include "http/http.h"
 #include "loop/net.h"
@@ -17,11 +17,11 @@ struct http_server_config {
 void http_server_config_default(struct http_server_config *c);
 
 struct http_server_ops {
-    /* The head is complete. The handler must, now or later, respond exactly once. It chooses here how to receive the
-     * body: http_request_collect, http_request_stream, or neither (the body is discarded). */
+    /* The head is complete. The handler must, now or later, respond exactly once. It chooses here how to
+     * receive the body: http_request_collect, http_request_stream, or neither (the body is discarded). */
     void (*on_request)(void *ctx, struct http_request *req);
-    void (*on_connection_opened)(void *ctx);              /* may be NULL */
-    void (*on_connection_closed)(void *ctx, bool clean);  /* may be NULL */
+    void (*on_connection_opened)(void *ctx);             /* may be NULL */
+    void (*on_connection_closed)(void *ctx, bool clean); /* may be NULL */
 };
 
 struct http_server *http_server_new(struct loop *loop, const struct http_server_config *config,
@@ -36,7 +36,8 @@ size_t http_server_requests_in_progress(const struct http_server *s);
 
 /* ---- the request ---- */
 struct slice http_request_method(const struct http_request *r);
-struct slice http_request_target(const struct http_request *r);  /* path?query; absolute-form and #fragment reduced */
+struct slice
+http_request_target(const struct http_request *r); /* path?query; absolute-form and #fragment reduced */
 enum http_version http_request_version(const struct http_request *r);
 /* In order of arrival; HTTP/2 pseudo-headers are not among them, except that :authority appears as `host`. */
 const struct http_header *http_request_headers(const struct http_request *r, size_t *n);
@@ -49,14 +50,15 @@ void http_request_set_user(struct http_request *r, void *user);
 void *http_request_user(const struct http_request *r);
 
 struct http_request_ops {
-    /* Body complete (collect mode): all of it. RC_TOO_LARGE: over the limit. RC_INVALID: broken framing. RC_OK otherwise.
-     * `body` is lent. */
+    /* Body complete (collect mode): all of it. RC_TOO_LARGE: over the limit. RC_INVALID: broken framing.
+     * RC_OK otherwise. `body` is lent. */
     void (*on_body)(struct http_request *r, enum rc rc, struct bytes body);
-    /* Stream mode: a chunk (lent). Call http_request_consumed once it was dealt with, to open the window again. */
+    /* Stream mode: a chunk (lent). Call http_request_consumed once it was dealt with, to open the window
+     * again. */
     void (*on_chunk)(struct http_request *r, struct bytes chunk);
     void (*on_end)(struct http_request *r);
-    /* Last callback, exactly once: the exchange is over. `completed` is false if the peer went away, or reset the stream,
-     * before the response was handed to the kernel. Free the user data here. */
+    /* Last callback, exactly once: the exchange is over. `completed` is false if the peer went away, or reset
+     * the stream, before the response was handed to the kernel. Free the user data here. */
     void (*on_finished)(struct http_request *r, bool completed);
     /* Response stream mode: the peer takes more data (see http_response_write). May be NULL. */
     void (*on_writable)(struct http_request *r);
@@ -69,9 +71,11 @@ void http_request_stream(struct http_request *r);
 void http_request_consumed(struct http_request *r, size_t n);
 
 /* ---- the response: either one call, or start / write / end ----
- * The engine adds `date` and, for whole responses, `content-length`. Header slices are copied before the call returns. A body with
- * status 204, 304 or for HEAD is not sent. Responding before the body was read is allowed (spec/ingress.md §2 early answer). */
-void http_respond(struct http_request *r, int status, const struct http_header *headers, size_t n, struct bytes body_take);
+ * The engine adds `date` and, for whole responses, `content-length`. Header slices are copied before the call
+ * returns. A body with status 204, 304 or for HEAD is not sent. Responding before the body was read is
+ * allowed (spec/ingress.md §2 early answer). */
+void http_respond(struct http_request *r, int status, const struct http_header *headers, size_t n,
+                  struct bytes body_take);
 void http_response_start(struct http_request *r, int status, const struct http_header *headers, size_t n);
 /* Returns the bytes now queued; above NET_HIGH_WATER stop until on_writable. */
 size_t http_response_write(struct http_request *r, struct bytes take);
