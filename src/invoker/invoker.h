@@ -1,5 +1,6 @@
-/* The invoker of one shard loop: runs attempts of invocations against deployments (spec/service-protocol.md §3, §6 to §10, §12;
- * spec/invocation-lifecycle.md §9). Leader memory only: nothing here survives a crash, the journal does.
+/* The invoker of one shard loop: runs attempts of invocations against deployments (spec/service-protocol.md
+ * §3, §6 to §10, §12; spec/invocation-lifecycle.md §9). Leader memory only: nothing here survives a crash,
+ * the journal does.
  *
  * One `struct invoker` per loop; one `struct invoker_partition` per partition led on that loop. */
 #pragma once
@@ -12,13 +13,15 @@ struct invoker_partition;
 
 struct invoker_config {
     uint32_t concurrent_invocations_limit; /* attempts per partition leader (1000); further ones queue FIFO */
-    uint64_t message_size_warning, message_size_limit;
-    uint64_t eager_state_size_limit;       /* 0: none */
-    uint64_t memory_limit;                 /* bytes of attempt buffers on this node; at the limit attempts wait */
+    uint64_t message_size_warning;
+    uint64_t
+        message_size_limit; /* as configured; 256 KiB of slack are added (spec/service-protocol.md §3.10) */
+    uint64_t eager_state_size_limit; /* 0: none */
+    uint64_t memory_limit;           /* bytes of attempt buffers on this node; at the limit attempts wait */
     uint64_t per_invocation_memory_limit;
     uint32_t max_awaited_future_depth;
     bool enable_v7;
-    const char *identity_key_pem;          /* content of the PEM file, NULL: no signatures */
+    const char *identity_key_pem; /* content of the PEM file, NULL: no signatures */
     uint64_t identity_expiration_s;
     const struct schema_header *additional_headers; /* x-restate-cluster-name by default */
     size_t n_additional_headers;
@@ -27,32 +30,51 @@ struct invoker_config {
 
 /* What the invoker asks of the partition. `ctx` is the processor's host glue. */
 struct invoker_ops {
-    /* Propose a record of effects (consumes it). RC_OVERLOADED / RC_NO_SPACE: the invoker pauses reading that stream and tries again. */
+    /* Propose a record of effects (consumes the reference, also on failure). RC_OVERLOADED / RC_NO_SPACE: the
+     * invoker keeps its own reference, stops giving window to that stream and tries again. Any other failure:
+     * the leader is gone, the chain is aborted. Must not call back into the invoker. */
     enum rc (*propose)(void *ctx, struct bytes record_take);
-    /* The invocation as stored now (NULL if gone): journal, pin, target. Valid during the call chain, on the same loop. */
+    /* The invocation as stored now (NULL if gone): journal, pin, target. Valid during the call chain, on the
+     * same loop. */
     struct invocation *(*invocation)(void *ctx, struct invocation_id id);
     struct partition_store *(*store)(void *ctx);
 };
 
 /* Copies the config. `cell` outlives the invoker and is read for every attempt. */
-enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *client, const struct invoker_config *config,
-                    const struct schema_cell *cell, struct invoker **out, struct err *err);
+enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *client,
+                    const struct invoker_config *config, const struct schema_cell *cell, struct invoker **out,
+                    struct err *err);
 /* Timeouts and limits that react to a configuration reload. */
 void invoker_reconfigure(struct invoker *inv, const struct invoker_config *config);
+/* All partitions were freed before. Streams that still drain are let go; the http_client is freed after the
+ * invoker. */
 void invoker_free(struct invoker *inv);
+/* "publickeyv1_..." to be logged at start, or NULL without an identity key (spec/service-protocol.md §3.6).
+ */
+const char *invoker_identity_key_id(const struct invoker *inv);
+struct invoker_stats {
+    size_t running, queued, backing_off,
+        draining; /* attempts and waiting invocations of all partitions of this loop */
+    uint64_t memory_used;
+    uint64_t attempts_started, attempts_failed;
+};
+void invoker_get_stats(const struct invoker *inv, struct invoker_stats *out);
 
-struct invoker_partition *invoker_partition_new(struct invoker *inv, uint16_t partition_id, const struct invoker_ops *ops, void *ctx);
+struct invoker_partition *invoker_partition_new(struct invoker *inv, uint16_t partition_id,
+                                                const struct invoker_ops *ops, void *ctx);
 /* Abort everything (loss of leadership, shutdown): streams are reset, retry state forgotten. */
 void invoker_partition_free(struct invoker_partition *p);
 
 /* Action Invoke: queue an attempt; a fresh entry unless one is there already. */
 void invoker_invoke(struct invoker_partition *p, struct invocation *inv);
 void invoker_abort(struct invoker_partition *p, struct invocation_id id);
-/* A notification was stored at this journal index: send it to the running attempt, unless the replay already contained it. */
+/* A notification was stored at this journal index: send it to the running attempt, unless the replay already
+ * contained it. */
 void invoker_notify(struct invoker_partition *p, struct invocation *inv, uint32_t entry_index);
 void invoker_ack_command(struct invoker_partition *p, struct invocation_id id, uint32_t command_index);
 /* Effects record `batch` of attempt chain `token` was applied, or dropped. Gates retries (§6.5) and acks. */
-void invoker_effects_applied(struct invoker_partition *p, struct invocation_id id, uint64_t token, uint64_t batch, bool dropped);
+void invoker_effects_applied(struct invoker_partition *p, struct invocation_id id, uint64_t token,
+                             uint64_t batch, bool dropped);
 /* Operator: pause. True if there is an entry (running or backing off). */
 bool invoker_pause(struct invoker_partition *p, struct invocation_id id);
 /* Operator: resume of an Invoked one: skip the back-off. */
@@ -67,12 +89,14 @@ struct invocation_attempt_status {
     char last_attempt_server[64];
     char last_error_doc_code[8];
     uint32_t last_error_code;
-    struct slice last_error_message; /* valid until the next call into the invoker */
+    struct slice last_error_message, last_error_stacktrace; /* valid until the next call into the invoker */
     bool has_related_command;
     uint32_t related_command_index;
-    struct slice related_command_name, related_command_type;
+    struct slice related_command_name,
+        related_command_type; /* type as message_type_name prints it; empty if unknown */
 };
-bool invoker_status(struct invoker_partition *p, struct invocation_id id, struct invocation_attempt_status *out);
+bool invoker_status(struct invoker_partition *p, struct invocation_id id,
+                    struct invocation_attempt_status *out);
 
 /* ---- discovery (spec/service-protocol.md §2) ---- */
 struct discovery_request {
@@ -82,14 +106,15 @@ struct discovery_request {
     size_t n_headers;
 };
 struct discovery_result {
-    enum rc rc;               /* RC_OK, or failed */
-    char restate_code[8];     /* "META0003", ... or "" */
+    enum rc rc;            /* RC_OK, or failed */
+    char restate_code[12]; /* "META0003", ... or ""; `message` does not repeat it */
     char message[ERR_MESSAGE_SIZE];
-    int http_status;          /* status the admin API answers with when failed */
-    bool http_1_1;            /* version of the response */
-    char sdk_version[128];    /* x-restate-server, "" if none */
-    struct bytes manifest;    /* the JSON body */
+    int http_status;       /* status the admin API answers with when failed */
+    bool http_1_1;         /* version of the response */
+    char sdk_version[128]; /* x-restate-server, "" if none */
+    struct bytes manifest; /* the JSON body */
 };
-/* One discovery with its retries (§2.7); `done` exactly once on the loop. Lambda ARNs answer RC_UNSUPPORTED with a sentence. */
+/* One discovery with its retries (§2.7); `done` exactly once on the loop. Lambda ARNs answer RC_UNSUPPORTED
+ * with a sentence. */
 void invoker_discover(struct invoker *inv, const struct discovery_request *request,
                       void (*done)(void *ctx, const struct discovery_result *result), void *ctx);

@@ -1,0 +1,220 @@
+/* Preconditions of commands (spec/service-protocol.md §7, §7.1): whatever passes can be applied by every
+ * replica, and what must be stable
+ * - callee ids, kinds, retentions - is resolved here, before proposing. */
+#include <inttypes.h>
+
+#include "invoker/invoker_internal.h"
+#include "invoker/rt_codes.h"
+
+#define ID_BUCKETS 512
+
+static enum rc refuse(struct err *err, const char **doc_code, const char *code, const char *reason)
+{
+    *doc_code = code;
+    return err_set(err, RC_CONFLICT, "%s", reason);
+}
+
+/* ---- state and promises ---- */
+
+static enum rc check_state_read(const struct command_context *ctx, struct err *err, const char **doc_code)
+{
+    if (target_is_keyed(ctx->kind))
+        return RC_OK;
+    return refuse(err, doc_code, RT_PRECONDITION,
+                  "unsupported entry type, this service type doesn't have state access");
+}
+
+static enum rc check_state_write(const struct command_context *ctx, const struct command_view *c,
+                                 struct err *err, const char **doc_code)
+{
+    enum rc rc = check_state_read(ctx, err, doc_code);
+    if (rc != RC_OK)
+        return rc;
+    if (!target_writes_state(ctx->kind))
+        return refuse(err, doc_code, RT_PRECONDITION,
+                      "unsupported entry type, this handler type cannot write state");
+    if (!slice_is_utf8(c->key))
+        return refuse(err, doc_code, RT_PRECONDITION, "the state key is not valid UTF-8");
+    return RC_OK;
+}
+
+static enum rc check_promise(const struct command_context *ctx, struct err *err, const char **doc_code)
+{
+    if (target_is_workflow(ctx->kind))
+        return RC_OK;
+    return refuse(err, doc_code, RT_PRECONDITION,
+                  "unsupported entry type, only Workflow services support it");
+}
+
+/* ---- calls (§7.1, ids of §11.2) ---- */
+
+static enum rc find_callee(const struct command_context *ctx, const struct command_view *c,
+                           const struct schema_handler **out, struct err *err, const char **doc_code)
+{
+    const struct schema_service *service = schema_service(ctx->schema, c->service);
+    const struct schema_handler *handler = service ? schema_handler(service, c->handler) : NULL;
+    if (!handler) {
+        *doc_code = RT_UNKNOWN_CALLEE;
+        return err_set(err, RC_CONFLICT, "the service handler %.*s/%.*s was not found", SLICE_FMT(c->service),
+                       SLICE_FMT(c->handler));
+    }
+    if (service->deployment->max_protocol_version < PROTOCOL_MIN) {
+        *doc_code = RT_DEPRECATED_CALLEE;
+        return err_set(err, RC_CONFLICT,
+                       "the service %.*s is exposed by a deprecated deployment, please upgrade the SDK used "
+                       "by the service",
+                       SLICE_FMT(c->service));
+    }
+    *out = handler;
+    return RC_OK;
+}
+
+static enum rc check_call(const struct command_view *c, const struct schema_handler *callee, struct err *err,
+                          const char **doc_code)
+{
+    if (c->has_limit_key && !c->has_scope)
+        return refuse(err, doc_code, RT_SCOPE, "limit-key requires a scope to be set");
+    if (c->has_scope)
+        return refuse(err, doc_code, RT_SCOPE, "scoped invocations require vqueues to be enabled");
+    if (callee->kind == TARGET_SERVICE && c->key.len > 0)
+        return refuse(err, doc_code, RT_PRECONDITION,
+                      "a key was given, but the target is a Service and has none");
+    if (c->has_idempotency_key && c->idempotency_key.len == 0)
+        return refuse(err, doc_code, RT_PRECONDITION, "the idempotency key must not be empty");
+    return RC_OK;
+}
+
+static struct slice key_or_none(enum target_kind kind, struct slice key)
+{
+    if (!target_is_keyed(kind))
+        return SLICE_EMPTY;
+    return key.ptr ? key : slice_make("", 0);
+}
+
+static struct invocation_id callee_id(const struct command_context *ctx, const struct command_view *c,
+                                      enum target_kind kind)
+{
+    struct invocation_id id;
+    struct slice none = SLICE_EMPTY, key = key_or_none(kind, c->key);
+    if (key.ptr)
+        id.partition_key = partition_key_of_key(key);
+    else if (c->has_idempotency_key)
+        id.partition_key =
+            partition_key_of_service_bucket(c->service, idempotency_bucket(c->idempotency_key));
+    else
+        id.partition_key =
+            partition_key_of_service_bucket(c->service, (uint32_t)(env_random(ctx->env) % ID_BUCKETS));
+
+    if (kind == TARGET_WORKFLOW_RUN)
+        id.uuid = workflow_run_uuid(none, c->service, key);
+    else if (c->has_idempotency_key)
+        id.uuid = idempotency_uuid(none, c->service, key, c->handler, c->idempotency_key);
+    else
+        id.uuid = ulid_make(env_wall_ms(ctx->env), env_random(ctx->env), env_random(ctx->env));
+    return id;
+}
+
+static enum rc prepare_call(const struct command_context *ctx, const struct command_view *c,
+                            struct effect *effect, const char **doc_code, struct err *err)
+{
+    const struct schema_handler *handler;
+    enum rc rc = find_callee(ctx, c, &handler, err, doc_code);
+    if (rc == RC_OK)
+        rc = check_call(c, handler, err, doc_code);
+    if (rc != RC_OK)
+        return rc;
+    effect->has_callee = true;
+    effect->callee.id = callee_id(ctx, c, handler->kind);
+    effect->callee.kind = handler->kind;
+    schema_resolve_retention(ctx->defaults, handler, c->has_idempotency_key,
+                             &effect->callee.completion_retention_ms, &effect->callee.journal_retention_ms);
+    return RC_OK;
+}
+
+/* ---- ids in commands ---- */
+
+static enum rc parse_invocation_id(struct slice text, struct invocation_id *out, struct err *err,
+                                   const char **doc_code)
+{
+    enum id_error e = invocation_id_parse(text, out);
+    if (e == ID_OK)
+        return RC_OK;
+    char reason[160];
+    id_error_message(e, text, reason, sizeof(reason));
+    *doc_code = RT_PRECONDITION;
+    return err_set(err, RC_CONFLICT, "the invocation id '%.*s' is invalid: %s", SLICE_FMT(text), reason);
+}
+
+static enum rc prepare_attach(const struct command_view *c, struct effect *effect, const char **doc_code,
+                              struct err *err)
+{
+    struct slice none = SLICE_EMPTY;
+    struct invocation_id *id = &effect->attach_id;
+    switch (c->attach_kind) {
+    case ATTACH_TARGET_ID:
+        return parse_invocation_id(c->target_id, id, err, doc_code);
+    case ATTACH_TARGET_IDEMPOTENT:
+        id->partition_key = c->attach_key.ptr
+                                ? partition_key_of_key(c->attach_key)
+                                : partition_key_of_service_bucket(
+                                      c->attach_service, idempotency_bucket(c->attach_idempotency_key));
+        id->uuid = idempotency_uuid(none, c->attach_service, c->attach_key, c->attach_handler,
+                                    c->attach_idempotency_key);
+        return RC_OK;
+    case ATTACH_TARGET_WORKFLOW: {
+        struct slice key = key_or_none(TARGET_WORKFLOW_RUN, c->attach_key);
+        id->partition_key = partition_key_of_key(key);
+        id->uuid = workflow_run_uuid(none, c->attach_service, key);
+        return RC_OK;
+    }
+    case ATTACH_TARGET_NONE:
+        break;
+    }
+    return refuse(err, doc_code, RT_PRECONDITION, "the target is missing");
+}
+
+static enum rc check_awakeable(const struct command_view *c, const char **doc_code, struct err *err)
+{
+    struct awakeable_id id;
+    enum id_error e = awakeable_id_parse(c->target_id, &id);
+    if (e == ID_OK)
+        return RC_OK;
+    char reason[160];
+    id_error_message(e, c->target_id, reason, sizeof(reason));
+    *doc_code = RT_PRECONDITION;
+    return err_set(err, RC_CONFLICT, "the awakeable id '%.*s' is invalid: %s", SLICE_FMT(c->target_id),
+                   reason);
+}
+
+enum rc command_prepare(const struct command_context *ctx, const struct command_view *c,
+                        struct effect *effect, const char **doc_code, struct err *err)
+{
+    struct invocation_id ignored;
+    switch (c->type) {
+    case MSG_GET_EAGER_STATE:
+    case MSG_GET_EAGER_STATE_KEYS:
+    case MSG_GET_LAZY_STATE:
+    case MSG_GET_LAZY_STATE_KEYS:
+        return check_state_read(ctx, err, doc_code);
+    case MSG_SET_STATE:
+    case MSG_CLEAR_STATE:
+    case MSG_CLEAR_ALL_STATE:
+        return check_state_write(ctx, c, err, doc_code);
+    case MSG_GET_PROMISE:
+    case MSG_PEEK_PROMISE:
+    case MSG_COMPLETE_PROMISE:
+        return check_promise(ctx, err, doc_code);
+    case MSG_CALL:
+    case MSG_ONE_WAY_CALL:
+        return prepare_call(ctx, c, effect, doc_code, err);
+    case MSG_SEND_SIGNAL:
+        return parse_invocation_id(c->target_id, &ignored, err, doc_code);
+    case MSG_COMPLETE_AWAKEABLE:
+        return check_awakeable(c, doc_code, err);
+    case MSG_ATTACH:
+    case MSG_GET_OUTPUT:
+        return prepare_attach(c, effect, doc_code, err);
+    default: /* Input, Output, Sleep, Run: complete when decoded */
+        return RC_OK;
+    }
+}

@@ -1,0 +1,141 @@
+/* What an attempt needs to know of its deployment, computed once per deployment and kept: parsed URI, path
+ * pieces, headers. */
+#include <stdlib.h>
+
+#include "base/hash.h"
+#include "invoker/invoker_internal.h"
+
+static uint64_t id_hash(struct u128 id)
+{
+    return hash64(slice_make(&id, sizeof(id)));
+}
+
+void endpoint_unref(struct endpoint *ep)
+{
+    ASSERT(ep->refs > 0);
+    if (--ep->refs > 0)
+        return;
+    free(ep->uri_text);
+    free(ep->headers);
+    bytes_unref(&ep->path_prefix);
+    bytes_unref(&ep->path_query);
+    bytes_unref(&ep->header_text);
+    free(ep);
+}
+
+static struct slice prefix_of(const struct http_uri *uri)
+{
+    struct slice path = uri->path;
+    if (path.len > 0 && path.ptr[path.len - 1] == '/')
+        path.len--;
+    return path;
+}
+
+void uri_path_write(struct writer *w, const struct http_uri *uri, struct slice suffix)
+{
+    write_slice_raw(w, prefix_of(uri));
+    write_slice_raw(w, suffix);
+    if (uri->query.len > 0) {
+        write_u8(w, '?');
+        write_slice_raw(w, uri->query);
+    }
+}
+
+/* Header names go out in lower case, as HTTP/2 wants them. */
+static void copy_headers(struct endpoint *ep, const struct schema_deployment *d)
+{
+    struct writer w = WRITER_INIT;
+    for (size_t i = 0; i < d->n_headers; i++) {
+        for (const char *p = d->headers[i].name; *p; p++)
+            write_u8(&w, (uint8_t)(*p >= 'A' && *p <= 'Z' ? *p + 32 : *p));
+        write_slice_raw(&w, slice_cstr(d->headers[i].value));
+    }
+    ep->header_text = writer_take(&w);
+    ep->n_headers = d->n_headers;
+    ep->headers = xcalloc(d->n_headers + 1, sizeof(*ep->headers));
+    const uint8_t *at = ep->header_text.ptr;
+    for (size_t i = 0; i < d->n_headers; i++) {
+        ep->headers[i].name = slice_make(at, strlen(d->headers[i].name));
+        at += ep->headers[i].name.len;
+        ep->headers[i].value = slice_make(at, strlen(d->headers[i].value));
+        at += ep->headers[i].value.len;
+    }
+}
+
+static struct endpoint *endpoint_new(const struct schema_deployment *d, struct err *err)
+{
+    struct endpoint *ep = xcalloc(1, sizeof(*ep));
+    ep->refs = 1;
+    ep->id = d->id;
+    ep->uri_text = xstrdup(d->uri ? d->uri : "");
+    if (http_uri_parse(slice_cstr(ep->uri_text), &ep->uri, err) != RC_OK) {
+        endpoint_unref(ep);
+        return NULL;
+    }
+    ep->http_1_1 = d->http_1_1;
+    ep->protocol = d->http_1_1 ? HTTP_CLIENT_H1 : HTTP_CLIENT_H2;
+    ep->path_prefix = bytes_copy(prefix_of(&ep->uri));
+    struct writer query = WRITER_INIT;
+    if (ep->uri.query.len > 0) {
+        write_u8(&query, '?');
+        write_slice_raw(&query, ep->uri.query);
+    }
+    ep->path_query = writer_take(&query);
+    copy_headers(ep, d);
+    return ep;
+}
+
+/* A deployment can be changed in place (address, headers). */
+static bool same_as(const struct endpoint *ep, const struct schema_deployment *d)
+{
+    if (strcmp(ep->uri_text, d->uri ? d->uri : "") != 0 || ep->http_1_1 != d->http_1_1 ||
+        ep->n_headers != d->n_headers)
+        return false;
+    for (size_t i = 0; i < d->n_headers; i++)
+        if (!slice_eq_nocase(ep->headers[i].name, slice_cstr(d->headers[i].name)) ||
+            !slice_eq_cstr(ep->headers[i].value, d->headers[i].value))
+            return false;
+    return true;
+}
+
+static struct endpoint *cached(struct invoker *inv, struct u128 id)
+{
+    for (struct hmap_node *n = hmap_first(&inv->endpoints, id_hash(id)); n; n = hmap_next_same(n)) {
+        struct endpoint *ep = CONTAINER_OF(n, struct endpoint, by_id);
+        if (u128_eq(ep->id, id))
+            return ep;
+    }
+    return NULL;
+}
+
+void endpoint_cache_clear(struct invoker *inv)
+{
+    struct hmap_iter it;
+    for (struct hmap_node *n = hmap_begin(&inv->endpoints, &it); n; n = hmap_step(&inv->endpoints, &it)) {
+        hmap_remove(&inv->endpoints, n);
+        endpoint_unref(CONTAINER_OF(n, struct endpoint, by_id));
+    }
+}
+
+struct endpoint *endpoint_get(struct invoker *inv, const struct schema_deployment *d, struct err *err)
+{
+    uint32_t version = schema_version(inv->cell->schema);
+    struct endpoint *ep = cached(inv, d->id);
+    if (ep && ep->schema_version != version && !same_as(ep, d)) {
+        hmap_remove(&inv->endpoints, &ep->by_id);
+        endpoint_unref(ep);
+        ep = NULL;
+    }
+    if (!ep) {
+        const struct schema_deployment *const *all;
+        if (inv->endpoints.count > schema_deployments(inv->cell->schema, &all) + 64)
+            endpoint_cache_clear(inv); /* forget deployments that were deleted */
+        ep = endpoint_new(d, err);
+        if (!ep)
+            return NULL;
+        hmap_insert(&inv->endpoints, &ep->by_id, id_hash(d->id));
+    }
+    ep->schema_version = version;
+    ep->refs++;
+    return ep;
+}
