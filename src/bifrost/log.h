@@ -1,7 +1,8 @@
-/* The virtual log of a partition, as its owner loop sees it (spec/cluster.md §5.1): append, read in order, find the tail, trim, seal. It
- * is a chain of segments (loglets); each segment is implemented by a provider: `memory` (tests, simulator), `local` (this node's
- * segment store), `replicated` (log-servers; later). This interface fits all three: whether an append needs one fsync here or a quorum
- * elsewhere is the provider's business.
+/* The virtual log of a partition, as its owner loop sees it (spec/cluster.md §5.1): append, read in order,
+ * find the tail, trim, seal. It is a chain of segments (loglets); each segment is implemented by a provider:
+ * `memory` (tests, simulator), `local` (this node's segment store), `replicated` (log-servers; later). This
+ * interface fits all three: whether an append needs one fsync here or a quorum elsewhere is the provider's
+ * business.
  *
  * Threading: a `struct log` belongs to one loop; every call and callback is on it. */
 #pragma once
@@ -17,7 +18,8 @@ struct log_record {
     struct bytes body;
 };
 
-/* A caller that wants to know about one append. Embedded in the caller's object; must stay alive until called. */
+/* A caller that wants to know about one append. Embedded in the caller's object; must stay alive until
+ * called. */
 struct log_append_wait {
     struct list link; /* private */
     lsn_t lsn;        /* private */
@@ -26,9 +28,11 @@ struct log_append_wait {
 };
 
 struct log_reader_ops {
-    /* Committed records in LSN order without holes, at most LOG_READ_BATCH at a time. The bodies are lent (take references). */
+    /* Committed records in LSN order without holes, at most LOG_READ_BATCH at a time. The bodies are lent
+     * (take references). */
     void (*on_records)(void *ctx, const struct log_record *records, size_t n);
-    /* LSNs from..to (inclusive) have been trimmed away and are not readable; reading goes on at to + 1 unless the reader is closed. */
+    /* LSNs from..to (inclusive) have been trimmed away and are not readable; reading goes on at to + 1 unless
+     * the reader is closed. */
     void (*on_trim_gap)(void *ctx, lsn_t from, lsn_t to);
     /* Reading cannot go on (RC_CORRUPT, RC_IO): the replica must stop. */
     void (*on_error)(void *ctx, const struct err *err);
@@ -48,14 +52,15 @@ struct log {
     const struct log_ops *ops;
     uint32_t log_id;
     /* Read-only for users: */
-    lsn_t committed;   /* last committed LSN this handle knows of */
-    lsn_t trim_point;  /* last trimmed LSN, 0 if none */
+    lsn_t committed;       /* last committed LSN this handle knows of */
+    lsn_t trim_point;      /* last trimmed LSN, 0 if none */
     size_t inflight_bytes; /* appended, not yet committed */
 };
 
-/* Append one record (consumes the reference). Order of appends on one handle is the order in the log. Appends of one iteration are
- * handed over together and share one group commit. RC_OK: accepted; the outcome comes through `wait` (may be NULL) and the record
- * through the reader. RC_OVERLOADED: more than the in-flight limit (64 MiB); RC_NO_SPACE: disk full, retriable; RC_SEALED, RC_CLOSED. */
+/* Append one record (consumes the reference). Order of appends on one handle is the order in the log. Appends
+ * of one iteration are handed over together and share one group commit. RC_OK: accepted; the outcome comes
+ * through `wait` (may be NULL) and the record through the reader. RC_OVERLOADED: more than the in-flight
+ * limit (64 MiB); RC_NO_SPACE: disk full, retriable; RC_SEALED, RC_CLOSED. */
 static inline enum rc log_append(struct log *l, struct bytes record_take, struct log_append_wait *wait)
 {
     return l->ops->append(l, record_take, wait);
@@ -65,23 +70,35 @@ static inline void log_read_from(struct log *l, lsn_t from, const struct log_rea
 {
     l->ops->read_from(l, from, ops, ctx);
 }
-static inline void log_read_stop(struct log *l) { l->ops->read_stop(l); }
+static inline void log_read_stop(struct log *l)
+{
+    l->ops->read_stop(l);
+}
 /* `tail` = LSN after the last committed record. */
 static inline void log_find_tail(struct log *l, void (*done)(void *ctx, enum rc rc, lsn_t tail), void *ctx)
 {
     l->ops->find_tail(l, done, ctx);
 }
-/* Records up to and including `upto` may be dropped. Asynchronous, merged by maximum, durable before space is reused. */
-static inline void log_trim(struct log *l, lsn_t upto) { l->ops->trim(l, upto); }
+/* Records up to and including `upto` may be dropped. Asynchronous, merged by maximum, durable before space is
+ * reused. */
+static inline void log_trim(struct log *l, lsn_t upto)
+{
+    l->ops->trim(l, upto);
+}
 /* No more appends after this; `tail` is final. */
 static inline void log_seal(struct log *l, void (*done)(void *ctx, enum rc rc, lsn_t tail), void *ctx)
 {
     l->ops->seal(l, done, ctx);
 }
-/* Stop reading, fail waiting appends with RC_CLOSED, free the handle; `done` runs when nothing is in flight any more. */
-static inline void log_close(struct log *l, void (*done)(void *ctx), void *ctx) { l->ops->close(l, done, ctx); }
+/* Stop reading, fail waiting appends with RC_CLOSED, free the handle; `done` runs when nothing is in flight
+ * any more. */
+static inline void log_close(struct log *l, void (*done)(void *ctx), void *ctx)
+{
+    l->ops->close(l, done, ctx);
+}
 
-/* ---- provider `memory`: commits in the next deferred pass; content survives log_close within the process ---- */
+/* ---- provider `memory`: commits in the next deferred pass; content survives log_close within the process
+ * ---- */
 struct memory_logs;
 struct memory_logs *memory_logs_new(void);
 void memory_logs_free(struct memory_logs *m);
@@ -96,7 +113,8 @@ struct local_logs_config {
     const char *directory;
     uint64_t inflight_limit_bytes; /* per log handle; 64 MiB */
 };
-/* Opens the store (recovers the last segment) and starts the log loop. Blocks; start-up only. RC_CORRUPT names file and offset. */
+/* Opens the store (recovers the last segment) and starts the log loop. Blocks; start-up only. RC_CORRUPT
+ * names file and offset. */
 enum rc local_logs_open(const struct local_logs_config *config, struct local_logs **out, struct err *err);
 /* All ports and logs must be closed. Joins the log loop. */
 void local_logs_close(struct local_logs *l);
