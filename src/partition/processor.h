@@ -34,6 +34,7 @@ struct processor_config {
     uint64_t key_start, key_end;
     size_t max_inflight_ship;         /* outbox messages shipped and not yet acknowledged: 1024 */
     size_t self_proposal_limit_bytes; /* 64 MiB: beyond it proposals of clients are refused with RC_OVERLOADED */
+    size_t max_timers_in_memory;      /* the earliest ones; 0: 4096 */
     uint64_t trim_delay_ms;           /* after durable before the log is trimmed */
     bool trim_log;                    /* durability-mode none: false */
     const char *version;              /* for AnnounceLeader / created_using */
@@ -45,14 +46,17 @@ enum processor_role { PROCESSOR_FOLLOWER, PROCESSOR_CANDIDATE, PROCESSOR_LEADER 
 struct processor *processor_new(struct env *env, const struct processor_config *config, struct partition_store *store,
                                 struct log *log, const struct processor_host_ops *ops, void *host);
 /* Leadership was obtained for `epoch` (unique, higher than any before): append AnnounceLeader; leader once it is read back. */
+/* Epochs not above one that is announced in the log already never lead: ops->following tells. */
 void processor_become_leader(struct processor *p, uint64_t epoch);
 void processor_step_down(struct processor *p);
-/* Stops reading, fails waiters with RC_LOST_LEADERSHIP, flushes (unless abandon) and closes store and log. */
+/* May be called from a host callback. No host callback runs afterwards. Stops reading, fails waiters with RC_LOST_LEADERSHIP, flushes (unless abandon) and closes store and log. */
 void processor_close(struct processor *p, bool abandon, void (*done)(void *ctx), void *ctx);
 
-/* A request routed here. */
+/* A request routed here. Uses private_.b, .node, .link, .append, .stored and .state of the request; .a and .loop belong to the router.
+ * A second request with the same id takes the place of the first, which is answered RC_CANCELED; nothing is proposed again. */
 void processor_rpc(struct processor *p, struct partition_rpc *rpc);
 void processor_rpc_cancel(struct processor *p, struct partition_rpc *rpc);
+/* All the following consume `record_take` whatever they return. */
 /* The invoker proposes effects: `record` from effects_begin / effect_write with header room. RC_NOT_LEADER, RC_OVERLOADED (retry later), RC_NO_SPACE. */
 enum rc processor_propose_effects(struct processor *p, struct bytes record_take);
 /* Another partition's outbox message for this one: appended as it is; `wait` at commit. RC_NOT_LEADER etc.: not appended. */
@@ -67,6 +71,7 @@ struct processor_status {
     uint64_t epoch;
     lsn_t applied, committed, durable;
     uint64_t oldest_waiting_ms; /* age of the oldest committed but unapplied record or unanswered proposal (B1) */
-    size_t waiting_rpcs, timers, outbox_depth, self_inflight;
+    size_t waiting_rpcs, timers, outbox_depth;
+    size_t self_inflight; /* bytes proposed and not read back */
 };
-void processor_get_status(const struct processor *p, struct processor_status *out);
+void processor_get_status(struct processor *p, struct processor_status *out);
