@@ -137,7 +137,7 @@ void cluster_fingerprint_format(uint64_t fingerprint, char out[12])
     out[BASE62_U64_WIDTH] = '\0';
 }
 
-static void encode_node(struct json_out *o, const struct node_config *n)
+static void encode_node(struct json_out *o, const struct node_entry *n)
 {
     json_open(o, '{');
     json_number(o, "id", n->id);
@@ -171,7 +171,7 @@ void nodes_config_encode(struct writer *w, const struct nodes_config *c)
     json_close(&o, '}');
 }
 
-static bool decode_node(struct arena *a, const json_t *o, struct node_config *n)
+static bool decode_node(struct arena *a, const json_t *o, struct node_entry *n)
 {
     if (!read_u32(o, "id", &n->id) || n->id == 0)
         return false;
@@ -198,7 +198,7 @@ static bool decode_nodes(struct arena *a, const json_t *list, struct nodes_confi
     if (!json_is_array(list))
         return false;
     c->n_nodes = json_array_size(list);
-    c->nodes = arena_array(a, struct node_config, c->n_nodes + 1);
+    c->nodes = arena_array(a, struct node_entry, c->n_nodes + 1);
     for (size_t i = 0; i < c->n_nodes; i++)
         if (!decode_node(a, json_array_get(list, i), &c->nodes[i]) ||
             (i > 0 && c->nodes[i].id <= c->nodes[i - 1].id))
@@ -220,7 +220,7 @@ enum rc nodes_config_decode(struct arena *a, struct slice json, struct nodes_con
     return good ? RC_OK : err_set(err, RC_CORRUPT, "the nodes configuration is incomplete or out of range");
 }
 
-static struct node_config *by_name(const struct nodes_config *c, const char *name)
+static struct node_entry *by_name(const struct nodes_config *c, const char *name)
 {
     for (size_t i = 0; i < c->n_nodes; i++)
         if (!c->nodes[i].tombstone && strcmp(c->nodes[i].name, name) == 0)
@@ -228,17 +228,17 @@ static struct node_config *by_name(const struct nodes_config *c, const char *nam
     return NULL;
 }
 
-const struct node_config *nodes_config_by_name(const struct nodes_config *c, const char *name)
+const struct node_entry *nodes_config_by_name(const struct nodes_config *c, const char *name)
 {
     return by_name(c, name);
 }
 
-struct node_config *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
+struct node_entry *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
                                       const char *address, uint32_t roles_bits)
 {
-    struct node_config *n = by_name(c, name);
+    struct node_entry *n = by_name(c, name);
     if (!n) {
-        struct node_config *grown = arena_array(a, struct node_config, c->n_nodes + 1);
+        struct node_entry *grown = arena_array(a, struct node_entry, c->n_nodes + 1);
         if (c->n_nodes)
             memcpy(grown, c->nodes, c->n_nodes * sizeof(*grown));
         c->nodes = grown;

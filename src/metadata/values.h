@@ -25,7 +25,7 @@ enum rc partition_table_decode(struct slice json, struct partition_table *out, s
 
 /* ---- nodes configuration: identity of the cluster and its nodes ---- */
 #define NODES_CONFIG_KEY "nodes_config"
-enum node_role {
+enum node_role { /* bit set */
     ROLE_ADMIN = 1,
     ROLE_HTTP_INGRESS = 2,
     ROLE_LOG_SERVER = 4,
@@ -35,7 +35,7 @@ enum node_role {
 /* "admin", "http-ingress", ...; 0 if unknown. */
 uint32_t node_role_parse(struct slice name);
 const char *node_role_name(enum node_role role);
-struct node_config {
+struct node_entry {
     uint32_t id, generation;
     const char *name, *address;
     uint32_t roles; /* enum node_role bits */
@@ -45,7 +45,7 @@ struct nodes_config {
     uint32_t version;
     const char *cluster_name;
     uint64_t cluster_fingerprint; /* not 0 */
-    struct node_config *nodes;    /* by id */
+    struct node_entry *nodes;    /* by id */
     size_t n_nodes;
 };
 /* 11 base62 characters. */
@@ -53,11 +53,11 @@ void cluster_fingerprint_format(uint64_t fingerprint, char out[12]);
 void nodes_config_encode(struct writer *w, const struct nodes_config *c);
 /* Strings and nodes live in `a`. */
 enum rc nodes_config_decode(struct arena *a, struct slice json, struct nodes_config *out, struct err *err);
-const struct node_config *nodes_config_by_name(const struct nodes_config *c, const char *name);
+const struct node_entry *nodes_config_by_name(const struct nodes_config *c, const char *name);
 /* Register or restart the node of this name: its generation goes up by one, a new one gets the next id that
  * was never used. The version goes up by one. Strings are not copied. Returns the node's entry inside `c`,
  * whose array is moved to `a`. */
-struct node_config *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
+struct node_entry *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
                                       const char *address, uint32_t roles);
 
 /* ---- leader epoch of a partition ---- */
