@@ -139,10 +139,10 @@ static void filter_free(struct filter *f)
     free(f);
 }
 
-enum rc log_set_filter(const char *text, struct err *err)
+/* NULL, with the reason in `err`, if the text is malformed. */
+static struct filter *filter_parse(struct slice s, struct err *err)
 {
     struct filter *f = xcalloc(1, sizeof(*f));
-    struct slice s = slice_cstr(text);
     /* Without a default directive only errors of other targets are shown. */
     struct directive fallback = {xstrdup(""), LOG_ERROR};
     VEC_PUSH(f, fallback);
@@ -159,12 +159,28 @@ enum rc log_set_filter(const char *text, struct err *err)
             continue;
         struct slice part = trim(slice_sub(s, from, i - from));
         from = i + 1;
-        enum rc rc = part.len ? filter_parse_directive(f, part, err) : RC_OK;
-        if (rc) {
+        if (part.len && filter_parse_directive(f, part, err)) {
             filter_free(f);
-            return rc;
+            return NULL;
         }
     }
+    return f;
+}
+
+enum rc log_check_filter(const char *text, struct err *err)
+{
+    struct filter *f = filter_parse(slice_cstr(text), err);
+    if (!f)
+        return RC_INVALID;
+    filter_free(f);
+    return RC_OK;
+}
+
+enum rc log_set_filter(const char *text, struct err *err)
+{
+    struct filter *f = filter_parse(slice_cstr(text), err);
+    if (!f)
+        return RC_INVALID;
     f->older = atomic_load(&current_filter);
     while (!atomic_compare_exchange_weak(&current_filter, &f->older, f))
         ;

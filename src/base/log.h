@@ -21,6 +21,8 @@ void log_configure(const struct log_config *config);
  * exact, and "restate" covers "restate_*") wins. Span filters are accepted and ignored. RC_INVALID with a sentence if
  * malformed; the previous filter then stays. */
 enum rc log_set_filter(const char *filter, struct err *err);
+/* Only say whether log_set_filter would take it. */
+enum rc log_check_filter(const char *filter, struct err *err);
 bool log_enabled(enum log_level level, const char *target);
 void log_write(enum log_level level, const char *target, const struct log_field *fields, size_t n_fields,
                const char *fmt, ...) __attribute__((format(printf, 5, 6)));
