@@ -76,6 +76,9 @@ struct partition_vars *store_vars(struct partition_store *s);
 /* Bracket the application of one record: `now_ms` = its creation time. end sets applied_lsn / applied_time. */
 void store_apply_begin(struct partition_store *s, lsn_t lsn, uint64_t now_ms);
 void store_apply_end(struct partition_store *s);
+/* NULL while all is well. RC_CORRUPT, RC_IO: stored bytes could not be read or written. What was read since may be wrong and nothing is
+ * written any more: the owner checks after each applied record and stops the replica. */
+const struct err *store_failure(const struct partition_store *s);
 /* Last LSN whose effects are durable in the backend: the log may be trimmed up to here. */
 lsn_t store_durable_lsn(const struct partition_store *s);
 /* Once per batch of applied records, outside apply: starts flushes by policy, finishes bookkeeping, evicts. */
@@ -83,7 +86,7 @@ void store_maintain(struct partition_store *s);
 /* Flush everything dirty now; `done` when durable. */
 void store_flush(struct partition_store *s, void (*done)(void *ctx, lsn_t durable), void *ctx);
 struct store_stats {
-    size_t live_invocations, dirty_objects, cached_bytes, flushes;
+    size_t live_invocations, dirty_objects, dirty_bytes, cached_bytes, flushes;
     uint64_t flushed_bytes;
 };
 void store_get_stats(const struct partition_store *s, struct store_stats *out);
@@ -104,7 +107,8 @@ void store_invocation_changed(struct partition_store *s, struct invocation *inv)
 void store_invocation_delete(struct partition_store *s, struct invocation *inv);
 /* Drop journal and events, keep the record (sets journal_purged). */
 void store_journal_purge(struct partition_store *s, struct invocation *inv);
-/* Append (consumes entry->payload's reference); returns its index. Call store_invocation_changed afterwards. */
+/* Append (consumes entry->payload's reference); returns its index. Call store_invocation_changed afterwards; `commands` is counted by the
+ * caller. */
 uint32_t store_journal_append(struct partition_store *s, struct invocation *inv, const struct journal_entry *entry);
 /* The journal is loaded with the invocation when it is small; this makes sure it is in memory. */
 void store_journal_load(struct partition_store *s, struct invocation *inv);
