@@ -4,7 +4,7 @@
 #include "base/rc.h"
 
 #define WALL_BASE_MS UINT64_C(1790000000000) /* some day in 2026 */
-#define LIVELOCK 1000000
+#define LIVELOCK     1000000
 
 static uint64_t rotl(uint64_t x, int k)
 {

@@ -1,0 +1,168 @@
+/* Proves when a suspended invocation resumes: flat sets and every combinator of the V7 trees, alone and
+ * nested (spec/invocation-lifecycle.md §5.7, spec/service-protocol.md §8). */
+#include "machine_fixture.h"
+
+static int setup(void **state)
+{
+    struct fixture *fx = calloc(1, sizeof(*fx));
+    fixture_init(fx);
+    *state = fx;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    fixture_free(*state);
+    free(*state);
+    return 0;
+}
+
+enum { UNKNOWN, FIRST, ALL, ANY_SUCCESS, ALL_SUCCESS };
+
+/* Leaves are signals 20, 21, ...; `nested` is an encoded child or NULL. */
+static struct writer future(int type, uint32_t first_leaf, uint32_t leaves, struct writer *nested)
+{
+    struct writer f = WRITER_INIT, packed = WRITER_INIT;
+    for (uint32_t i = 0; i < leaves; i++)
+        write_varint(&packed, first_leaf + i);
+    if (leaves)
+        pb_write_bytes(&f, 2, writer_slice(&packed));
+    writer_free(&packed);
+    if (nested) {
+        pb_write_bytes_always(&f, 4, writer_slice(nested));
+        writer_free(nested);
+    }
+    pb_write_u64(&f, 5, (uint64_t)type);
+    return f;
+}
+
+static struct invocation_id suspended_on(struct fixture *fx, struct writer tree)
+{
+    struct invocation_id id = invoke(fx, (struct invoke_options){0});
+    struct writer w = effects_of(id);
+    effect_write(&w, &(struct effect){.kind = EFFECT_SUSPEND_TREE, .payload = writer_slice(&tree)});
+    apply_effects(fx, &w);
+    writer_free(&tree);
+    return id;
+}
+
+static bool resumes_after(struct fixture *fx, struct invocation_id id, uint32_t leaf, bool success)
+{
+    struct bytes owner = BYTES_EMPTY;
+    struct outcome o = {.kind = OUTCOME_VOID};
+    if (!success)
+        o = machine_failure(500, "x", &owner);
+    signal_index(fx, id, leaf, o);
+    bytes_unref(&owner);
+    return status_of(fx, id) == INV_INVOKED;
+}
+
+static void any_child(void **state)
+{
+    struct fixture *fx = *state;
+    for (int type = UNKNOWN; type <= FIRST; type++) {
+        struct invocation_id id = suspended_on(fx, future(type, 20, 3, NULL));
+        assert_int_equal(status_of(fx, id), INV_SUSPENDED);
+        assert_int_equal(store_invocation_get(fx->store, id)->events.len, 1);
+        assert_false(resumes_after(fx, id, 19, true));
+        assert_true(resumes_after(fx, id, 21, false));
+    }
+}
+
+static void all_children(void **state)
+{
+    struct fixture *fx = *state;
+    struct invocation_id id = suspended_on(fx, future(ALL, 20, 3, NULL));
+    assert_false(resumes_after(fx, id, 20, false));
+    assert_false(resumes_after(fx, id, 22, true));
+    assert_true(resumes_after(fx, id, 21, true));
+}
+
+static void first_success_or_all_failed(void **state)
+{
+    struct fixture *fx = *state;
+    struct invocation_id id = suspended_on(fx, future(ANY_SUCCESS, 20, 3, NULL));
+    assert_false(resumes_after(fx, id, 20, false));
+    assert_true(resumes_after(fx, id, 21, true));
+    id = suspended_on(fx, future(ANY_SUCCESS, 20, 2, NULL));
+    assert_false(resumes_after(fx, id, 20, false));
+    assert_true(resumes_after(fx, id, 21, false));
+}
+
+static void all_success_or_first_failure(void **state)
+{
+    struct fixture *fx = *state;
+    struct invocation_id id = suspended_on(fx, future(ALL_SUCCESS, 20, 3, NULL));
+    assert_false(resumes_after(fx, id, 20, true));
+    assert_true(resumes_after(fx, id, 22, false));
+    id = suspended_on(fx, future(ALL_SUCCESS, 20, 2, NULL));
+    assert_false(resumes_after(fx, id, 20, true));
+    assert_true(resumes_after(fx, id, 21, true));
+}
+
+static void nested(void **state)
+{
+    struct fixture *fx = *state;
+    /* cancel or all(20, 21): what SDKs send */
+    struct writer inner = future(ALL, 20, 2, NULL);
+    struct invocation_id id = suspended_on(fx, future(FIRST, 1, 1, &inner));
+    assert_false(resumes_after(fx, id, 20, true));
+    assert_true(resumes_after(fx, id, 21, true));
+    inner = future(ALL, 20, 2, NULL);
+    id = suspended_on(fx, future(FIRST, 1, 1, &inner));
+    terminate(fx, id, false);
+    assert_int_equal(status_of(fx, id), INV_INVOKED);
+
+    /* all_success(30, race(20, 21)): the race passes the outcome of its winner up */
+    inner = future(FIRST, 20, 2, NULL);
+    id = suspended_on(fx, future(ALL_SUCCESS, 30, 1, &inner));
+    assert_false(resumes_after(fx, id, 20, true));
+    assert_false(resumes_after(fx, id, 21, false)); /* lost the race */
+    assert_true(resumes_after(fx, id, 30, true));
+
+    /* all_success(30, unknown(20)): undetermined where it matters, the SDK is asked */
+    inner = future(UNKNOWN, 20, 1, NULL);
+    id = suspended_on(fx, future(ALL_SUCCESS, 30, 1, &inner));
+    assert_true(resumes_after(fx, id, 20, true));
+    /* all(30, unknown(20)): the outcome does not matter */
+    inner = future(UNKNOWN, 20, 1, NULL);
+    id = suspended_on(fx, future(ALL, 30, 1, &inner));
+    assert_false(resumes_after(fx, id, 20, true));
+    assert_true(resumes_after(fx, id, 30, true));
+}
+
+static void decided_before_suspending(void **state)
+{
+    struct fixture *fx = *state;
+    struct invocation_id id = invoke(fx, (struct invoke_options){0});
+    signal_index(fx, id, 20, (struct outcome){.kind = OUTCOME_VOID});
+    struct writer tree = future(ALL, 20, 1, NULL), w = effects_of(id);
+    effect_write(&w, &(struct effect){.kind = EFFECT_SUSPEND_TREE, .payload = writer_slice(&tree)});
+    apply_effects(fx, &w);
+    writer_free(&tree);
+    assert_int_equal(status_of(fx, id), INV_INVOKED);
+    assert_int_equal(count_actions(fx, ACTION_INVOKE), 1);
+}
+
+static void tree_without_leaves_quarantines(void **state)
+{
+    struct fixture *fx = *state;
+    struct writer inner = future(ALL, 0, 0, NULL);
+    struct invocation_id id = suspended_on(fx, future(FIRST, 0, 0, &inner));
+    assert_true(store_invocation_get(fx->store, id)->quarantined);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(any_child),
+        CASE(all_children),
+        CASE(first_success_or_all_failed),
+        CASE(all_success_or_first_failure),
+        CASE(nested),
+        CASE(decided_before_suspending),
+        CASE(tree_without_leaves_quarantines),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

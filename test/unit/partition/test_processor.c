@@ -1,0 +1,718 @@
+/* Proves the partition processor over a simulated log and a fake host: requests and replies, retries with the
+ * same request id, leader change and fencing, timers, shuffle with truncation, refused appends, cancel, close
+ * (spec/invocation-lifecycle.md §3, §10, §11). */
+#include "machine_fixture.h"
+#include "partition/processor.h"
+#include "sim/sim_log.h"
+
+/* A replica with a host that answers every attempt at once with output "done" (unless `idle`) and ships to
+ * the replica itself. */
+struct replica {
+    struct world *world;
+    struct kv_backend *kv;
+    struct log *log;
+    struct processor *p;
+    bool idle, hold_shipping, failed, crashed;
+    unsigned leading, following, invoked, aborted, effects_applied, effects_dropped, shipped;
+    struct bytes held; /* effects prepared by an idle host */
+    uint64_t next_token;
+};
+
+struct world {
+    struct sim_env env;
+    struct sim_logs *logs;
+    struct replica replicas[3];
+};
+
+struct shipping {
+    struct log_append_wait wait;
+    struct replica *r;
+    uint64_t index;
+};
+
+static void h_invoke(void *host, struct processor *p, struct invocation *inv)
+{
+    struct replica *r = host;
+    r->invoked++;
+    if (r->idle)
+        return;
+    struct writer w = WRITER_INIT;
+    record_begin(&w, 64);
+    effects_begin(&w, inv->id, ++r->next_token, 0);
+    output_entry(&w, "done");
+    end_effect(&w);
+    processor_propose_effects(p, writer_take(&w));
+}
+
+static void h_abort(void *host, struct processor *p, struct invocation_id id)
+{
+    ((struct replica *)host)->aborted++;
+}
+
+static void h_forward(void *host, struct processor *p, struct invocation *inv, uint32_t entry_index) {}
+
+static void h_ack(void *host, struct processor *p, struct invocation_id id, uint32_t command_index) {}
+
+static void h_retry(void *host, struct processor *p, struct invocation_id id) {}
+
+static void h_applied(void *host, struct processor *p, struct invocation_id id, uint64_t token,
+                      uint64_t batch, bool dropped)
+{
+    struct replica *r = host;
+    if (dropped)
+        r->effects_dropped++;
+    else
+        r->effects_applied++;
+}
+
+static bool h_pause(void *host, struct processor *p, struct invocation_id id)
+{
+    return ((struct replica *)host)->idle;
+}
+
+static void ship_done(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    struct shipping *s = CONTAINER_OF(w, struct shipping, wait);
+    if (rc == RC_OK && s->r->p)
+        processor_outbox_shipped(s->r->p, s->index);
+    free(s);
+}
+
+static void h_ship(void *host, struct processor *p, uint64_t index, uint64_t partition_key,
+                   struct bytes record)
+{
+    struct replica *r = host;
+    r->shipped++;
+    if (r->hold_shipping) {
+        bytes_unref(&record);
+        return;
+    }
+    struct shipping *s = xcalloc(1, sizeof(*s));
+    s->wait.done = ship_done;
+    s->r = r;
+    s->index = index;
+    if (processor_ingest(p, record, &s->wait) != RC_OK)
+        free(s);
+}
+
+static void h_leading(void *host, struct processor *p, uint64_t epoch)
+{
+    ((struct replica *)host)->leading++;
+}
+
+static void h_following(void *host, struct processor *p)
+{
+    ((struct replica *)host)->following++;
+}
+
+static void h_failed(void *host, struct processor *p, const struct err *err)
+{
+    ((struct replica *)host)->failed = true;
+}
+
+static const struct processor_host_ops host_ops = {
+    .invoke = h_invoke,
+    .abort = h_abort,
+    .forward_notification = h_forward,
+    .ack_command = h_ack,
+    .retry_now = h_retry,
+    .effects_applied = h_applied,
+    .pause = h_pause,
+    .ship = h_ship,
+    .leading = h_leading,
+    .following = h_following,
+    .failed = h_failed,
+};
+
+static void start_replica(struct world *w, int i)
+{
+    struct replica *r = &w->replicas[i];
+    r->world = w;
+    if (!r->kv)
+        r->kv = memory_backend_new(&w->env.env);
+    struct store_config sc = fixture_store_config();
+    struct processor_config config = {
+        .partition_id = FIXTURE_PARTITION,
+        .node_id = (uint32_t)i + 1,
+        .node_generation = 1,
+        .key_end = UINT64_MAX,
+        .max_inflight_ship = 8,
+        .self_proposal_limit_bytes = 1 << 20,
+        .max_timers_in_memory = 4,
+        .trim_delay_ms = 1000,
+        .trim_log = true,
+        .version = "1.7.0",
+    };
+    struct partition_store *store;
+    struct err err = {0};
+    assert_int_equal(store_open(r->kv, &w->env.env, &sc, &store, &err), RC_OK);
+    r->log = sim_log_open(w->logs, 0);
+    r->p = processor_new(&w->env.env, &config, store, r->log, &host_ops, r);
+}
+
+static void closed(void *ctx)
+{
+    ((struct replica *)ctx)->p = NULL;
+}
+
+static void stop_replica(struct world *w, int i, bool abandon)
+{
+    struct replica *r = &w->replicas[i];
+    processor_close(r->p, abandon, closed, r);
+    sim_env_advance(&w->env, 5000);
+    assert_null(r->p);
+    if (abandon)
+        memory_backend_crash(r->kv);
+}
+
+static void settle(struct world *w)
+{
+    sim_env_advance(&w->env, 50);
+}
+
+static int setup(void **state)
+{
+    struct world *w = calloc(1, sizeof(*w));
+    sim_env_init(&w->env, 7);
+    w->logs = sim_logs_new(&w->env, 1);
+    start_replica(w, 0);
+    processor_become_leader(w->replicas[0].p, 1);
+    settle(w);
+    assert_int_equal(w->replicas[0].leading, 1);
+    *state = w;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct world *w = *state;
+    for (int i = 0; i < 3; i++) {
+        if (w->replicas[i].p)
+            stop_replica(w, i, true);
+        if (w->replicas[i].kv)
+            memory_backend_free(w->replicas[i].kv);
+    }
+    sim_logs_free(w->logs);
+    sim_env_free(&w->env);
+    free(w);
+    return 0;
+}
+
+/* ---- requests ---- */
+
+struct test_rpc {
+    struct partition_rpc rpc;
+    struct rpc_reply reply; /* outcome copied to `value` */
+    char value[64];
+    unsigned replies;
+};
+
+static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
+{
+    struct test_rpc *t = CONTAINER_OF(rpc, struct test_rpc, rpc);
+    t->replies++;
+    t->reply = *reply;
+    if (reply->outcome.kind == OUTCOME_SUCCESS)
+        snprintf(t->value, sizeof(t->value), "%.*s", SLICE_FMT(reply->outcome.value));
+}
+
+static struct test_rpc new_rpc(enum rpc_kind kind, uint64_t request_number, struct invocation_id id)
+{
+    return (struct test_rpc){.rpc = {.kind = kind,
+                                     .request_id = request(request_number),
+                                     .partition_key = id.partition_key,
+                                     .id = id,
+                                     .deployment_max_protocol = 7,
+                                     .reply = on_reply}};
+}
+
+static struct invocation_id id_of(uint64_t n)
+{
+    return (struct invocation_id){.partition_key = 42, .uuid = {9, n}};
+}
+
+static struct test_rpc invoke_rpc(uint64_t request_number, struct invoke_options o)
+{
+    struct test_rpc t = new_rpc(RPC_INVOKE, request_number, o.id);
+    t.rpc.wait_result = o.request != 0;
+    struct writer w = WRITER_INIT;
+    record_begin(&w, 64);
+    invocation_write(&w, &o, o.id);
+    t.rpc.record = writer_take(&w);
+    return t;
+}
+
+static struct test_rpc call_rpc(uint64_t n)
+{
+    return invoke_rpc(n, (struct invoke_options){.id = id_of(n), .request = n});
+}
+
+static struct test_rpc send_rpc(uint64_t n)
+{
+    return invoke_rpc(n, (struct invoke_options){.id = id_of(n), .submit = n});
+}
+
+static void call_and_send(void **state)
+{
+    struct world *w = *state;
+    struct test_rpc call = call_rpc(1), send = send_rpc(2);
+    processor_rpc(w->replicas[0].p, &call.rpc);
+    processor_rpc(w->replicas[0].p, &send.rpc);
+    assert_int_equal(call.replies + send.replies, 0);
+    settle(w);
+    assert_int_equal(call.replies, 1);
+    assert_int_equal(call.reply.status, RPC_OK);
+    assert_string_equal(call.value, "done");
+    assert_int_equal(send.replies, 1);
+    assert_true(send.reply.is_new);
+    assert_int_equal(w->replicas[0].effects_applied, 2);
+    struct processor_status st;
+    processor_get_status(w->replicas[0].p, &st);
+    assert_int_equal(st.self_inflight, 0);
+    assert_int_equal(st.waiting_rpcs, 0);
+    assert_int_equal(st.oldest_waiting_ms, 0);
+    assert_int_equal(st.applied, st.committed);
+}
+
+static void a_retry_replaces_the_waiter(void **state)
+{
+    struct world *w = *state;
+    struct test_rpc first = call_rpc(1), again = call_rpc(1);
+    processor_rpc(w->replicas[0].p, &first.rpc);
+    processor_rpc(w->replicas[0].p, &again.rpc);
+    settle(w);
+    assert_int_equal(first.replies, 1);
+    assert_int_equal(first.reply.rc, RC_CANCELED);
+    assert_int_equal(again.replies, 1);
+    assert_string_equal(again.value, "done");
+    size_t n;
+    sim_log_records(w->logs, 0, &n);
+    assert_int_equal(n, 3); /* announcement, one Invoke, effects */
+}
+
+static void point_reads_and_attach(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc send = send_rpc(1);
+    processor_rpc(r->p, &send.rpc);
+    settle(w);
+    struct test_rpc output = new_rpc(RPC_GET_OUTPUT, 2, id_of(1)), status = new_rpc(RPC_STATUS, 3, id_of(1)),
+                    attach = new_rpc(RPC_ATTACH, 4, id_of(1)), unknown = new_rpc(RPC_ATTACH, 5, id_of(99));
+    processor_rpc(r->p, &output.rpc);
+    processor_rpc(r->p, &status.rpc);
+    processor_rpc(r->p, &attach.rpc);
+    processor_rpc(r->p, &unknown.rpc);
+    assert_int_equal(output.replies, 0); /* never from inside */
+    settle(w);
+    assert_int_equal(output.reply.status, RPC_NOT_READY);
+    assert_int_equal(status.reply.invocation_status, INV_INVOKED);
+    assert_int_equal(unknown.reply.status, RPC_NOT_FOUND);
+    assert_int_equal(attach.replies, 0);
+    struct writer e = WRITER_INIT;
+    record_begin(&e, 64);
+    effects_begin(&e, id_of(1), 1, 1);
+    output_entry(&e, "done");
+    end_effect(&e);
+    assert_int_equal(processor_propose_effects(r->p, writer_take(&e)), RC_OK);
+    settle(w);
+    assert_int_equal(attach.replies, 1);
+    assert_string_equal(attach.value, "done");
+    output = new_rpc(RPC_GET_OUTPUT, 6, id_of(1));
+    attach = new_rpc(RPC_ATTACH, 7, id_of(1));
+    processor_rpc(r->p, &output.rpc);
+    processor_rpc(r->p, &attach.rpc);
+    sim_env_run(&w->env);
+    assert_string_equal(output.value, "done");
+    assert_true(output.reply.expiry_ms > 0);
+    assert_string_equal(attach.value, "done");
+}
+
+static void commit_replied_requests(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc signal = new_rpc(RPC_SIGNAL, 1, id_of(5)), patch = new_rpc(RPC_PATCH_STATE, 2, id_of(5));
+    struct writer b = WRITER_INIT;
+    record_begin(&b, 64);
+    cmd_signal_write(&b,
+                     &(struct cmd_signal){.id = id_of(5), .index = 17, .outcome = {.kind = OUTCOME_VOID}});
+    signal.rpc.record = writer_take(&b);
+    record_begin(&b, 64);
+    struct writer entries = WRITER_INIT;
+    write_lp(&entries, SLICE_LIT("a"));
+    write_lp(&entries, SLICE_LIT("1"));
+    cmd_patch_state_write(&b, &(struct cmd_patch_state){.service = SLICE_LIT("Obj"),
+                                                        .key = SLICE_LIT("k"),
+                                                        .entries = writer_slice(&entries)});
+    writer_free(&entries);
+    patch.rpc.record = writer_take(&b);
+    processor_rpc(r->p, &signal.rpc);
+    processor_rpc(r->p, &patch.rpc);
+    settle(w);
+    assert_int_equal(signal.replies, 1);
+    assert_int_equal(signal.reply.status, RPC_OK);
+    assert_int_equal(patch.reply.status, RPC_OK);
+    struct bytes v;
+    assert_true(store_state_get(processor_store(r->p), SLICE_LIT("Obj"), SLICE_LIT("k"), SLICE_LIT("a"), &v));
+    bytes_unref(&v);
+}
+
+static void operations(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc send = send_rpc(1);
+    processor_rpc(r->p, &send.rpc);
+    settle(w);
+    struct test_rpc pause = new_rpc(RPC_PAUSE, 2, id_of(1)), resume = new_rpc(RPC_RESUME, 3, id_of(1)),
+                    repin = new_rpc(RPC_RESUME, 4, id_of(1)),
+                    restart_running = new_rpc(RPC_RESTART_AS_NEW, 5, id_of(1)),
+                    purge = new_rpc(RPC_PURGE, 6, id_of(1));
+    repin.rpc.repin = true;
+    processor_rpc(r->p, &pause.rpc);
+    processor_rpc(r->p, &resume.rpc);
+    processor_rpc(r->p, &repin.rpc);
+    processor_rpc(r->p, &restart_running.rpc);
+    processor_rpc(r->p, &purge.rpc);
+    settle(w);
+    assert_int_equal(pause.reply.status, RPC_APPENDED);
+    assert_int_equal(resume.reply.status, RPC_OK);
+    assert_int_equal(repin.reply.status, RPC_BAD_DEPLOYMENT);
+    assert_true(repin.reply.detail[0] != 0);
+    assert_int_equal(restart_running.reply.status, RPC_STILL_RUNNING);
+    assert_int_equal(purge.reply.status, RPC_NOT_COMPLETED);
+
+    struct test_rpc kill = new_rpc(RPC_TERMINATE, 7, id_of(1));
+    kill.rpc.kill = true;
+    processor_rpc(r->p, &kill.rpc);
+    settle(w);
+    assert_int_equal(kill.reply.status, RPC_OK);
+    assert_int_equal(r->aborted, 1);
+
+    struct test_rpc again = new_rpc(RPC_RESTART_AS_NEW, 8, id_of(1));
+    again.rpc.new_id = id_of(50);
+    processor_rpc(r->p, &again.rpc);
+    settle(w);
+    assert_int_equal(again.reply.status, RPC_OK);
+    assert_true(invocation_id_eq(again.reply.new_id, id_of(50)));
+    purge = new_rpc(RPC_PURGE_JOURNAL, 9, id_of(1));
+    processor_rpc(r->p, &purge.rpc);
+    settle(w);
+    assert_int_equal(purge.reply.status, RPC_OK);
+}
+
+static void cancel_answers_once(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc call = call_rpc(1), read = new_rpc(RPC_STATUS, 2, id_of(1));
+    processor_rpc(r->p, &call.rpc);
+    processor_rpc(r->p, &read.rpc);
+    processor_rpc_cancel(r->p, &read.rpc);
+    settle(w);
+    assert_int_equal(read.reply.rc, RC_CANCELED);
+    processor_rpc_cancel(r->p, &call.rpc);
+    assert_int_equal(call.replies, 0);
+    settle(w);
+    assert_int_equal(call.replies, 1);
+    assert_int_equal(call.reply.rc, RC_CANCELED);
+}
+
+static void refused_appends_fail_safely(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    sim_logs_refuse(w->logs, RC_NO_SPACE);
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    assert_int_equal(call.reply.status, RPC_FAILED);
+    assert_int_equal(call.reply.rc, RC_UNAVAILABLE);
+    sim_logs_refuse(w->logs, RC_OK);
+    call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    assert_string_equal(call.value, "done");
+}
+
+/* ---- timers and shuffle ---- */
+
+static void timers_fire_even_when_many_and_refused(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc sends[40];
+    uint64_t start = env_wall_ms(&w->env.env);
+    for (uint64_t i = 0; i < ARRAY_LEN(sends); i++) { /* ten times what is kept in memory */
+        sends[i] =
+            invoke_rpc(i + 1, (struct invoke_options){.id = id_of(i + 1),
+                                                      .submit = i + 1,
+                                                      .execution_time_ms = start + 1000 + (i * 7919) % 5000});
+        processor_rpc(r->p, &sends[i].rpc);
+    }
+    settle(w);
+    assert_int_equal(sends[39].reply.execution_time_ms, start + 1000 + (39 * 7919) % 5000);
+    assert_int_equal(r->invoked, 0);
+    sim_env_advance(&w->env, 900);
+    assert_int_equal(r->invoked, 0);
+    sim_logs_refuse(w->logs, RC_NO_SPACE);
+    sim_env_advance(&w->env, 1000);
+    assert_int_equal(r->invoked, 0);
+    sim_logs_refuse(w->logs, RC_OK);
+    sim_env_advance(&w->env, 6000);
+    assert_int_equal(r->invoked, 40);
+    struct processor_status st;
+    processor_get_status(r->p, &st);
+    assert_int_equal(st.timers, 0);
+}
+
+static void propose_calls(struct replica *r, struct invocation_id id, uint64_t first_child, unsigned n)
+{
+    struct writer e = WRITER_INIT;
+    record_begin(&e, 64);
+    effects_begin(&e, id, 1, 1);
+    for (unsigned i = 0; i < n; i++)
+        call_entry(&e, true, id_of(first_child + i), TARGET_SERVICE, i + 1, 0);
+    assert_int_equal(processor_propose_effects(r->p, writer_take(&e)), RC_OK);
+}
+
+static void outbox_is_shipped_and_truncated(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc send = send_rpc(1);
+    processor_rpc(r->p, &send.rpc);
+    settle(w);
+    propose_calls(r, id_of(1), 100, 30); /* more than the window of 8 */
+    sim_env_advance(&w->env, 150);
+    assert_int_equal(r->shipped, 30);
+    assert_int_equal(r->invoked, 31);
+    struct processor_status st;
+    processor_get_status(r->p, &st);
+    assert_int_equal(st.outbox_depth, 30);
+    sim_env_advance(&w->env, 300);
+    processor_get_status(r->p, &st);
+    assert_int_equal(st.outbox_depth, 0);
+}
+
+static void a_new_leader_ships_again_without_duplicates(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc send = send_rpc(1);
+    processor_rpc(r->p, &send.rpc);
+    settle(w);
+    propose_calls(r, id_of(1), 100, 5);
+    settle(w); /* shipped, not yet truncated */
+    assert_int_equal(r->invoked, 6);
+    stop_replica(w, 0, true);
+    start_replica(w, 0);
+    r->idle = true;
+    r->invoked = 0;
+    processor_become_leader(r->p, 2);
+    sim_env_advance(&w->env, 500);
+    assert_int_equal(r->shipped, 10);
+    assert_int_equal(r->invoked, 6); /* leadership starts the six running ones; the repeats create nothing */
+    struct processor_status st;
+    processor_get_status(r->p, &st);
+    assert_int_equal(st.outbox_depth, 0);
+}
+
+/* ---- leadership ---- */
+
+static void a_newer_leader_fences_the_old_one(void **state)
+{
+    struct world *w = *state;
+    struct replica *old = &w->replicas[0], *new = &w->replicas[1];
+    old->idle = true;
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(old->p, &call.rpc);
+    settle(w);
+    start_replica(w, 1);
+    settle(w);
+    struct test_rpc early = call_rpc(2);
+    processor_rpc(new->p, &early.rpc);
+    settle(w);
+    assert_int_equal(early.reply.rc, RC_NOT_LEADER);
+
+    processor_become_leader(new->p, 2);
+    sim_env_run(&w->env);
+    struct test_rpc race =
+        call_rpc(3); /* proposed by the old leader around the announcement of the new one */
+    processor_rpc(old->p, &race.rpc);
+    settle(w);
+    assert_int_equal(old->following, 1);
+    assert_int_equal(new->leading, 1);
+    assert_int_equal(call.replies, 1);
+    assert_int_equal(call.reply.rc, RC_LOST_LEADERSHIP);
+    assert_int_equal(race.replies, 1);
+    assert_int_equal(race.reply.rc, RC_LOST_LEADERSHIP);
+    assert_string_equal(call.value, "");
+    assert_int_equal(new->effects_applied,
+                     new->invoked); /* the new leader ran what the old one had accepted */
+    assert_true(new->invoked >= 1);
+
+    struct writer e = WRITER_INIT;
+    record_begin(&e, 64);
+    effects_begin(&e, id_of(1), 1, 1);
+    end_effect(&e);
+    assert_int_equal(processor_propose_effects(old->p, writer_take(&e)), RC_NOT_LEADER);
+
+    /* The client asks the new leader again with the same request id: it gets the one result. */
+    struct test_rpc retry = call_rpc(1);
+    processor_rpc(new->p, &retry.rpc);
+    settle(w);
+    assert_string_equal(retry.value, "done");
+    assert_int_equal(store_vars(processor_store(old->p))->state_hash,
+                     store_vars(processor_store(new->p))->state_hash);
+
+    processor_become_leader(old->p, 1); /* an epoch of the past never leads */
+    settle(w);
+    assert_int_equal(old->following, 2);
+    struct processor_status st;
+    processor_get_status(old->p, &st);
+    assert_int_equal(st.role, PROCESSOR_FOLLOWER);
+    assert_int_equal(st.epoch, 2);
+}
+
+static void leadership_resumes_everything_after_a_crash(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc call = call_rpc(1),
+                    delayed = invoke_rpc(
+                        2, (struct invoke_options){.id = id_of(2),
+                                                   .submit = 2,
+                                                   .execution_time_ms = env_wall_ms(&w->env.env) + 20000});
+    processor_rpc(r->p, &call.rpc);
+    processor_rpc(r->p, &delayed.rpc);
+    settle(w);
+    stop_replica(w, 0, true);
+    assert_int_equal(call.reply.rc, RC_LOST_LEADERSHIP);
+    start_replica(w, 0);
+    r->invoked = 0;
+    r->idle = false;
+    processor_become_leader(r->p, 5);
+    settle(w);
+    assert_int_equal(r->invoked, 1);
+    sim_env_advance(&w->env, 30000);
+    assert_int_equal(r->invoked, 2);
+    assert_int_equal(r->effects_applied, 2);
+}
+
+static void step_down_fails_waiters(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    processor_step_down(r->p);
+    assert_int_equal(call.replies, 0);
+    settle(w);
+    assert_int_equal(call.reply.rc, RC_LOST_LEADERSHIP);
+    assert_int_equal(r->following, 1);
+}
+
+static void unknown_command_stops_the_replica(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct writer b = WRITER_INIT;
+    record_begin(&b, 1);
+    struct bytes record = writer_take(&b);
+    record_header_put((uint8_t *)record.ptr,
+                      &(struct record_header){.version = RECORD_VERSION, .kind = 77, .key_end = UINT64_MAX});
+    assert_int_equal(processor_ingest(r->p, record, NULL), RC_OK);
+    settle(w);
+    assert_true(r->failed);
+    assert_int_equal(r->following, 1);
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    assert_int_equal(call.reply.rc, RC_UNAVAILABLE);
+}
+
+static void the_log_is_trimmed_behind_durability(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    assert_int_equal(r->log->trim_point, 0);
+    sim_env_advance(&w->env, 60000);
+    assert_true(r->log->trim_point >= 3);
+    struct processor_status st;
+    processor_get_status(r->p, &st);
+    assert_int_equal(st.durable, st.applied);
+    assert_false(sim_env_next(&w->env, 3600000)); /* an idle partition sleeps */
+    stop_replica(w, 0, true);
+    start_replica(w, 0); /* reads on behind the trim point */
+    processor_become_leader(r->p, 9);
+    settle(w);
+    assert_false(r->failed);
+    struct test_rpc output = new_rpc(RPC_GET_OUTPUT, 6, id_of(1));
+    processor_rpc(r->p, &output.rpc);
+    settle(w);
+    assert_string_equal(output.value, "done");
+}
+
+static void a_trim_gap_without_snapshot_fails(void **state)
+{
+    struct world *w = *state;
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(w->replicas[0].p, &call.rpc);
+    sim_env_advance(&w->env, 60000);
+    start_replica(w, 2);
+    settle(w);
+    assert_true(w->replicas[2].failed);
+}
+
+static void close_flushes_and_reopens(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    uint64_t hash = store_vars(processor_store(r->p))->state_hash;
+    stop_replica(w, 0, false);
+    memory_backend_crash(r->kv); /* nothing is left to lose */
+    start_replica(w, 0);
+    assert_int_equal(store_vars(processor_store(r->p))->state_hash, hash);
+    assert_int_equal(store_vars(processor_store(r->p))->applied_lsn, 3);
+}
+
+int main(void)
+{
+#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        CASE(call_and_send),
+        CASE(a_retry_replaces_the_waiter),
+        CASE(point_reads_and_attach),
+        CASE(commit_replied_requests),
+        CASE(operations),
+        CASE(cancel_answers_once),
+        CASE(refused_appends_fail_safely),
+        CASE(timers_fire_even_when_many_and_refused),
+        CASE(outbox_is_shipped_and_truncated),
+        CASE(a_new_leader_ships_again_without_duplicates),
+        CASE(a_newer_leader_fences_the_old_one),
+        CASE(leadership_resumes_everything_after_a_crash),
+        CASE(step_down_fails_waiters),
+        CASE(unknown_command_stops_the_replica),
+        CASE(the_log_is_trimmed_behind_durability),
+        CASE(a_trim_gap_without_snapshot_fails),
+        CASE(close_flushes_and_reopens),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
