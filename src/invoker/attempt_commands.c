@@ -186,8 +186,8 @@ static enum rc check_awakeable(const struct command_view *c, const char **doc_co
                    reason);
 }
 
-enum rc command_prepare(const struct command_context *ctx, const struct command_view *c,
-                        struct effect *effect, const char **doc_code, struct err *err)
+static enum rc prepare(const struct command_context *ctx, const struct command_view *c, struct effect *effect,
+                       const char **doc_code, struct err *err)
 {
     struct invocation_id ignored;
     switch (c->type) {
@@ -217,4 +217,22 @@ enum rc command_prepare(const struct command_context *ctx, const struct command_
     default: /* Input, Output, Sleep, Run: complete when decoded */
         return RC_OK;
     }
+}
+
+enum rc command_prepare(const struct command_context *ctx, uint16_t type, struct slice payload,
+                        struct command_view *c, struct effect *effect, const char **doc_code, struct err *err)
+{
+    *c = (struct command_view){.type = type};
+    *doc_code = RT_PROTOCOL;
+    enum rc rc = command_decode(type, payload, c, err);
+    if (rc == RC_OK)
+        return prepare(ctx, c, effect, doc_code, err);
+    /* An id that does not parse is no protocol violation but a failed precondition (§7). */
+    struct err bad_id = {0};
+    if (c->target_id.ptr && prepare(ctx, c, effect, doc_code, &bad_id) != RC_OK) {
+        *err = bad_id;
+        return RC_CONFLICT;
+    }
+    *doc_code = RT_PROTOCOL;
+    return rc;
 }

@@ -51,6 +51,8 @@ enum rc frame_input_feed(struct frame_input *in, struct slice chunk, uint64_t li
                 return RC_CANCELED;
             continue;
         }
+        if (rest.len == 0)
+            return RC_OK;
         size_t n = MIN(rest.len, missing);
         body_append(in, rest.ptr, n);
         rest = slice_sub(rest, n, rest.len - n);

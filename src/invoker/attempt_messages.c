@@ -129,18 +129,17 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
     struct entry *e = a->entry;
     struct command_view c;
     struct err err = {0};
-    enum rc rc = command_decode(h->type, payload, &c, &err);
-    if (rc != RC_OK) {
-        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL, "message encoding error: %s", err.msg);
-        return false;
-    }
     const struct schema_cell *cell = a->inv->cell;
     struct command_context ctx = {cell->schema, &cell->defaults, a->inv->env, a->kind};
     struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = h->type, .ack = h->ack, .payload = payload};
-    const char *doc_code = RT_PRECONDITION;
-    rc = command_prepare(&ctx, &c, &effect, &doc_code, &err);
-    if (rc != RC_OK)
+    const char *doc_code;
+    enum rc rc = command_prepare(&ctx, h->type, payload, &c, &effect, &doc_code, &err);
+    if (rc == RC_CONFLICT)
         return precondition_failed(a, &c, doc_code, &err);
+    if (rc != RC_OK) {
+        attempt_failf(a, CODE_INTERNAL, doc_code, "message encoding error: %s", err.msg);
+        return false;
+    }
 
     if (h->type == MSG_GET_EAGER_STATE)
         effect.value_from_state = value_is_in_state(a, &c, &effect.payload);

@@ -246,10 +246,12 @@ struct command_context {
     struct env *env;
     enum target_kind kind;
 };
-/* Checks the command against its context and resolves what must be stable (§7.1) into `effect`. RC_OK, or
- * RC_CONFLICT with the reason in `err` and the documentation code in `*doc_code`. */
-enum rc command_prepare(const struct command_context *ctx, const struct command_view *c,
-                        struct effect *effect, const char **doc_code, struct err *err);
+/* Decode a command completely, check it against its context, and resolve what must be stable (§7.1) into
+ * `effect`. RC_OK; RC_INVALID: a protocol violation; RC_CONFLICT: a failed precondition. The reason is in
+ * `err`, the documentation code in `*doc_code`. */
+enum rc command_prepare(const struct command_context *ctx, uint16_t type, struct slice payload,
+                        struct command_view *c, struct effect *effect, const char **doc_code,
+                        struct err *err);
 
 /* ---- discovery.c ---- */
 void discovery_cancel_all(struct invoker *inv);
