@@ -79,6 +79,7 @@ static void deliver_reply(struct loop_msg *m)
     outer->private_.a = NULL;
     outer->reply(outer, &w->reply);
     bytes_unref(&w->reply.outcome_bytes);
+    bytes_unref(&w->reply.target_bytes);
     remote_unref(w);
 }
 
@@ -87,6 +88,7 @@ static void inner_replied(struct partition_rpc *inner, const struct rpc_reply *r
     struct remote_rpc *w = CONTAINER_OF(inner, struct remote_rpc, inner);
     w->reply = *reply;
     w->reply.outcome_bytes = bytes_ref(reply->outcome_bytes);
+    w->reply.target_bytes = bytes_ref(reply->target_bytes);
     w->replied = true;
     bytes_unref(&inner->record);
     w->msg.deliver = deliver_reply;

@@ -240,6 +240,8 @@ static void reply_result(struct partition_rpc *rpc, const struct invocation *inv
         .id = inv->id,
         .outcome = inv->result,
         .outcome_bytes = inv->result_bytes,
+        .target = inv->si.target,
+        .target_bytes = inv->origin,
         .expiry_ms = retained_until(inv),
     };
     reply(rpc, &r);
@@ -464,6 +466,16 @@ static void resolve(struct processor *p, struct partition_rpc *rpc, const struct
     reply(rpc, r);
 }
 
+/* Who attached by id alone does not know whose result it is. Gone already if nothing is retained. */
+static void tell_target(struct processor *p, const struct partition_rpc *rpc, struct rpc_reply *r)
+{
+    struct invocation *inv = rpc->kind == RPC_ATTACH ? store_invocation_get(p->store, rpc->id) : NULL;
+    if (!inv)
+        return;
+    r->target = inv->si.target;
+    r->target_bytes = inv->origin;
+}
+
 void rpcs_on_action(struct processor *p, const struct action *a)
 {
     struct partition_rpc *rpc = find_waiting(p, a->request_id);
@@ -476,6 +488,7 @@ void rpcs_on_action(struct processor *p, const struct action *a)
             return;
         r.outcome = a->outcome;
         r.outcome_bytes = a->outcome_bytes;
+        tell_target(p, rpc, &r);
         r.expiry_ms = a->expiry_ms;
         break;
     case ACTION_SUBMITTED:
