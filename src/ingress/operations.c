@@ -40,7 +40,7 @@ void operation_by_path(struct ingress_request *q)
 
 static void respond_lookup(struct ingress_request *q, struct invocation_id id)
 {
-    static const struct http_header header = HTTP_HEADER_LIT("content-type", "application/json");
+    const struct http_header header = HTTP_HEADER_LIT("content-type", "application/json");
     char text[INVOCATION_ID_TEXT + 1];
     struct writer body = WRITER_INIT;
     invocation_id_format(id, text);

@@ -109,7 +109,7 @@ static const struct http_request_ops request_ops = {.on_body = on_body, .on_fini
 
 static void respond_health(struct ingress *in, struct http_request *http)
 {
-    static const struct http_header header = HTTP_HEADER_LIT("content-type", "application/json");
+    const struct http_header header = HTTP_HEADER_LIT("content-type", "application/json");
     const struct schema_service *const *services;
     size_t n = schema_services(in->schema->schema, &services);
     struct writer body = WRITER_INIT;

@@ -4,11 +4,6 @@
 #define RESPONSE_HEADERS_MAX 10
 #define CORS_HEADERS_MAX     5
 
-static const struct http_header vary =
-    HTTP_HEADER_LIT("vary", "origin, access-control-request-method, access-control-request-headers");
-static const struct http_header allow_credentials =
-    HTTP_HEADER_LIT("access-control-allow-credentials", "true");
-
 /* Mirror `request_header` as `name` if the request has it. */
 static size_t mirror(struct http_request *http, struct http_header *out, size_t n, const char *request_header,
                      const char *name)
@@ -22,8 +17,9 @@ static size_t mirror(struct http_request *http, struct http_header *out, size_t 
 
 static size_t cors_headers(struct http_request *http, struct http_header *out, size_t n)
 {
-    out[n++] = vary;
-    out[n++] = allow_credentials;
+    out[n++] =
+        HTTP_HEADER_LIT("vary", "origin, access-control-request-method, access-control-request-headers");
+    out[n++] = HTTP_HEADER_LIT("access-control-allow-credentials", "true");
     return mirror(http, out, n, "origin", "access-control-allow-origin");
 }
 
@@ -38,7 +34,7 @@ void respond_preflight(struct http_request *http)
 
 void respond_length_limit(struct http_request *http)
 {
-    static const struct http_header header = HTTP_HEADER_LIT("content-type", "text/plain; charset=utf-8");
+    const struct http_header header = HTTP_HEADER_LIT("content-type", "text/plain; charset=utf-8");
     http_respond(http, 413, &header, 1, bytes_static(SLICE_LIT("length limit exceeded")));
 }
 
@@ -55,7 +51,7 @@ void respond(struct http_request *http, int status, const struct http_header *he
 
 void respond_error(struct http_request *http, int status, struct slice message)
 {
-    static const struct http_header headers[] = {
+    const struct http_header headers[] = {
         HTTP_HEADER_LIT("x-restate-error-source", "ingress"),
         HTTP_HEADER_LIT("content-type", "application/json"),
     };
