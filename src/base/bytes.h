@@ -19,7 +19,7 @@ struct slice {
     size_t len;
 };
 
-#define SLICE_EMPTY ((struct slice){NULL, 0})
+#define SLICE_EMPTY    ((struct slice){NULL, 0})
 #define SLICE_LIT(lit) ((struct slice){(const uint8_t *)(lit), sizeof(lit) - 1})
 
 static inline struct slice slice_make(const void *ptr, size_t len)

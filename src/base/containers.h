@@ -7,10 +7,19 @@
 struct list {
     struct list *prev, *next;
 };
-static inline void list_init(struct list *l) { l->prev = l->next = l; }
-static inline bool list_empty(const struct list *l) { return l->next == l; }
+static inline void list_init(struct list *l)
+{
+    l->prev = l->next = l;
+}
+static inline bool list_empty(const struct list *l)
+{
+    return l->next == l;
+}
 /* True if the node is on some list (needs list_init or list_remove before). */
-static inline bool list_linked(const struct list *n) { return n->next != n; }
+static inline bool list_linked(const struct list *n)
+{
+    return n->next != n;
+}
 static inline void list_insert_before(struct list *pos, struct list *n)
 {
     n->prev = pos->prev;
@@ -18,8 +27,14 @@ static inline void list_insert_before(struct list *pos, struct list *n)
     pos->prev->next = n;
     pos->prev = n;
 }
-static inline void list_push_back(struct list *head, struct list *n) { list_insert_before(head, n); }
-static inline void list_push_front(struct list *head, struct list *n) { list_insert_before(head->next, n); }
+static inline void list_push_back(struct list *head, struct list *n)
+{
+    list_insert_before(head, n);
+}
+static inline void list_push_front(struct list *head, struct list *n)
+{
+    list_insert_before(head->next, n);
+}
 static inline void list_remove(struct list *n)
 {
     n->prev->next = n->next;
@@ -86,7 +101,8 @@ void omap_init(struct omap *m, omap_cmp_fn cmp);
 struct omap_node *omap_insert(struct omap *m, struct omap_node *n);
 void omap_remove(struct omap *m, struct omap_node *n);
 struct omap_node *omap_find(const struct omap *m, const void *key, omap_key_fn key_cmp);
-struct omap_node *omap_lower_bound(const struct omap *m, const void *key, omap_key_fn key_cmp); /* first >= key */
+struct omap_node *omap_lower_bound(const struct omap *m, const void *key,
+                                   omap_key_fn key_cmp); /* first >= key */
 struct omap_node *omap_first(const struct omap *m);
 struct omap_node *omap_last(const struct omap *m);
 struct omap_node *omap_next(const struct omap_node *n);
@@ -105,11 +121,20 @@ struct heap {
 };
 void heap_init(struct heap *h);
 void heap_free(struct heap *h);
-static inline void heap_node_init(struct heap_node *n) { n->index = HEAP_NONE; }
-static inline bool heap_linked(const struct heap_node *n) { return n->index != HEAP_NONE; }
+static inline void heap_node_init(struct heap_node *n)
+{
+    n->index = HEAP_NONE;
+}
+static inline bool heap_linked(const struct heap_node *n)
+{
+    return n->index != HEAP_NONE;
+}
 void heap_push(struct heap *h, struct heap_node *n, uint64_t key);
 void heap_remove(struct heap *h, struct heap_node *n);
-static inline struct heap_node *heap_min(const struct heap *h) { return h->count ? h->slots[0] : NULL; }
+static inline struct heap_node *heap_min(const struct heap *h)
+{
+    return h->count ? h->slots[0] : NULL;
+}
 struct heap_node *heap_pop(struct heap *h);
 
 /* ---- growing array: `struct { T *items; size_t len, cap; } v = {0};` ---- */

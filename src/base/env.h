@@ -19,7 +19,10 @@ static inline void env_timer_init(struct env_timer *t, void (*fire)(struct env_t
     heap_node_init(&t->heap);
     t->fire = fire;
 }
-static inline bool env_timer_armed(const struct env_timer *t) { return heap_linked(&t->heap); }
+static inline bool env_timer_armed(const struct env_timer *t)
+{
+    return heap_linked(&t->heap);
+}
 
 /* Work to run once, after the events of this iteration have been handled and before the loop sleeps.
  * Deferring is how a core batches: collect during the iteration, act once. Tasks run in the order of their
@@ -47,10 +50,19 @@ struct env {
 };
 
 /* Milliseconds since the Unix epoch; may jump. Only for time stamps put into records and shown to users. */
-static inline uint64_t env_wall_ms(struct env *e) { return e->ops->wall_ms(e); }
+static inline uint64_t env_wall_ms(struct env *e)
+{
+    return e->ops->wall_ms(e);
+}
 /* Milliseconds that never go back; cached once per loop iteration. For timeouts. */
-static inline uint64_t env_mono_ms(struct env *e) { return e->ops->mono_ms(e); }
-static inline uint64_t env_random(struct env *e) { return e->ops->random_u64(e); }
+static inline uint64_t env_mono_ms(struct env *e)
+{
+    return e->ops->mono_ms(e);
+}
+static inline uint64_t env_random(struct env *e)
+{
+    return e->ops->random_u64(e);
+}
 /* (Re-)arm; fires in a later iteration at or after the given monotonic time. */
 static inline void env_timer_arm_at(struct env *e, struct env_timer *t, uint64_t at_mono_ms)
 {
@@ -61,8 +73,14 @@ static inline void env_timer_arm(struct env *e, struct env_timer *t, uint64_t af
     e->ops->timer_arm(e, t, e->ops->mono_ms(e) + after_ms);
 }
 /* No-op if not armed. After this the callback will not run. */
-static inline void env_timer_cancel(struct env *e, struct env_timer *t) { e->ops->timer_cancel(e, t); }
-static inline void env_defer(struct env *e, struct env_task *t) { e->ops->defer(e, t); }
+static inline void env_timer_cancel(struct env *e, struct env_timer *t)
+{
+    e->ops->timer_cancel(e, t);
+}
+static inline void env_defer(struct env *e, struct env_task *t)
+{
+    e->ops->defer(e, t);
+}
 static inline void env_undefer(struct env_task *t)
 {
     if (list_linked(&t->link))

@@ -6,7 +6,8 @@
 uint64_t hash64(struct slice s);
 /* Order-dependent combination, for state hashes and composite keys. */
 uint64_t hash64_combine(uint64_t h, uint64_t v);
-/* CRC-32C (Castagnoli), hardware-assisted where the CPU has it; `crc` is the running value, 0 at the start. */
+/* CRC-32C (Castagnoli), hardware-assisted where the CPU has it; `crc` is the running value, 0 at the start.
+ */
 uint32_t crc32c(uint32_t crc, const void *ptr, size_t len);
 /* The same without hardware help (tests compare the two). */
 uint32_t crc32c_portable(uint32_t crc, const void *ptr, size_t len);
@@ -14,7 +15,7 @@ uint32_t crc32c_portable(uint32_t crc, const void *ptr, size_t len);
 uint64_t siphash13(struct slice s);
 
 /* Base62 with the reference's alphabet 0-9a-zA-Z, most significant digit first, fixed width. */
-#define BASE62_U64_WIDTH 11
+#define BASE62_U64_WIDTH  11
 #define BASE62_U128_WIDTH 22
 void base62_encode_u64(uint64_t v, char out[BASE62_U64_WIDTH]);
 void base62_encode_u128(struct u128 v, char out[BASE62_U128_WIDTH]);
@@ -26,9 +27,9 @@ bool base62_decode_u128(struct slice text, struct u128 *out);
 size_t base64url_encode(struct slice in, char *out);
 /* Standard alphabet with padding. */
 size_t base64_encode(struct slice in, char *out);
-/* Either alphabet (also mixed), padding optional. `out` needs room for 3 * ceil(n / 4) bytes; *out_len is the decoded
- * length. false on a foreign character, an impossible length, or padding that does not belong. Bits that the last
- * character carries beyond the last byte must be zero. */
+/* Either alphabet (also mixed), padding optional. `out` needs room for 3 * ceil(n / 4) bytes; *out_len is the
+ * decoded length. false on a foreign character, an impossible length, or padding that does not belong. Bits
+ * that the last character carries beyond the last byte must be zero. */
 bool base64_decode(struct slice in, uint8_t *out, size_t *out_len);
 
 void hex_encode(struct slice in, char *out); /* 2 * len characters, lower case, no NUL */

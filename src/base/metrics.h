@@ -1,6 +1,7 @@
 /* Process-wide metrics in Prometheus form (spec/config.md §5.2, §5.3). Registration is done once (static
  * initialisers or start-up) and returns a handle that any thread may update: counters and gauges are relaxed
- * atomics; summaries are per-handle histograms under relaxed atomics. Series with the same name and labels are one. */
+ * atomics; summaries are per-handle histograms under relaxed atomics. Series with the same name and labels
+ * are one. */
 #pragma once
 #include "base/bytes.h"
 
@@ -13,7 +14,10 @@ struct metric *metric_gauge(const char *name, const char *labels, const char *he
 /* Values are seconds, exported as quantiles 0.5, 0.9, 0.99, 1 plus _sum and _count. */
 struct metric *metric_summary(const char *name, const char *labels, const char *help);
 void metric_add(struct metric *m, int64_t delta);
-static inline void metric_inc(struct metric *m) { metric_add(m, 1); }
+static inline void metric_inc(struct metric *m)
+{
+    metric_add(m, 1);
+}
 void metric_set(struct metric *m, int64_t value);
 void metric_observe_us(struct metric *m, uint64_t microseconds);
 int64_t metric_value(const struct metric *m);

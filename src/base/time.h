@@ -9,8 +9,9 @@ uint64_t os_wall_ms(void);
 uint64_t os_wall_us(void);
 uint64_t os_mono_ns(void);
 
-/* Parse the friendly (`1h 30m`, `1.5s`, `00:01:30`) and ISO 8601 (`PT5S`, `P1D`) forms of config.md §1.5. Nanoseconds.
- * RC_INVALID with a reason (for instance "please use units of days or smaller"). A bare "0" is zero. Negative: RC_INVALID. */
+/* Parse the friendly (`1h 30m`, `1.5s`, `00:01:30`) and ISO 8601 (`PT5S`, `P1D`) forms of config.md §1.5.
+ * Nanoseconds. RC_INVALID with a reason (for instance "please use units of days or smaller"). A bare "0" is
+ * zero. Negative: RC_INVALID. */
 enum rc duration_parse(struct slice text, uint64_t *out_ns, struct err *err);
 /* `1d 2h`, `1s 500ms`, `0s` (largest unit days). */
 void duration_format(struct writer *w, uint64_t ns);

@@ -193,7 +193,8 @@ static enum rc parse_friendly(struct duration_parser *d, bool *ago)
             size_t left = reader_left(r);
             enum rank rank = take_unit_word(r);
             if (rank == RANK_NONE && left == 0)
-                return err_set(d->err, RC_INVALID, "expected to find unit designator after the number, for example '5s'");
+                return err_set(d->err, RC_INVALID,
+                               "expected to find unit designator after the number, for example '5s'");
             if (rank == RANK_NONE)
                 return err_set(d->err, RC_INVALID, "unknown unit at '%.*s'", (int)MIN(left, (size_t)20), at);
             if ((rc = add_item(d, n, rank)))

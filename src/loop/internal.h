@@ -6,8 +6,8 @@
 #include "base/bytes.h"
 #include "loop/loop.h"
 
-/* Something that lives on the loop and owns uv handles. When the loop is freed, `destroy` must start closing the
- * handles and make sure that no callback reaches the outside any more. */
+/* Something that lives on the loop and owns uv handles. When the loop is freed, `destroy` must start closing
+ * the handles and make sure that no callback reaches the outside any more. */
 struct loop_resource {
     struct list link;
     void (*destroy)(struct loop_resource *r);
@@ -50,15 +50,20 @@ static inline void loop_resource_add(struct loop *l, struct loop_resource *r,
     r->destroy = destroy;
     list_push_back(&l->resources, &r->link);
 }
-static inline void loop_resource_remove(struct loop_resource *r) { list_remove(&r->link); }
+static inline void loop_resource_remove(struct loop_resource *r)
+{
+    list_remove(&r->link);
+}
 
-/* Every uv callback that may be the first after a poll calls this: from here on senders need no wake-up call. */
+/* Every uv callback that may be the first after a poll calls this: from here on senders need no wake-up call.
+ */
 void loop_mark_awake(struct loop *l);
 
 /* Run all messages that were in the mailbox at the time of the call, oldest first. */
 void mailbox_drain(struct loop *l);
 bool mailbox_empty(const struct loop *l);
 
-/* uv's text for one of its negative error numbers goes into `err`; ENOSPC and friends map as in err_set_errno. */
+/* uv's text for one of its negative error numbers goes into `err`; ENOSPC and friends map as in
+ * err_set_errno. */
 enum rc err_set_uv(struct err *err, enum rc rc, int uv_error, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));

@@ -7,20 +7,22 @@ struct net_conn;
 struct net_listener;
 
 struct net_conn_ops {
-    /* Bytes arrived. `data` is lent: take a reference (bytes_ref) to keep it. Not called while reading is paused. */
+    /* Bytes arrived. `data` is lent: take a reference (bytes_ref) to keep it. Not called while reading is
+     * paused. */
     void (*on_read)(void *ctx, struct bytes data);
-    /* The peer finished sending (EOF). The connection can still be written. May be NULL: then on_closed follows. */
+    /* The peer finished sending (EOF). The connection can still be written. May be NULL: then on_closed
+     * follows. */
     void (*on_eof)(void *ctx);
     /* Everything queued before has been handed to the kernel and the queue is below the low-water mark again
      * (only called after net_conn_write_pending exceeded NET_HIGH_WATER). May be NULL. */
     void (*on_drain)(void *ctx);
-    /* The connection is gone: after an error or after net_conn_close. Exactly once, the last callback; `why` is RC_OK
-     * after an orderly local close. Never called from inside a net_conn_* call. */
+    /* The connection is gone: after an error or after net_conn_close. Exactly once, the last callback; `why`
+     * is RC_OK after an orderly local close. Never called from inside a net_conn_* call. */
     void (*on_closed)(void *ctx, const struct err *why);
 };
 
 #define NET_HIGH_WATER (1u << 20)
-#define NET_LOW_WATER (256u << 10)
+#define NET_LOW_WATER  (256u << 10)
 
 struct net_listener_ops {
     /* A connection was accepted. Call net_conn_start on it (now or later), or net_conn_close. */
@@ -30,12 +32,13 @@ struct net_listener_ops {
 enum net_family { NET_TCP, NET_UNIX };
 struct net_address {
     enum net_family family;
-    char host[256];   /* IP literal or host name; socket path for NET_UNIX */
+    char host[256]; /* IP literal or host name; socket path for NET_UNIX */
     uint16_t port;
 };
 
-/* Bind and listen. TCP: SO_REUSEADDR, dual stack for `::`, SO_REUSEPORT if `reuse_port` so that several loops can
- * listen on one port. NET_UNIX: an existing socket file is removed first. RC_IO with a sentence if the address is taken. */
+/* Bind and listen. TCP: SO_REUSEADDR, dual stack for `::`, SO_REUSEPORT if `reuse_port` so that several loops
+ * can listen on one port. NET_UNIX: an existing socket file is removed first. RC_IO with a sentence if the
+ * address is taken. */
 enum rc net_listen(struct loop *l, const struct net_address *addr, bool reuse_port,
                    const struct net_listener_ops *ops, void *ctx, struct net_listener **out, struct err *err);
 /* The bound address with the real port. */
@@ -45,14 +48,17 @@ enum rc net_listener_start(struct net_listener *nl, struct err *err);
 /* Stop accepting and free; removes a unix socket file. */
 void net_listener_close(struct net_listener *nl);
 
-/* Resolve (DNS on the pool) and connect with TCP_NODELAY; on_connected exactly once with RC_OK or the error. On error
- * the connection is freed after the callback. net_conn_close before that cancels (on_connected is then not called). */
+/* Resolve (DNS on the pool) and connect with TCP_NODELAY; on_connected exactly once with RC_OK or the error.
+ * On error the connection is freed after the callback. net_conn_close before that cancels (on_connected is
+ * then not called). */
 struct net_conn *net_connect(struct loop *l, const struct net_address *addr, uint64_t timeout_ms,
-                             void (*on_connected)(void *ctx, struct net_conn *conn, const struct err *err), void *ctx);
+                             void (*on_connected)(void *ctx, struct net_conn *conn, const struct err *err),
+                             void *ctx);
 
 /* Set callbacks and begin reading. */
 void net_conn_start(struct net_conn *c, const struct net_conn_ops *ops, void *ctx);
-/* Queue bytes (consumes the reference). Written with one writev at the end of the iteration; order is kept. */
+/* Queue bytes (consumes the reference). Written with one writev at the end of the iteration; order is kept.
+ */
 void net_conn_write(struct net_conn *c, struct bytes take);
 size_t net_conn_write_pending(const struct net_conn *c);
 void net_conn_pause(struct net_conn *c);
