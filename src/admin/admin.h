@@ -1,0 +1,87 @@
+/* The admin REST API (spec/admin-api.md §1 to §10): deployments, services, invocations, state, health. Lives
+ * on the main loop; every call and callback is on that loop's thread.
+ *
+ * The room is in two halves. `admin_handle` maps one request to one answer and knows nothing of sockets;
+ * admin/admin_http.h binds it to the HTTP server. Discovery belongs to the invoker, which this room must not
+ * know: the node wires `struct admin_discovery`. */
+#pragma once
+#include "base/env.h"
+#include "metadata/schema_store.h"
+#include "partition/rpc.h"
+
+#define ADMIN_BODY_LIMIT_BYTES (2u << 20)
+
+/* ---- what the room needs ---- */
+struct admin_discovery_request {
+    const char *uri;                   /* HTTP, normal form; NULL for Lambda */
+    const char *arn, *assume_role_arn; /* Lambda */
+    bool use_http_11;
+    const struct schema_header *headers;
+    size_t n_headers;
+};
+struct admin_discovery_result {
+    enum rc rc;               /* RC_OK, or failed */
+    const char *restate_code; /* "META0003" or "" (the message does not carry it) */
+    const char *message;
+    int http_status;         /* of the answer when failed */
+    bool http_1_1;           /* version of the endpoint's response */
+    const char *sdk_version; /* "" if none */
+    struct slice manifest;   /* body, when RC_OK */
+};
+struct admin_discovery {
+    /* One discovery with its retries (spec/service-protocol.md §2.7); `done` exactly once, on the loop, with
+     * everything lent. The request is lent until `done` has run. */
+    void (*discover)(void *ctx, const struct admin_discovery_request *request,
+                     void (*done)(void *done_ctx, const struct admin_discovery_result *result),
+                     void *done_ctx);
+    void *ctx;
+};
+struct admin_info {
+    const char *version;          /* MAJOR.MINOR.PATCH, at least 1.7.12 (spec/admin-api.md §2) */
+    const char *ingress_endpoint; /* advertised HTTP ingress with trailing slash, or NULL */
+    const char *cluster_name;
+    const uint32_t *metadata_members; /* plain node ids; NULL: no embedded metadata server */
+    size_t n_metadata_members;
+    bool enable_protocol_v7;
+};
+struct admin_config {
+    size_t concurrent_requests_limit;   /* 0: none; above it 429 */
+    const char *const *routing_headers; /* admin.deployment-routing-headers, lower case */
+    size_t n_routing_headers;
+};
+struct admin_deps { /* everything outlives the admin object */
+    struct env *env;
+    struct partition_router *router;
+    struct schema_store *schema;
+    const struct schema_defaults *defaults; /* read for every answer: follows configuration reloads */
+    struct admin_discovery discovery;
+    struct admin_info info;
+    struct admin_config config;
+};
+
+struct admin;
+struct admin *admin_new(const struct admin_deps *deps);
+/* Requests that wait for a retry are answered 503; those that wait for somebody else's answer finish when it
+ * arrives, the object lives until then. */
+void admin_free(struct admin *a);
+size_t admin_requests_in_progress(const struct admin *a);
+
+/* ---- one request ---- */
+struct admin_answer {
+    int status;
+    const char *content_type;     /* NULL: none, the body is empty */
+    const char *location, *allow; /* NULL: header absent */
+    struct bytes body;            /* lent */
+};
+struct admin_exchange {
+    struct slice method, target; /* "GET", "/v4/services?x=y" */
+    struct slice content_type;   /* ptr NULL: no such header */
+    struct slice body;
+    bool body_too_large; /* the caller refused to read more than ADMIN_BODY_LIMIT_BYTES */
+    /* Exactly once, possibly before admin_handle returns. */
+    void (*respond)(struct admin_exchange *x, const struct admin_answer *answer);
+};
+/* Whether the route reads a body at all (others never look at it). */
+bool admin_wants_body(struct slice method, struct slice target);
+/* The slices of `x` are lent for this call only; `x` itself until `respond`. */
+void admin_handle(struct admin *a, struct admin_exchange *x);
