@@ -129,16 +129,28 @@ static enum rc dispatch(struct machine *m, enum command_kind kind, struct apply_
                    (unsigned long)m->lsn);
 }
 
+/* From a newer version, or broken? */
+static enum rc bad_header(lsn_t lsn, struct bytes record, struct err *err)
+{
+    if (record.len < RECORD_HEADER_SIZE)
+        return err_set(err, RC_CORRUPT, "the record at LSN %lu is shorter than its header",
+                       (unsigned long)lsn);
+    if (record.ptr[0] != RECORD_VERSION)
+        return err_set(err, RC_UNSUPPORTED, "the record at LSN %lu has version %d, this build knows %d",
+                       (unsigned long)lsn, record.ptr[0], RECORD_VERSION);
+    if (strcmp(command_kind_name((enum command_kind)record.ptr[1]), "unknown") == 0)
+        return err_set(err, RC_UNSUPPORTED, "command kind %d at LSN %lu is not known to this version",
+                       record.ptr[1], (unsigned long)lsn);
+    return err_set(err, RC_CORRUPT, "the record at LSN %lu has a malformed header", (unsigned long)lsn);
+}
+
 enum rc machine_apply(struct partition_store *s, lsn_t lsn, struct bytes record, struct actions *actions,
                       struct apply_result *result, struct err *err)
 {
     *result = (struct apply_result){0};
     struct record_header h;
     if (!record_header_get(bytes_slice(record), &h))
-        return err_set(err, RC_CORRUPT, "the record at LSN %lu has no valid header", (unsigned long)lsn);
-    if (h.version != RECORD_VERSION)
-        return err_set(err, RC_UNSUPPORTED, "the record at LSN %lu has version %d, this build knows %d",
-                       (unsigned long)lsn, h.version, RECORD_VERSION);
+        return bad_header(lsn, record, err);
     result->kind = h.kind;
     result->dedup = h.dedup;
     result->seq_hi = h.seq_hi;

@@ -284,7 +284,8 @@ static void create_copy(struct machine *m, struct invocation *old, const struct 
 {
     struct service_invocation si = old->si;
     si.id = c->new_id;
-    si.input = SLICE_EMPTY; /* journal entry 0 is copied by reference */
+    si.input =
+        SLICE_LIT("\x72\x00"); /* an empty Input: the real one, journal entry 0, is copied by reference */
     si.source = SOURCE_RESTART;
     si.source_id = old->id;
     si.source_request_id = (struct u128){0};

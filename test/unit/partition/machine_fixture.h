@@ -97,9 +97,12 @@ static inline enum rc fixture_apply_bytes(struct fixture *fx, struct bytes recor
 static inline enum rc fixture_apply_header(struct fixture *fx, struct record_header h, struct writer *w)
 {
     struct bytes record = writer_take(w);
+    uint8_t kind = h.kind, *raw = (uint8_t *)record.ptr;
     h.version = RECORD_VERSION;
+    h.kind = CMD_INVOKE;
     h.created_at_ms = fx->now_ms;
-    record_header_put((uint8_t *)record.ptr, &h);
+    record_header_put(raw, &h);
+    raw[1] = kind; /* possibly one that does not exist */
     VEC_PUSH(&fx->history, record);
     return fixture_apply_bytes(fx, record, true);
 }

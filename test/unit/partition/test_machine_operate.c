@@ -238,13 +238,13 @@ static void flushed(void *ctx, lsn_t durable)
 static uint64_t replay_with_crashes(const struct fixture *from, uint64_t seed)
 {
     struct fixture fx;
+    lsn_t durable = 0;
     fixture_init(&fx);
     sim_rng_seed(fx.env.rng, seed);
     for (lsn_t lsn; (lsn = store_vars(fx.store)->applied_lsn) < from->history.len;) {
         assert_int_equal(fixture_apply_bytes(&fx, from->history.items[lsn], seed & 1), RC_OK);
         uint64_t dice = sim_env_below(&fx.env, 40);
         if (dice == 0) {
-            lsn_t durable = 0;
             store_flush(fx.store, flushed, &durable);
             if (sim_env_below(&fx.env, 2))
                 sim_env_advance(&fx.env, 100);

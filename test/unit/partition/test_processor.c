@@ -629,8 +629,10 @@ static void unknown_command_stops_the_replica(void **state)
     struct writer b = WRITER_INIT;
     record_begin(&b, 1);
     struct bytes record = writer_take(&b);
-    record_header_put((uint8_t *)record.ptr,
-                      &(struct record_header){.version = RECORD_VERSION, .kind = 77, .key_end = UINT64_MAX});
+    record_header_put(
+        (uint8_t *)record.ptr,
+        &(struct record_header){.version = RECORD_VERSION, .kind = CMD_PURGE, .key_end = UINT64_MAX});
+    ((uint8_t *)record.ptr)[1] = 77;
     assert_int_equal(processor_ingest(r->p, record, NULL), RC_OK);
     settle(w);
     assert_true(r->failed);
