@@ -149,7 +149,7 @@ static void become_follower(struct processor *p)
     p->role = PROCESSOR_FOLLOWER;
     actions_clear(&p->actions);
     env_timer_cancel(p->env, &p->announce_retry);
-    timers_stop(p);
+    leader_timers_stop(p);
     shuffle_stop(p);
     rpcs_lost_leadership(p);
     p->self_bytes = p->self_count = 0;
@@ -188,7 +188,7 @@ static void start_leading(struct processor *p)
     p->role = PROCESSOR_LEADER;
     actions_clear(&p->actions);
     store_scan_invoked(p->store, collect_invoked, &p->actions);
-    timers_start(p);
+    leader_timers_start(p);
     shuffle_start(p);
     LOG0(LOG_INFO, PROCESSOR_LOG, "partition %u: leading with epoch %lu from LSN %lu", p->config.partition_id,
          (unsigned long)p->epoch, (unsigned long)store_vars(p->store)->applied_lsn);
@@ -341,10 +341,10 @@ static void run_action(struct processor *p, const struct action *a)
         p->ops->retry_now(p->host, p, a->id);
         return;
     case ACTION_TIMER_REGISTERED:
-        timers_on_registered(p, &a->timer);
+        leader_timers_on_registered(p, &a->timer);
         return;
     case ACTION_TIMER_DELETED:
-        timers_on_deleted(p, &a->timer);
+        leader_timers_on_deleted(p, &a->timer);
         return;
     case ACTION_OUTBOX:
         return; /* the shuffle looks at the store by itself */
@@ -414,7 +414,7 @@ static void run_pass(struct env_task *t)
     tell_host(p);
     run_actions(p);
     if (!p->closing) {
-        timers_run(p);
+        leader_timers_run(p);
         shuffle_run(p);
     }
     rpcs_run(p);
@@ -443,7 +443,7 @@ struct processor *processor_new(struct env *env, const struct processor_config *
     env_timer_init(&p->announce_retry, announce_retry);
     env_timer_init(&p->housekeeping, housekeeping);
     rpcs_init(p);
-    timers_init(p);
+    leader_timers_init(p);
     shuffle_init(p);
     log_read_from(log, store_vars(store)->applied_lsn + 1, &reader_ops, p);
     return p;

@@ -93,12 +93,12 @@ void rpcs_run(struct processor *p);             /* in the pass, and once more wh
 void rpcs_on_action(struct processor *p, const struct action *a);
 
 /* ---- processor_timers.c ---- */
-void timers_init(struct processor *p);
-void timers_start(struct processor *p);
-void timers_stop(struct processor *p);
-void timers_on_registered(struct processor *p, const struct timer_key *key);
-void timers_on_deleted(struct processor *p, const struct timer_key *key);
-void timers_run(struct processor *p);
+void leader_timers_init(struct processor *p);
+void leader_timers_start(struct processor *p);
+void leader_timers_stop(struct processor *p);
+void leader_timers_on_registered(struct processor *p, const struct timer_key *key);
+void leader_timers_on_deleted(struct processor *p, const struct timer_key *key);
+void leader_timers_run(struct processor *p);
 
 /* ---- processor_shuffle.c ---- */
 void shuffle_init(struct processor *p);

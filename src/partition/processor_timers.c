@@ -35,7 +35,7 @@ static void wake(struct env_timer *t)
     processor_schedule(p);
 }
 
-void timers_init(struct processor *p)
+void leader_timers_init(struct processor *p)
 {
     omap_init(&p->timers.map, cmp_nodes);
     env_timer_init(&p->timers.wake, wake);
@@ -88,7 +88,7 @@ static void load(struct processor *p)
     }
 }
 
-void timers_start(struct processor *p)
+void leader_timers_start(struct processor *p)
 {
     struct leader_timers *t = &p->timers;
     t->complete = false;
@@ -97,7 +97,7 @@ void timers_start(struct processor *p)
     load(p);
 }
 
-void timers_stop(struct processor *p)
+void leader_timers_stop(struct processor *p)
 {
     struct leader_timers *t = &p->timers;
     env_timer_cancel(p->env, &t->wake);
@@ -106,7 +106,7 @@ void timers_stop(struct processor *p)
         forget(t, CONTAINER_OF(n, struct pending_timer, node));
 }
 
-void timers_on_registered(struct processor *p, const struct timer_key *key)
+void leader_timers_on_registered(struct processor *p, const struct timer_key *key)
 {
     struct leader_timers *t = &p->timers;
     if (!t->complete && timer_key_cmp(key, &t->horizon) > 0)
@@ -116,7 +116,7 @@ void timers_on_registered(struct processor *p, const struct timer_key *key)
     t->check = true;
 }
 
-void timers_on_deleted(struct processor *p, const struct timer_key *key)
+void leader_timers_on_deleted(struct processor *p, const struct timer_key *key)
 {
     struct leader_timers *t = &p->timers;
     struct omap_node *n = omap_find(&t->map, key, cmp_key);
@@ -154,7 +154,7 @@ static struct pending_timer *propose_due(struct processor *p, uint64_t wall, boo
     return NULL;
 }
 
-void timers_run(struct processor *p)
+void leader_timers_run(struct processor *p)
 {
     struct leader_timers *t = &p->timers;
     if (p->role != PROCESSOR_LEADER || !t->check)

@@ -651,7 +651,7 @@ static void the_log_is_trimmed_behind_durability(void **state)
     processor_rpc(r->p, &call.rpc);
     settle(w);
     assert_int_equal(r->log->trim_point, 0);
-    sim_env_advance(&w->env, 60000);
+    sim_env_advance(&w->env, 30000);
     assert_true(r->log->trim_point >= 3);
     struct processor_status st;
     processor_get_status(r->p, &st);
@@ -673,7 +673,7 @@ static void a_trim_gap_without_snapshot_fails(void **state)
     struct world *w = *state;
     struct test_rpc call = call_rpc(1);
     processor_rpc(w->replicas[0].p, &call.rpc);
-    sim_env_advance(&w->env, 60000);
+    sim_env_advance(&w->env, 30000);
     start_replica(w, 2);
     settle(w);
     assert_true(w->replicas[2].failed);
