@@ -5,15 +5,8 @@
 #include "base/log.h"
 #include "loop/net.h"
 #include "metadata/schema.h"
+#include "metadata/values.h"
 
-enum node_role {
-    ROLE_HTTP_INGRESS = 1,
-    ROLE_ADMIN = 2,
-    ROLE_WORKER = 4,
-    ROLE_LOG_SERVER = 8,
-    ROLE_METADATA_SERVER = 16,
-};
-#define ROLES_ALL 31u
 /* "http-ingress | admin | worker | log-server | metadata-server" with the given separator. */
 void node_roles_format(unsigned roles, const char *separator, char *out, size_t cap);
 

@@ -64,29 +64,19 @@ static void fill_listener(const struct cv *section, uint16_t default_port, struc
 
 static unsigned roles(const struct cv *list)
 {
-    static const struct {
-        const char *name;
-        unsigned bit;
-    } names[] = {{"http-ingress", ROLE_HTTP_INGRESS},
-                 {"admin", ROLE_ADMIN},
-                 {"worker", ROLE_WORKER},
-                 {"log-server", ROLE_LOG_SERVER},
-                 {"metadata-server", ROLE_METADATA_SERVER}};
     unsigned bits = 0;
-    for (size_t i = 0; i < list->len; i++) {
-        for (size_t r = 0; r < ARRAY_LEN(names); r++)
-            bits |= strcmp(list->items[i]->string, names[r].name) == 0 ? names[r].bit : 0;
-    }
+    for (size_t i = 0; i < list->len; i++)
+        bits |= node_role_parse(slice_cstr(list->items[i]->string));
     return bits;
 }
 
 void node_roles_format(unsigned bits, const char *separator, char *out, size_t cap)
 {
-    static const char *const names[] = {"http-ingress", "admin", "worker", "log-server", "metadata-server"};
+    static const enum node_role order[] = {ROLE_HTTP_INGRESS, ROLE_ADMIN, ROLE_WORKER, ROLE_LOG_SERVER, ROLE_METADATA_SERVER};
     out[0] = 0;
-    for (size_t r = 0; r < ARRAY_LEN(names); r++) {
-        if (bits & 1u << r)
-            snprintf(out + strlen(out), cap - strlen(out), "%s%s", out[0] ? separator : "", names[r]);
+    for (size_t r = 0; r < ARRAY_LEN(order); r++) {
+        if (bits & order[r])
+            snprintf(out + strlen(out), cap - strlen(out), "%s%s", out[0] ? separator : "", node_role_name(order[r]));
     }
 }
 

@@ -33,6 +33,8 @@ struct shard {
     struct invoker *invoker;
     struct partition_router *router;
     struct ingress *ingress;
+    struct net_listener **listeners; /* accepting ingress connections */
+    size_t n_listeners;
     struct shard_partition *partitions;
     uint32_t n_partitions;
     struct env_timer stats_timer;
@@ -43,7 +45,7 @@ struct shard {
     void (*stopped)(void *ctx);
     void *ready_ctx, *stopped_ctx;
     uint32_t n_ready, n_closed;
-    bool answered, stopping;
+    bool answered;
     uint64_t drain_timeout_ms;
 
     _Atomic uint32_t stat_leaders;
@@ -277,10 +279,10 @@ static void log_opened(void *ctx, struct log *log, const struct err *open_err)
     sp->processor = processor_new(s->env, &pc, store, log, &host_ops, sp);
     sp->shipper = shipper_new(s->loop, s->shared->map, sp->processor, sp->id);
     s->shared->map->slots[sp->id].processor = sp->processor;
-    processor_become_leader(sp->processor, s->shared->epoch);
+    processor_become_leader(sp->processor, s->shared->epochs[sp->id]);
 }
 
-static void fill_invoker_config(const struct shard_shared *shared, const struct node_config *c,
+void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
                                 struct invoker_config *out)
 {
     *out = (struct invoker_config){
@@ -300,7 +302,7 @@ static void fill_invoker_config(const struct shard_shared *shared, const struct 
     };
 }
 
-static void fill_client_config(const struct node_config *c, struct http_client_config *out)
+void shard_client_config(const struct node_config *c, struct http_client_config *out)
 {
     http_client_config_default(out);
     out->connect_timeout_ms = c->invoker.connect_timeout_ms;
@@ -337,10 +339,10 @@ static void start_on_loop(struct call *c)
 {
     struct shard *s = c->shard;
     struct http_client_config client_config;
-    fill_client_config(s->shared->config, &client_config);
+    shard_client_config(s->shared->config, &client_config);
     s->client = http_client_new(s->loop, &client_config);
     struct invoker_config invoker_config;
-    fill_invoker_config(s->shared, s->shared->config, &invoker_config);
+    shard_invoker_config(s->shared, s->shared->config, &invoker_config);
     struct err err = {0};
     if (invoker_new(s->loop, s->env, s->client, &invoker_config, &s->schema, &s->invoker, &err) != RC_OK) {
         answer_ready(s, &err);
@@ -386,6 +388,11 @@ struct loop *shard_loop(struct shard *s)
     return s->loop;
 }
 
+struct ingress *shard_ingress(struct shard *s)
+{
+    return s->ingress;
+}
+
 void shard_start(struct shard *s, struct loop *reply_loop, void (*ready)(void *ctx, const struct err *err),
                  void *ctx)
 {
@@ -417,7 +424,7 @@ static void set_config_on_loop(struct call *c)
     struct shard *s = c->shard;
     s->schema.defaults = c->config->defaults;
     struct invoker_config invoker_config;
-    fill_invoker_config(s->shared, c->config, &invoker_config);
+    shard_invoker_config(s->shared, c->config, &invoker_config);
     if (s->invoker)
         invoker_reconfigure(s->invoker, &invoker_config);
 }
@@ -431,6 +438,8 @@ void shard_set_config(struct shard *s, const struct node_config *config)
 
 static void serve_on_loop(struct call *c)
 {
+    c->shard->listeners = c->listeners;
+    c->shard->n_listeners = c->n_listeners;
     for (size_t i = 0; i < c->n_listeners; i++) {
         struct err err = {0};
         if (net_listener_start(c->listeners[i], &err) != RC_OK)
@@ -513,7 +522,9 @@ static void close_partitions(void *ctx)
 static void stop_on_loop(struct call *c)
 {
     struct shard *s = c->shard;
-    s->stopping = true;
+    for (size_t i = 0; i < s->n_listeners; i++)
+        net_listener_close(s->listeners[i]);
+    s->n_listeners = 0;
     if (s->ingress)
         ingress_drain(s->ingress, s->drain_timeout_ms, close_partitions, s);
     else

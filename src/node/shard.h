@@ -17,13 +17,19 @@ struct shard_shared {
     struct rocks_db *db;
     struct ingress_shared *ingress; /* limits shared by all ingress loops; NULL without the role */
     uint32_t node_id, node_generation;
-    uint64_t epoch; /* leader epoch of this start, for every partition */
+    const uint64_t *epochs; /* leader epochs claimed at this start, by partition */
     const char *version;
     char *identity_key_pem; /* NULL */
 };
 
+/* Settings of the invoker and of its HTTP client, from the node's configuration. */
+void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c, struct invoker_config *out);
+void shard_client_config(const struct node_config *c, struct http_client_config *out);
+
 struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struct schema *schema);
 struct loop *shard_loop(struct shard *s);
+/* The loop's ingress; NULL without the role. */
+struct ingress *shard_ingress(struct shard *s);
 /* Starts the thread; opens logs, stores and processors of this shard's partitions and claims leadership.
  * `ready` runs on `reply_loop` when every partition leads, or with the first error. */
 void shard_start(struct shard *s, struct loop *reply_loop, void (*ready)(void *ctx, const struct err *err),

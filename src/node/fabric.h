@@ -1,0 +1,28 @@
+/* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7). gRPC services of the operator tools attach here; calls
+ * to services that this server does not offer are answered with UNIMPLEMENTED. */
+#pragma once
+#include "http/server.h"
+#include "node/service.h"
+
+enum node_state { NODE_STARTING_UP, NODE_ALIVE, NODE_SHUTTING_DOWN };
+
+/* What /health reports. Filled by the node on the main loop for each request. */
+struct health_report {
+    enum node_state state;
+    uint32_t node_id, node_generation; /* 0: not joined */
+    const char *cluster_name;
+    unsigned roles;
+    uint64_t age_ns;
+    bool admin_ready, worker_ready, log_server_ready, metadata_member;
+    uint32_t nodes_config_version, logs_version, schema_version, partition_table_version;
+    const struct service *services[3]; /* ingress, admin, fabric; NULL without the role */
+};
+struct fabric;
+struct fabric_ops {
+    void (*health)(void *ctx, struct health_report *out);
+    const char *(*metric_labels)(void *ctx); /* cluster_name="..",node_name=".." */
+};
+struct fabric *fabric_new(struct loop *loop, bool prometheus, const struct fabric_ops *ops, void *ctx);
+const struct net_listener_ops *fabric_listener_ops(void); /* ctx: the fabric */
+void fabric_drain(struct fabric *f, uint64_t timeout_ms, void (*done)(void *ctx), void *ctx);
+void fabric_free(struct fabric *f);

@@ -1,0 +1,62 @@
+/* The node's state, shared by the files of start-up, serving and shutdown. Owned by the main loop. */
+#pragma once
+#include "admin/admin_http.h"
+#include "ingress/ingress.h"
+#include "metadata/kv_local.h"
+#include "metadata/schema_store.h"
+#include "node/data_dir.h"
+#include "node/fabric.h"
+#include "node/join.h"
+#include "node/node.h"
+#include "node/router.h"
+#include "node/service.h"
+#include "node/shard.h"
+
+struct node {
+    struct node_config *config;    /* as started */
+    struct node_config *reloaded[2]; /* newest first; the older one may still be on its way to a shard */
+    struct loop *loop;
+    struct env *env;
+    uint64_t started_mono_ns;
+    enum node_state state;
+    int exit_code;
+    bool stopping;
+
+    struct data_dir dir;
+    struct service fabric_service, admin_service, ingress_service;
+    struct service *ingress_listeners; /* one per shard; the first also has the unix socket */
+    struct fabric *fabric;
+    char metric_labels[700];
+
+    struct kv *kv;
+    struct joined joined;
+    struct schema_store *schemas;
+    bool schemas_loaded;
+    struct partition_map *map;
+    struct partition_router *router;
+    struct local_logs *logs;
+    struct rocks_db *db;
+    struct shard_shared shared;
+    struct shard **shards;
+    uint32_t n_shards, shards_ready, shards_stopped;
+    struct ingress_shared *ingress;
+
+    struct admin *admin;
+    struct http_server *admin_server;
+    struct http_client *client;    /* discovery */
+    struct invoker *invoker;       /* discovery only: runs no attempts */
+    struct schema_cell schema_cell;
+
+    struct env_timer retry_timer, deadline_timer;
+    uint32_t draining;
+};
+
+/* node_start.c: from configuration to Alive; errors end in node_fail. */
+void node_start(struct node *n);
+/* Log the error as the reference does and stop the loop with exit code 1. */
+void node_fail(struct node *n, const struct err *err);
+/* node_admin.c: the admin API of this node. */
+enum rc node_admin_new(struct node *n, struct err *err);
+void node_admin_free(struct node *n);
+/* node_stop.c: graceful shutdown, then the loop stops. */
+void node_stop(struct node *n);

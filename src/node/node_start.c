@@ -1,0 +1,353 @@
+/* Start-up in the order of spec/cluster.md §1.7: data directory, listeners, metadata, joining, storage, partitions, services. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "metadata/schema_records.h"
+#include "node/node_internal.h"
+#include "node/version.h"
+
+#define TARGET "restate_node"
+
+void node_fail(struct node *n, const struct err *err)
+{
+    LOG(LOG_ERROR, "restate_server", LOG_FIELDS({"error", err->msg}, {"restate.error.code", strstr(err->msg, "failed binding") ? "RT0004" : "None"}),
+        "Restate application failed");
+    if (strstr(err->msg, "failed binding"))
+        fprintf(stderr, "Failed: %s\n", err->msg);
+    n->exit_code = 1;
+    loop_stop(n->loop);
+}
+
+static void raise_open_files(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        LOG0(LOG_WARN, "restate_server", "Cannot raise the limit of open files");
+}
+
+/* ---- listeners ---- */
+
+static void log_listening(const struct service *s, const char *target, const char *message)
+{
+    for (size_t i = 0; i < s->n_listeners; i++) {
+        const struct net_address *a = &s->bound[i];
+        char port[8];
+        snprintf(port, sizeof(port), "%u", a->port);
+        if (a->family == NET_UNIX)
+            LOG(LOG_INFO, target, LOG_FIELDS({"server_name", s->name}, {"uds.path", a->host}), "%s", message);
+        else
+            LOG(LOG_INFO, target, LOG_FIELDS({"server_name", s->name}, {"server.address", a->host}, {"server.port", port}), "%s", message);
+    }
+}
+
+static void admin_accepted(void *ctx, struct net_conn *conn)
+{
+    struct node *n = ctx;
+    http_server_accept(n->admin_server, conn);
+}
+
+static const struct net_listener_ops admin_listener_ops = {.on_accept = admin_accepted};
+
+static enum rc bind_ingress(struct node *n, struct err *err)
+{
+    struct listener_config config = n->config->ingress;
+    for (uint32_t i = 0; i < n->n_shards; i++) {
+        struct service *s = &n->ingress_listeners[i];
+        s->name = "http-ingress-server";
+        s->socket_name = i == 0 ? "ingress.sock" : NULL;
+        if (i > 0 && config.mode == LISTEN_UNIX)
+            break;
+        enum rc rc = service_bind(s, shard_loop(n->shards[i]), &config, n->dir.path, n->n_shards > 1, &ingress_listener_ops,
+                                  shard_ingress(n->shards[i]), err);
+        if (rc != RC_OK)
+            return rc;
+        for (size_t l = 0; i == 0 && l < s->n_listeners; l++) {
+            if (s->bound[l].family == NET_TCP)
+                config.bind_port = s->bound[l].port; /* the others join the same, possibly random, port */
+        }
+    }
+    n->ingress_service = n->ingress_listeners[0];
+    return RC_OK;
+}
+
+static void fabric_health(void *ctx, struct health_report *out)
+{
+    struct node *n = ctx;
+    bool up = n->state == NODE_ALIVE;
+    *out = (struct health_report){
+        .state = n->state,
+        .node_id = n->joined.node_id,
+        .node_generation = n->joined.generation,
+        .cluster_name = n->config->cluster_name,
+        .roles = n->config->roles,
+        .age_ns = os_mono_ns() - n->started_mono_ns,
+        .admin_ready = up,
+        .worker_ready = up,
+        .log_server_ready = n->logs != NULL,
+        .metadata_member = n->joined.node_id != 0,
+        .nodes_config_version = n->joined.nodes_config_version,
+        .logs_version = n->joined.node_id ? 1 : 0,
+        .schema_version = n->schemas ? schema_version(schema_store_current(n->schemas)) : 0,
+        .partition_table_version = n->joined.partition_table_version,
+        .services = {n->config->roles & ROLE_HTTP_INGRESS ? &n->ingress_service : NULL,
+                     n->config->roles & ROLE_ADMIN ? &n->admin_service : NULL, &n->fabric_service},
+    };
+}
+
+static const char *fabric_metric_labels(void *ctx)
+{
+    struct node *n = ctx;
+    return n->metric_labels;
+}
+
+static const struct fabric_ops fabric_callbacks = {.health = fabric_health, .metric_labels = fabric_metric_labels};
+
+static enum rc bind_fabric(struct node *n, struct err *err)
+{
+    snprintf(n->metric_labels, sizeof(n->metric_labels), "cluster_name=\"%s\",node_name=\"%s\"", n->config->cluster_name,
+             n->config->node_name);
+    n->fabric = fabric_new(n->loop, !n->config->disable_prometheus, &fabric_callbacks, n);
+    n->fabric_service = (struct service){.name = "message-fabric-server", .socket_name = "fabric.sock"};
+    enum rc rc = service_bind(&n->fabric_service, n->loop, &n->config->fabric, n->dir.path, false, fabric_listener_ops(), n->fabric, err);
+    if (rc == RC_OK)
+        rc = service_start(&n->fabric_service, err);
+    if (rc == RC_OK)
+        log_listening(&n->fabric_service, "restate_core::network::net_util", "Server listening");
+    return rc;
+}
+
+/* ---- after joining: storage, partitions, services ---- */
+
+static void print_addresses(const struct node *n)
+{
+    if (n->config->roles & ROLE_ADMIN)
+        printf("Admin: %s\n", n->admin_service.advertised);
+    if (n->config->roles & ROLE_HTTP_INGRESS)
+        printf("HTTP Ingress: %s\n", n->ingress_service.advertised);
+    printf("Message Fabric: %s\n\n", n->fabric_service.advertised);
+    fflush(stdout);
+}
+
+static void become_alive(struct node *n)
+{
+    if (n->shards_ready < n->n_shards || !n->schemas_loaded || n->state != NODE_STARTING_UP || n->stopping)
+        return;
+    struct err err = {0};
+    if (n->config->roles & ROLE_HTTP_INGRESS) {
+        for (uint32_t i = 0; i < n->n_shards; i++)
+            shard_serve_ingress(n->shards[i], n->ingress_listeners[i].listeners, n->ingress_listeners[i].n_listeners);
+        log_listening(&n->ingress_service, "restate_ingress_http::server", "Ingress HTTP listening");
+    }
+    if (n->config->roles & ROLE_ADMIN) {
+        if (node_admin_new(n, &err) != RC_OK || service_start(&n->admin_service, &err) != RC_OK) {
+            node_fail(n, &err);
+            return;
+        }
+        log_listening(&n->admin_service, "restate_core::network::net_util", "Server listening");
+        LOG0(LOG_INFO, "restate_admin::service", "Admin API starting on: %s", n->admin_service.advertised);
+    }
+    n->state = NODE_ALIVE;
+    if (isatty(STDOUT_FILENO))
+        print_addresses(n);
+    char roles[128];
+    node_roles_format(n->config->roles, " | ", roles, sizeof(roles));
+    LOG0(LOG_INFO, TARGET, "Restate node roles [%s] were started", roles);
+}
+
+static void shard_ready(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    if (err) {
+        node_fail(n, err);
+        return;
+    }
+    n->shards_ready++;
+    become_alive(n);
+}
+
+static void schema_changed(void *ctx, struct schema *schema)
+{
+    struct node *n = ctx;
+    schema_ref(schema);
+    schema_unref(n->schema_cell.schema);
+    n->schema_cell.schema = schema;
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_set_schema(n->shards[i], schema);
+}
+
+static void schema_loaded(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    if (err && err->rc != RC_OK) {
+        node_fail(n, err);
+        return;
+    }
+    n->schemas_loaded = true;
+    become_alive(n);
+}
+
+static enum rc open_storage(struct node *n, struct err *err)
+{
+    char *path = xasprintf("%s/log-store", n->dir.path);
+    struct local_logs_config logs = {.directory = path, .inflight_limit_bytes = 64u << 20};
+    enum rc rc = local_logs_open(&logs, &n->logs, err);
+    free(path);
+    if (rc != RC_OK)
+        return rc;
+    path = xasprintf("%s/db", n->dir.path);
+    struct rocks_db_config db = {.path = path, .memory_budget_bytes = n->config->storage_memory_bytes};
+    rc = rocks_db_open(&db, &n->db, err);
+    free(path);
+    return rc;
+}
+
+static enum rc read_identity_key(struct node *n, struct err *err)
+{
+    const char *path = n->config->invoker.identity_key_pem_file;
+    if (!path)
+        return RC_OK;
+    FILE *f = fopen(path, "rb");
+    char text[8192];
+    size_t len = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
+    if (f)
+        fclose(f);
+    if (len == 0)
+        return err_set(err, RC_INVALID, "Failed to read request identity private key: cannot read %s", path);
+    text[len] = 0;
+    n->shared.identity_key_pem = xstrdup(text);
+    return RC_OK;
+}
+
+static struct ingress_shared *new_ingress_shared(const struct node_config *c)
+{
+    struct ingress_config ic = {
+        .request_size_limit = c->ingress_options.request_size_limit,
+        .concurrent_requests_limit = c->ingress_options.concurrent_requests_limit,
+        .http2_max_concurrent_streams = c->ingress_options.http2_max_concurrent_streams,
+        .controlled_idempotent_sharding = !c->disable_idempotent_sharding,
+        .version = RESTATE_VERSION,
+    };
+    return ingress_shared_new(&ic);
+}
+
+static void prepare_shards(struct node *n)
+{
+    n->shared.config = n->config;
+    n->shared.version = RESTATE_VERSION;
+    n->n_shards = n->config->shards;
+    n->shards = xcalloc(n->n_shards, sizeof(struct shard *));
+    n->ingress_listeners = xcalloc(n->n_shards, sizeof(struct service));
+    n->map = partition_map_new(MAX(n->joined.n_partitions, 1u));
+    n->shared.map = n->map;
+    n->router = router_new(n->loop, n->map);
+    if (n->config->roles & ROLE_HTTP_INGRESS)
+        n->shared.ingress = n->ingress = new_ingress_shared(n->config);
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        n->shards[i] = shard_new(&n->shared, i, n->schema_cell.schema);
+}
+
+static void joined(void *ctx, const struct joined *j, const struct err *err);
+
+static void try_join(struct env_timer *t)
+{
+    struct node *n = CONTAINER_OF(t, struct node, retry_timer);
+    join_start(n->env, n->kv, n->config, n->fabric_service.advertised, n->dir.fingerprint, joined, n);
+}
+
+static void log_joined(struct node *n)
+{
+    if (n->joined.provisioned_now)
+        LOG0(LOG_INFO, TARGET, "Cluster '%s' has been automatically provisioned", n->config->cluster_name);
+    char roles[128], version[16];
+    node_roles_format(n->config->roles, " | ", roles, sizeof(roles));
+    snprintf(version, sizeof(version), "v%u", n->joined.nodes_config_version);
+    LOG(LOG_INFO, TARGET,
+        LOG_FIELDS({"node_name", n->config->node_name}, {"roles", roles}, {"address", n->fabric_service.advertised},
+                   {"location", n->config->location}, {"nodes_config_version", version}, {"cluster_name", n->config->cluster_name}),
+        "My Node ID is N%u:%u", n->joined.node_id, n->joined.generation);
+}
+
+static void joined(void *ctx, const struct joined *j, const struct err *join_err)
+{
+    struct node *n = ctx;
+    if (join_err && join_err->rc == RC_AGAIN) {
+        if (!n->retry_timer.heap.key)
+            LOG0(LOG_INFO, TARGET, "The cluster is not provisioned yet: waiting for it to be provisioned (auto-provision is off)");
+        env_timer_arm(n->env, &n->retry_timer, 1000);
+        return;
+    }
+    struct err err = {0};
+    enum rc rc = RC_OK;
+    if (join_err) {
+        node_fail(n, join_err);
+        return;
+    }
+    n->joined = *j;
+    n->shared.node_id = j->node_id;
+    n->shared.node_generation = j->generation;
+    n->shared.epochs = j->epochs;
+    rc = data_dir_set_provisioned(&n->dir, j->fingerprint, &err);
+    if (rc == RC_OK)
+        log_joined(n);
+    if (rc == RC_OK)
+        rc = read_identity_key(n, &err);
+    if (rc == RC_OK)
+        rc = open_storage(n, &err);
+    if (rc == RC_OK) {
+        prepare_shards(n);
+        n->shared.logs = n->logs;
+        n->shared.db = n->db;
+        rc = n->config->roles & ROLE_HTTP_INGRESS ? bind_ingress(n, &err) : RC_OK;
+    }
+    if (rc != RC_OK) {
+        node_fail(n, &err);
+        return;
+    }
+    n->schemas = schema_store_new(n->env, n->kv, schema_changed, schema_loaded, n);
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_start(n->shards[i], n->loop, shard_ready, n);
+}
+
+static enum rc start(struct node *n, struct err *err)
+{
+    const struct node_config *c = n->config;
+    enum rc rc = data_dir_open(c->base_dir, c->node_name, c->cluster_name, &n->dir, err);
+    if (rc != RC_OK)
+        return rc;
+    if (c->roles & ROLE_ADMIN) {
+        n->admin_service = (struct service){.name = "admin-api-server", .socket_name = "admin.sock"};
+        rc = service_bind(&n->admin_service, n->loop, &c->admin, n->dir.path, false, &admin_listener_ops, n, err);
+    }
+    if (rc == RC_OK)
+        rc = bind_fabric(n, err);
+    if (rc != RC_OK)
+        return rc;
+    char *path = xasprintf("%s/metadata", n->dir.path);
+    rc = kv_local_open(n->env, n->loop, path, &n->kv, err);
+    free(path);
+    return rc;
+}
+
+void node_start(struct node *n)
+{
+    raise_open_files();
+    n->schema_cell.schema = schema_empty();
+    n->schema_cell.defaults = n->config->defaults;
+    service_not_bound(&n->ingress_service, 8080);
+    service_not_bound(&n->admin_service, 9070);
+    env_timer_init(&n->retry_timer, try_join);
+    struct err err = {0};
+    if (start(n, &err) != RC_OK) {
+        node_fail(n, &err);
+        return;
+    }
+    LOG0(LOG_INFO, "restate_node::init", n->dir.provisioned ? "Trying to join the provisioned cluster '%s'" : "Trying to join the cluster '%s'",
+         n->config->cluster_name);
+    try_join(&n->retry_timer);
+}

@@ -1,0 +1,48 @@
+/* Shutdown (spec/cluster.md §1.11): stop accepting, let requests in progress finish for up to five seconds, step down, flush, close. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/time.h"
+#include "node/node_internal.h"
+
+#define DRAIN_MS 5000u
+
+static void deadline(struct env_timer *t)
+{
+    LOG0(LOG_WARN, "restate_server", "Shutdown did not finish within the shutdown-timeout: exiting now. Nothing acknowledged is lost.");
+    _exit(1);
+}
+
+static void all_stopped(struct node *n)
+{
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_free(n->shards[i]);
+    n->n_shards = 0;
+    loop_stop(n->loop);
+}
+
+static void part_stopped(void *ctx)
+{
+    struct node *n = ctx;
+    if (--n->draining == 0)
+        all_stopped(n);
+}
+
+void node_stop(struct node *n)
+{
+    n->stopping = true;
+    n->state = NODE_SHUTTING_DOWN;
+    env_timer_cancel(n->env, &n->retry_timer);
+    env_timer_init(&n->deadline_timer, deadline);
+    env_timer_arm(n->env, &n->deadline_timer, n->config->shutdown_timeout_ms);
+    n->draining = 1 + n->n_shards;
+    service_close(&n->admin_service);
+    if (n->admin_server) {
+        n->draining++;
+        http_server_drain(n->admin_server, DRAIN_MS, part_stopped, n);
+    }
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_stop(n->shards[i], DRAIN_MS, n->loop, part_stopped, n);
+    part_stopped(n);
+}

@@ -1,0 +1,23 @@
+/* restate-server: load the configuration, set up logging, run the node. */
+#include <stdio.h>
+#include <string.h>
+
+#include "node/config.h"
+#include "node/node.h"
+
+int main(int argc, char **argv, char **envp)
+{
+    struct node_config *config;
+    enum config_action action;
+    int exit_code;
+    if (config_load(argc, argv, envp, &config, &action, &exit_code) != RC_OK || action == CONFIG_EXIT)
+        return exit_code;
+    log_configure(&(struct log_config){.format = config->log_format, .ansi = config->log_ansi});
+    struct err err = {0};
+    if (log_set_filter(config->log_filter, &err) != RC_OK) {
+        fprintf(stderr, "[RT0002] failed to configure logging and tracing: %s (key \"log-filter\")\n", err.msg);
+        config_free(config);
+        return 1;
+    }
+    return node_run(config);
+}
