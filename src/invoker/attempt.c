@@ -375,9 +375,9 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
         env_undefer(&a->flush_task);
     if (e && a->phase != ATTEMPT_DECIDED) {
         /* Without a stream there is nothing to end or to drain. */
-        char text[ERR_MESSAGE_SIZE + 512];
-        int n = snprintf(text, sizeof(text), "error when calling '%s': %s", a->ep->uri_text,
-                         err->rc == RC_OK ? "the stream ended early" : err->msg);
+        char cause[ERR_MESSAGE_SIZE], text[ERR_MESSAGE_SIZE + 512];
+        dial_cause(err, a->ep->http_1_1, cause, sizeof(cause));
+        int n = snprintf(text, sizeof(text), "error when calling '%s': %s", a->ep->uri_text, cause);
         struct failure f = {.code = CODE_INTERNAL, .doc_code = RT_NETWORK};
         f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));
         a->phase = ATTEMPT_DECIDED;

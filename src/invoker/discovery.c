@@ -223,8 +223,9 @@ static void broken(struct discovery *d, const struct err *err)
                    d->uri_text, err->msg);
         fail_or_retry(d, false);
     } else {
-        set_failed(d, RC_UNAVAILABLE, "META0003", "error when calling '%s': %s%s", d->uri_text,
-                   d->use_http_11 || d->uri.tls ? "" : "h2 pool connection error: ", err->msg);
+        char cause[ERR_MESSAGE_SIZE];
+        dial_cause(err, d->use_http_11, cause, sizeof(cause));
+        set_failed(d, RC_UNAVAILABLE, "META0003", "error when calling '%s': %s", d->uri_text, cause);
         fail_or_retry(d, true);
     }
 }

@@ -1,5 +1,6 @@
 /* What an attempt needs to know of its deployment, computed once per deployment and kept: parsed URI, path
  * pieces, headers. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -60,6 +61,28 @@ static void copy_headers(struct endpoint *ep, const struct schema_deployment *d)
         ep->headers[i].value = slice_make(at, strlen(d->headers[i].value));
         at += ep->headers[i].value.len;
     }
+}
+
+void dial_cause(const struct err *err, bool http_1_1, char *out, size_t cap)
+{
+    static const struct {
+        const char *ours, *os;
+    } causes[] = {
+        {"connection refused", "Connection refused (os error 111)"},
+        {"host is unreachable", "No route to host (os error 113)"},
+        {"network is unreachable", "Network is unreachable (os error 101)"},
+        {"connection reset by peer", "Connection reset by peer (os error 104)"},
+    };
+    struct slice message = slice_cstr(err->msg);
+    const char *cause = err->rc == RC_OK ? "the stream ended early" : err->msg;
+    const char *pool = "";
+    if (slice_starts_with(message, SLICE_LIT("cannot connect to "))) {
+        pool = http_1_1 ? "" : "h2 pool connection error: ";
+        for (size_t i = 0; i < ARRAY_LEN(causes); i++)
+            if (slice_ends_with(message, slice_cstr(causes[i].ours)))
+                cause = causes[i].os;
+    }
+    snprintf(out, cap, "%s%s", pool, cause);
 }
 
 static struct endpoint *endpoint_new(const struct schema_deployment *d, struct err *err)

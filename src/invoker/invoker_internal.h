@@ -41,6 +41,9 @@ struct endpoint {
 struct endpoint *endpoint_get(struct invoker *inv, const struct schema_deployment *d, struct err *err);
 void endpoint_unref(struct endpoint *ep);
 void endpoint_cache_clear(struct invoker *inv);
+/* The cause of a failed call as users know it (spec/admin-api.md §7.3): connect errors in the words of the
+ * OS. */
+void dial_cause(const struct err *err, bool http_1_1, char *out, size_t cap);
 /* `prefix` + suffix + query of a registered URI (§2.2): one trailing slash stripped, the query kept. */
 void uri_path_write(struct writer *w, const struct http_uri *uri, struct slice suffix);
 

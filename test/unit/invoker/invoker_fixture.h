@@ -548,7 +548,8 @@ static int teardown(void **state)
         invoker_partition_free(F.p);
     invoker_free(F.inv);
     http_client_free(F.client);
-    net_listener_close(F.listener);
+    if (F.listener)
+        net_listener_close(F.listener);
     http_server_free(F.server);
     run_for(2);
     env_undefer(&F.apply_task);
