@@ -246,7 +246,9 @@ static void conn_linger_fire(struct env_timer *t)
 {
     struct server_conn *c = CONTAINER_OF(t, struct server_conn, linger);
     size_t pending = net_conn_write_pending(c->net);
-    if (pending == 0 || c->linger_rounds++ >= LINGER_TIMES)
+    if (!c->lingering)
+        server_h2_reset_early(c);
+    else if (pending == 0 || c->linger_rounds++ >= LINGER_TIMES)
         server_conn_close(c);
     else
         env_timer_arm(c->env, &c->linger, LINGER_MS);

@@ -7,6 +7,7 @@
 #define H2_STREAM_WINDOW      65535
 #define H2_STREAM_WINDOW_MORE (1 << 20) /* for streams whose collected body turns out to be long */
 #define H2_FIELD_OVERHEAD     32
+#define H2_EARLY_MS           100
 
 static struct server_conn *h2_conn(void *user_data)
 {
@@ -135,10 +136,25 @@ static int h2_on_frame_send(nghttp2_session *session, const nghttp2_frame *frame
     struct http_request *r = h2_request(session, frame->hd.stream_id);
     if (!r)
         return 0;
+    struct server_conn *c = h2_conn(user_data);
     r->end_sent = true;
-    if (!r->body_complete) /* answered early: the client need not send the rest (RFC 9113 §8.1) */
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
+    if (!r->body_complete && !env_timer_armed(&c->linger))
+        env_timer_arm(c->env, &c->linger, H2_EARLY_MS);
     return 0;
+}
+
+/* Streams that were answered before their body was read: the client need not send the rest (RFC 9113 §8.1).
+ * It is told only after a while, because some (curl 7.88) forget the response when the reset comes together
+ * with it. */
+void server_h2_reset_early(struct server_conn *c)
+{
+    LIST_FOREACH(node, &c->requests)
+    {
+        struct http_request *r = CONTAINER_OF(node, struct http_request, link);
+        if (r->end_sent && !r->body_complete)
+            nghttp2_submit_rst_stream(c->h2.io.session, NGHTTP2_FLAG_NONE, r->stream_id, NGHTTP2_NO_ERROR);
+    }
+    server_conn_defer(c);
 }
 
 nghttp2_session_callbacks *server_h2_callbacks(void)

@@ -103,11 +103,11 @@ struct server_conn {
     struct env *env;
     struct env_task task;
     enum server_conn_kind kind;
-    bool eof;       /* the peer sends no more */
-    bool closing;   /* net_conn_close was called */
-    bool lingering; /* FIN sent; input is discarded until the peer closes or `linger` fires */
-    bool failed;    /* closed for a fault of the peer */
-    struct env_timer linger;
+    bool eof;                /* the peer sends no more */
+    bool closing;            /* net_conn_close was called */
+    bool lingering;          /* FIN sent; input is discarded until the peer closes or `linger` fires */
+    bool failed;             /* closed for a fault of the peer */
+    struct env_timer linger; /* lingering; before that on HTTP/2: early answers, see server_h2_reset_early */
     size_t linger_rounds;
     struct bytes input; /* the buffer being parsed */
     uint8_t preface[24];
@@ -187,5 +187,6 @@ void server_h2_response_more(struct http_request *r);
 void server_h2_abort(struct http_request *r);
 void server_h2_consumed(struct http_request *r, size_t n);
 void server_h2_want_body(struct http_request *r);
+void server_h2_reset_early(struct server_conn *c);
 void server_h2_drain(struct server_conn *c);
 nghttp2_session_callbacks *server_h2_callbacks(void);

@@ -121,14 +121,14 @@ static void produce(struct http_request *r)
 {
     struct producer *p = http_request_user(r);
     size_t queued = 0;
-    while (p->left && queued <= NET_HIGH_WATER) {
+    while (p && p->left && queued <= NET_HIGH_WATER) {
         size_t n = MIN(p->left, (size_t)100000);
         struct buf *b = buf_new(n);
         memset(b->data, 'x', n);
         p->left -= n;
         queued = http_response_write(r, bytes_take_buf(b, 0, n));
     }
-    if (p->left == 0)
+    if (p && p->left == 0)
         http_response_end(r, NULL, 0);
 }
 
