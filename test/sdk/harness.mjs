@@ -1,0 +1,189 @@
+// Starts real servers and official TypeScript SDK services for the tests in this directory. A server listens on loopback with free
+// ports and a data directory of its own; `crash()` is SIGKILL, `stop()` is SIGTERM.
+import { spawn } from "node:child_process";
+import { createServer } from "node:net";
+import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { setTimeout as sleep } from "node:timers/promises";
+import * as restate from "@restatedev/restate-sdk";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+const binary = process.env.RESTATE_SERVER ?? join(root, "build", "release", "bin", "restate-server");
+
+export { sleep, restate };
+
+export async function freePort() {
+  const server = createServer();
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address();
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+// Poll until `probe` returns a truthy value; its last error explains a time-out.
+export async function eventually(probe, { timeoutMs = 10_000, everyMs = 20 } = {}) {
+  const deadline = Date.now() + timeoutMs;
+  let last;
+  for (;;) {
+    try {
+      const value = await probe();
+      if (value) return value;
+    } catch (error) {
+      last = error;
+    }
+    if (Date.now() > deadline) throw new Error(`gave up after ${timeoutMs} ms`, { cause: last });
+    await sleep(everyMs);
+  }
+}
+
+export class Server {
+  static async start({ env = {}, args = [] } = {}) {
+    const server = new Server();
+    server.dir = mkdtempSync(join(tmpdir(), "restate-test-"));
+    server.ports = { ingress: await freePort(), admin: await freePort(), fabric: await freePort() };
+    server.ingress = `http://127.0.0.1:${server.ports.ingress}`;
+    server.admin = `http://127.0.0.1:${server.ports.admin}`;
+    server.fabric = `http://127.0.0.1:${server.ports.fabric}`;
+    server.env = env;
+    server.args = args;
+    await server.launch();
+    return server;
+  }
+
+  get logFile() {
+    return join(this.dir, "server.log");
+  }
+  get log() {
+    return readFileSync(this.logFile, "utf8");
+  }
+
+  spawn(args = []) {
+    const log = openSync(this.logFile, "a");
+    return spawn(binary, ["--base-dir", join(this.dir, "data"), "--node-name", "node-1", ...this.args, ...args], {
+      stdio: ["ignore", log, log],
+      env: {
+        PATH: process.env.PATH,
+        RESTATE_BIND_IP: "127.0.0.1",
+        RESTATE_LISTEN_MODE: "tcp",
+        RESTATE_BIND_PORT: String(this.ports.fabric),
+        RESTATE_INGRESS__BIND_PORT: String(this.ports.ingress),
+        RESTATE_ADMIN__BIND_PORT: String(this.ports.admin),
+        RESTATE_LOG_FORMAT: "compact",
+        RESTATE_LOG_DISABLE_ANSI_CODES: "true",
+        ...this.env,
+      },
+    });
+  }
+
+  async launch() {
+    this.process = this.spawn();
+    const child = this.process;
+    this.exited = new Promise((resolve) => child.once("exit", (code, signal) => resolve({ code, signal })));
+    let gone = null;
+    this.exited.then((how) => (gone = how));
+    await eventually(async () => {
+      if (gone) throw new Error(`server exited: ${JSON.stringify(gone)}\n${this.log}`);
+      return (await fetch(`${this.ingress}/restate/health`)).ok;
+    });
+  }
+
+  async crash() {
+    this.process.kill("SIGKILL");
+    await this.exited;
+  }
+  async restart() {
+    await this.crash();
+    await this.launch();
+  }
+  async stop() {
+    this.process.kill("SIGTERM");
+    return this.exited;
+  }
+  async dispose() {
+    if (this.process.exitCode === null && this.process.signalCode === null) await this.crash();
+    if (!process.env.KEEP) rmSync(this.dir, { recursive: true, force: true });
+  }
+
+  async register(endpoint, body = {}) {
+    const response = await fetch(`${this.admin}/deployments`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ uri: endpoint.uri, ...body }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`registration: ${response.status} ${text}`);
+    return JSON.parse(text);
+  }
+
+  // One ingress request. Returns {status, headers, body (parsed JSON if possible), id}.
+  async request(path, { body, method = "POST", headers = {}, base = this.ingress, timeoutMs = 20_000, raw } = {}) {
+    const response = await fetch(base + path, {
+      method,
+      headers: { ...(body === undefined ? {} : { "content-type": "application/json" }), ...headers },
+      body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+      signal: AbortSignal.timeout(timeoutMs),
+    });
+    const text = await response.text();
+    let parsed = text;
+    try {
+      parsed = JSON.parse(text);
+    } catch {
+      // not JSON: keep the text
+    }
+    return { status: response.status, headers: response.headers, body: parsed, id: response.headers.get("x-restate-id") };
+  }
+  // A call that must succeed; returns its result.
+  async call(path, body, options = {}) {
+    const r = await this.request(path, { body, ...options });
+    if (r.status !== 200) throw new Error(`${path}: ${r.status} ${JSON.stringify(r.body)}`);
+    return r.body;
+  }
+  async send(path, body, options = {}) {
+    const r = await this.request(`${path}/send${options.delay ? `?delay=${options.delay}` : ""}`, { body, ...options });
+    if (r.status !== 202) throw new Error(`${path}: ${r.status} ${JSON.stringify(r.body)}`);
+    return r.body;
+  }
+  get(path, options = {}) {
+    return this.request(path, { method: "GET", ...options });
+  }
+  adminRequest(path, options = {}) {
+    return this.request(path, { base: this.admin, ...options });
+  }
+  // cancel, kill, purge, pause, resume, ...
+  operate(operation, id, query = "") {
+    return this.adminRequest(`/invocations/${id}/${operation}${query}`, { method: "PATCH" });
+  }
+}
+
+// Services of one deployment, served by this process on a port of their own.
+export class Endpoint {
+  static async start(...services) {
+    const endpoint = new Endpoint();
+    endpoint.services = services;
+    endpoint.port = await freePort();
+    endpoint.uri = `http://127.0.0.1:${endpoint.port}`;
+    await endpoint.open();
+    return endpoint;
+  }
+  async open() {
+    const handler = restate.createEndpointHandler({ services: this.services, logger: quiet });
+    const { createServer: createHttp2 } = await import("node:http2");
+    this.sessions = new Set();
+    this.server = createHttp2(handler);
+    this.server.on("session", (session) => {
+      this.sessions.add(session);
+      session.once("close", () => this.sessions.delete(session));
+    });
+    await new Promise((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
+  }
+  // As if the process died: connections are cut, nothing listens.
+  async kill() {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    for (const session of this.sessions) session.destroy();
+    await closed;
+  }
+}
+
+function quiet() {}

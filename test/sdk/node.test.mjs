@@ -1,0 +1,145 @@
+// The process around the job: start-up errors an operator meets, health, metrics.
+import { test, describe } from "node:test";
+import assert from "node:assert/strict";
+import { connect } from "node:net";
+import { readFileSync, readdirSync, writeFileSync, openSync, writeSync, closeSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { Endpoint, Server, eventually, restate } from "./harness.mjs";
+
+const exitOf = (child) => new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+
+describe("a node as its operator sees it", () => {
+  test("a second server on the same directory is refused with a clear message", async () => {
+    const server = await Server.start();
+    try {
+      const second = server.spawn(["--bind-port", "0"]);
+      assert.equal(await exitOf(second), 1);
+      assert.match(server.log, /is in use by another restate-server process/);
+      assert.equal((await fetch(`${server.ingress}/restate/health`)).status, 200);
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("a taken port is an error that names service and address", async () => {
+    const server = await Server.start();
+    try {
+      const other = server.spawn(["--node-name", "other"]);
+      assert.equal(await exitOf(other), 1);
+      assert.match(server.log, /failed binding/);
+      assert.match(server.log, /RT0004/);
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("another cluster's data directory is refused", async () => {
+    const server = await Server.start();
+    try {
+      await server.stop();
+      const other = server.spawn(["--cluster-name", "other"]);
+      assert.equal(await exitOf(other), 1);
+      assert.match(server.log, /data directory belonging to cluster 'localcluster' as cluster 'other'/);
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("health and metrics of the node port", async () => {
+    const server = await Server.start();
+    try {
+      const health = (await server.get("/health", { base: server.fabric })).body;
+      assert.equal(health.status, "Alive");
+      assert.equal(health.node_id, "N1:1");
+      const metrics = (await server.get("/metrics", { base: server.fabric })).body;
+      assert.match(metrics, /restate_ingress_requests_total\{cluster_name="localcluster",node_name="node-1",status="admitted"\} \d+/);
+      await server.restart();
+      assert.equal((await server.get("/health", { base: server.fabric })).body.node_id, "N1:2");
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("malformed requests get 400 and leave the server standing", async () => {
+    const server = await Server.start();
+    try {
+      for (const port of Object.values(server.ports)) {
+        const answer = await new Promise((resolve, reject) => {
+          const socket = connect(port, "127.0.0.1", () => socket.write("\x00\x01 nonsense\r\n\r\n"));
+          let text = "";
+          socket.on("data", (data) => (text += data));
+          socket.on("close", () => resolve(text));
+          socket.on("error", reject);
+        });
+        assert.match(answer, /^HTTP\/1\.[01] 400 /);
+      }
+      assert.equal((await fetch(`${server.ingress}/restate/health`)).status, 200);
+    } finally {
+      await server.dispose();
+    }
+  });
+
+  test("a torn tail of the log is cut; corruption in its middle stops the node with file and offset", async () => {
+    const counter = restate.object({
+      name: "Counter",
+      handlers: {
+        add: async (ctx, n) => {
+          const value = ((await ctx.get("n")) ?? 0) + n;
+          ctx.set("n", value);
+          return value;
+        },
+      },
+    });
+    const endpoint = await Endpoint.start(counter);
+    const server = await Server.start();
+    try {
+      await server.register(endpoint);
+      for (let i = 1; i <= 30; i++) assert.equal(await server.call("/Counter/k/add", 1), i);
+      await server.crash();
+      const dir = join(server.dir, "data", "node-1", "log-store");
+      const segment = join(dir, readdirSync(dir).filter((name) => name.startsWith("segment-")).sort().at(-1));
+      const content = readFileSync(segment);
+      let end = content.length;
+      while (end > 0 && content[end - 1] === 0) end--;
+      const garbage = Buffer.alloc(300, 0xa5);
+      const tail = Math.ceil(end / 512) * 512;
+      const write = (offset, bytes) => {
+        const fd = openSync(segment, "r+");
+        writeSync(fd, bytes, 0, bytes.length, offset);
+        closeSync(fd);
+      };
+      write(tail, garbage);
+      await server.launch();
+      assert.equal(await server.call("/Counter/k/add", 1), 31);
+      await server.crash();
+      write(Math.floor(tail / 2), garbage);
+      const child = server.spawn();
+      assert.equal(await exitOf(child), 1);
+      assert.match(server.log, /segment-\d+/);
+      write(Math.floor(tail / 2), content.subarray(Math.floor(tail / 2), Math.floor(tail / 2) + garbage.length));
+      await server.launch();
+      assert.equal(await server.call("/Counter/k/add", 1), 32);
+    } finally {
+      await server.dispose();
+      await endpoint.kill();
+    }
+  });
+
+  test("the configuration file is reloaded", async () => {
+    const server = await Server.start();
+    try {
+      await server.stop();
+      const file = join(server.dir, "restate.toml");
+      writeFileSync(file, 'default-journal-retention = "1h"\n');
+      server.args = ["--config-file", file];
+      await server.launch();
+      writeFileSync(file, 'default-journal-retention = "nonsense"\n');
+      await eventually(() => /config was not updated: .*default-journal-retention/.test(server.log));
+      writeFileSync(file, 'default-journal-retention = "2h"\n');
+      await eventually(() => server.log.match(/Detected configuration file changes/g)?.length >= 2);
+      assert.ok(statSync(file).size > 0);
+    } finally {
+      await server.dispose();
+    }
+  });
+});
