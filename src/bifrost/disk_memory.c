@@ -1,4 +1,5 @@
 /* The disk in memory (see disk_memory.h). */
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "bifrost/disk_memory.h"
@@ -19,6 +20,7 @@ struct disk_file {
 
 struct disk_memory {
     struct disk disk;
+    pthread_mutex_t lock; /* tests run the local provider on it, whose pool threads prepare files */
     struct medium_file *files;
     uint64_t capacity, operations, last_write_blocks;
     bool crash_armed, crashed;
@@ -29,6 +31,16 @@ static struct disk_memory *memory_of(struct disk *d)
 {
     return CONTAINER_OF(d, struct disk_memory, disk);
 }
+
+static void unlock(struct disk_memory **m)
+{
+    pthread_mutex_unlock(&(*m)->lock);
+}
+
+/* The disk behind `d`, locked until the end of the block. */
+#define LOCKED(m, d)                                                                                         \
+    __attribute__((cleanup(unlock))) struct disk_memory *m = memory_of(d);                                   \
+    pthread_mutex_lock(&m->lock)
 
 static struct medium_file **find_slot(struct disk_memory *m, const char *name)
 {
@@ -86,13 +98,16 @@ static enum rc down(struct err *err)
 
 static bool has_room(struct disk_memory *m, struct medium_file *f, uint64_t len)
 {
-    return len <= f->len || disk_memory_used(&m->disk) - f->len + len <= m->capacity;
+    uint64_t used = 0;
+    for (struct medium_file *other = m->files; other; other = other->next)
+        used += other->len;
+    return len <= f->len || used - f->len + len <= m->capacity;
 }
 
 static enum rc memory_open(struct disk *d, const char *name, bool create, struct disk_file **out,
                            struct err *err)
 {
-    struct disk_memory *m = memory_of(d);
+    LOCKED(m, d);
     if (m->crashed)
         return down(err);
     struct medium_file *f = find_file(m, name);
@@ -118,7 +133,8 @@ static void memory_close(struct disk *d, struct disk_file *f)
 
 static enum rc memory_size(struct disk *d, struct disk_file *f, uint64_t *out, struct err *err)
 {
-    if (memory_of(d)->crashed)
+    LOCKED(m, d);
+    if (m->crashed)
         return down(err);
     *out = f->file->len;
     return RC_OK;
@@ -127,7 +143,7 @@ static enum rc memory_size(struct disk *d, struct disk_file *f, uint64_t *out, s
 static enum rc memory_write(struct disk *d, struct disk_file *f, uint64_t offset, const void *ptr, size_t len,
                             struct err *err)
 {
-    struct disk_memory *m = memory_of(d);
+    LOCKED(m, d);
     size_t block = d->block_size;
     ASSERT(offset % block == 0 && len % block == 0 && (uintptr_t)ptr % block == 0);
     bool was_down = m->crashed;
@@ -152,7 +168,8 @@ static enum rc memory_read(struct disk *d, struct disk_file *f, uint64_t offset,
                            size_t *got, struct err *err)
 {
     ASSERT(offset % d->block_size == 0 && len % d->block_size == 0 && (uintptr_t)ptr % d->block_size == 0);
-    if (memory_of(d)->crashed)
+    LOCKED(m, d);
+    if (m->crashed)
         return down(err);
     *got = offset >= f->file->len ? 0 : MIN(len, f->file->len - offset);
     if (*got)
@@ -168,7 +185,7 @@ static enum rc memory_sync(struct disk *d, struct disk_file *f, struct err *err)
 
 static enum rc memory_zero_fill(struct disk *d, struct disk_file *f, uint64_t size, struct err *err)
 {
-    struct disk_memory *m = memory_of(d);
+    LOCKED(m, d);
     bool was_down = m->crashed;
     bool crash = operation_crashes(m);
     if (was_down || (crash && !(m->keep_blocks & 1)))
@@ -183,7 +200,7 @@ static enum rc memory_zero_fill(struct disk *d, struct disk_file *f, uint64_t si
 
 static enum rc memory_rename(struct disk *d, const char *from, const char *to, struct err *err)
 {
-    struct disk_memory *m = memory_of(d);
+    LOCKED(m, d);
     bool was_down = m->crashed;
     bool crash = operation_crashes(m);
     if (was_down || (crash && !(m->keep_blocks & 1)))
@@ -201,7 +218,7 @@ static enum rc memory_rename(struct disk *d, const char *from, const char *to, s
 
 static enum rc memory_remove(struct disk *d, const char *name, struct err *err)
 {
-    struct disk_memory *m = memory_of(d);
+    LOCKED(m, d);
     bool was_down = m->crashed;
     bool crash = operation_crashes(m);
     if (was_down || (crash && !(m->keep_blocks & 1)))
@@ -235,6 +252,7 @@ static void memory_free(struct disk *d)
         free(f->data);
         free(f);
     }
+    pthread_mutex_destroy(&m->lock);
     free(m);
 }
 
@@ -258,18 +276,21 @@ struct disk *disk_memory_new(size_t block_size)
     m->disk.ops = &memory_ops;
     m->disk.block_size = block_size;
     m->capacity = UINT64_MAX;
+    pthread_mutex_init(&m->lock, NULL);
     return &m->disk;
 }
 
 void disk_memory_set_capacity(struct disk *d, uint64_t bytes)
 {
-    memory_of(d)->capacity = bytes;
+    LOCKED(m, d);
+    m->capacity = bytes;
 }
 
 uint64_t disk_memory_used(struct disk *d)
 {
+    LOCKED(m, d);
     uint64_t used = 0;
-    for (struct medium_file *f = memory_of(d)->files; f; f = f->next)
+    for (struct medium_file *f = m->files; f; f = f->next)
         used += f->len;
     return used;
 }

@@ -120,6 +120,12 @@ struct local_log {
 #define LOCAL_READ_BYTES   ((size_t)1 << 20)
 #define LOCAL_RETAIN_BYTES ((size_t)4 << 20)
 
+/* Like local_logs_open, on a disk that the caller has opened (tests: one in memory). Takes the disk, also on
+ * error. */
+enum rc local_logs_open_disk(const struct local_logs_config *config,
+                             const struct segment_store_options *options, struct disk *disk_take,
+                             struct local_logs **out, struct err *err);
+
 /* local_logs.c; any thread */
 bool local_logs_full(const struct local_logs *l);
 uint64_t local_logs_inflight_limit(const struct local_logs *l);

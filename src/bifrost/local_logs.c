@@ -9,6 +9,8 @@
 #include <sys/random.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
+#include "base/time.h"
 #include "bifrost/local_internal.h"
 
 #define LOG_TARGET         "restate_bifrost::local"
@@ -35,6 +37,9 @@ struct local_logs {
         struct segment_prepare job;
         bool running;
     } prepare;
+    struct {
+        struct metric *records, *bytes, *commit;
+    } metrics;
     struct loop_msg stop;
     bool stopping;
     _Atomic bool full;
@@ -196,9 +201,13 @@ static enum rc commit_batch(struct local_logs *l, bool appends, struct err *err)
         return rc;
     put_controls(l);
     put_appends(l, plan.records);
+    uint64_t start_ns = os_mono_ns();
     rc = segment_store_commit(l->store, err);
     if (rc != RC_OK)
         return rc;
+    metric_observe_us(l->metrics.commit, (os_mono_ns() - start_ns) / 1000);
+    metric_add(l->metrics.records, (int64_t)plan.records);
+    metric_add(l->metrics.bytes, (int64_t)plan.bytes);
     finish_appends(l, plan.records, RC_OK);
     finish_controls(l, RC_OK);
     return RC_OK;
@@ -232,6 +241,25 @@ static void do_open(struct local_logs *l, struct local_op *op)
     answer_op(op, RC_OK);
 }
 
+/* Cancel the appends of `log` in a message. True if that leaves nothing in it. */
+static bool cancel_appends(struct local_message *m, const struct local_log *log)
+{
+    bool empty = true;
+    for (size_t i = 0; i < m->appends.len; i++) {
+        struct local_append *a = &m->appends.items[i];
+        if (a->log == log) {
+            a->log = NULL;
+            a->body = SLICE_EMPTY;
+        }
+    }
+    for (size_t i = 0; i < m->progress.len; i++) {
+        if (m->progress.items[i].log == log)
+            m->progress.items[i].log = NULL;
+        empty = empty && !m->progress.items[i].log;
+    }
+    return empty;
+}
+
 /* Nothing of this log may be on its way when the answer arrives: cancel what is parked because the disk is
  * full. */
 static void do_close(struct local_logs *l, struct local_op *op)
@@ -239,25 +267,16 @@ static void do_close(struct local_logs *l, struct local_op *op)
     size_t at;
     if (is_open(l, op->loglet, &at))
         l->open.items[at] = l->open.items[--l->open.len];
-    LIST_FOREACH(n, &l->pending)
+    LIST_FOREACH_SAFE(n, next, &l->pending)
     {
         struct local_message *m = CONTAINER_OF(n, struct local_message, link);
-        for (size_t i = 0; i < m->appends.len; i++) {
-            struct local_append *a = &m->appends.items[i];
-            if (a->log == op->log) {
-                a->log = NULL;
-                a->body = SLICE_EMPTY;
-            }
-        }
-        for (size_t i = 0; i < m->progress.len; i++) {
-            if (m->progress.items[i].log == op->log)
-                m->progress.items[i].log = NULL;
-        }
+        if (cancel_appends(m, op->log))
+            answer_message(m, RC_OK);
     }
     LIST_FOREACH_SAFE(n, next, &l->ops)
     {
         struct local_op *other = CONTAINER_OF(n, struct local_op, link);
-        if (other->log == op->log) {
+        if (other->log == op->log && other->kind != OP_TRIM) {
             list_remove(&other->link);
             answer_op(other, RC_CLOSED);
         }
@@ -449,6 +468,16 @@ static void on_stop(struct loop_msg *msg)
 
 /* ---- life cycle ---- */
 
+static void register_metrics(struct local_logs *l)
+{
+    l->metrics.records = metric_counter("restate_bifrost_sequencer_committed_records_total", NULL,
+                                        "Records committed to the log");
+    l->metrics.bytes = metric_counter("restate_bifrost_sequencer_committed_records_bytes_total", NULL,
+                                      "Bytes of records committed to the log");
+    l->metrics.commit = metric_summary("restate_log_store_commit_duration_seconds", NULL,
+                                       "Duration of one durable write of the log store");
+}
+
 static uint64_t random_salt(void)
 {
     uint64_t salt;
@@ -460,18 +489,16 @@ static uint64_t random_salt(void)
     return salt;
 }
 
-enum rc local_logs_open(const struct local_logs_config *config, struct local_logs **out, struct err *err)
+enum rc local_logs_open_disk(const struct local_logs_config *config,
+                             const struct segment_store_options *options, struct disk *disk,
+                             struct local_logs **out, struct err *err)
 {
     struct local_logs *l = xcalloc(1, sizeof(*l));
     l->inflight_limit = config->inflight_limit_bytes ? config->inflight_limit_bytes : (uint64_t)64 << 20;
-    enum rc rc = disk_posix_open(config->directory, &l->disk, err);
-    if (rc == RC_OK) {
-        struct segment_store_options options = {.random = random_salt()};
-        rc = segment_store_open(l->disk, &options, &l->store, err);
-        if (rc != RC_OK)
-            l->disk->ops->free(l->disk);
-    }
+    l->disk = disk;
+    enum rc rc = segment_store_open(disk, options, &l->store, err);
     if (rc != RC_OK) {
+        disk->ops->free(disk);
         free(l);
         return rc;
     }
@@ -480,12 +507,23 @@ enum rc local_logs_open(const struct local_logs_config *config, struct local_log
     env_task_init(&l->work, run_work);
     env_timer_init(&l->housekeeping, on_housekeeping);
     env_timer_init(&l->full_retry, on_full_retry);
+    register_metrics(l);
     publish_stats(l);
     l->loop = loop_new("log");
     env_defer(loop_env(l->loop), &l->work); /* prepares files; the thread does not run yet */
     loop_start(l->loop);
     *out = l;
     return RC_OK;
+}
+
+enum rc local_logs_open(const struct local_logs_config *config, struct local_logs **out, struct err *err)
+{
+    struct disk *disk;
+    enum rc rc = disk_posix_open(config->directory, &disk, err);
+    if (rc != RC_OK)
+        return rc;
+    struct segment_store_options options = {.random = random_salt()};
+    return local_logs_open_disk(config, &options, disk, out, err);
 }
 
 void local_logs_close(struct local_logs *l)

@@ -14,6 +14,8 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "bifrost/disk_memory.h"
+#include "bifrost/local_internal.h"
 #include "bifrost/log.h"
 #include "loop/loop.h"
 
@@ -54,11 +56,19 @@ static void free_port(void *ctx)
     sem_post(&finished);
 }
 
+static struct disk *memory_disk; /* taken by the next start instead of the directory */
+
 static void start(void)
 {
     struct local_logs_config config = {directory, 0};
+    struct segment_store_options small = {.random = 5,
+                                          .first_segment_bytes = 64 << 10,
+                                          .max_segment_bytes = 256 << 10,
+                                          .reserve_bytes = 64 << 10};
     struct err err = {0};
-    enum rc rc = local_logs_open(&config, &logs, &err);
+    enum rc rc = memory_disk ? local_logs_open_disk(&config, &small, memory_disk, &logs, &err)
+                             : local_logs_open(&config, &logs, &err);
+    memory_disk = NULL;
     if (rc != RC_OK)
         print_message("%s\n", err.msg);
     assert_int_equal(rc, RC_OK);
@@ -449,6 +459,105 @@ static void too_much_in_flight_is_refused(void **state)
     stop();
 }
 
+/* ---- full disk ---- */
+
+struct filler {
+    struct log *log;
+    struct log_append_wait waits[4096];
+    size_t n, committed, closed;
+    bool refused;
+    struct env_timer tick;
+    uint64_t ticks;
+    enum { FILL, WAIT_FOR_SPACE, CLOSE_WHILE_FULL } mode;
+    struct disk *disk;
+};
+static struct filler filler;
+
+static void filler_closed(void *ctx)
+{
+    sem_post(&finished);
+}
+
+static void filler_appended(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    if (rc == RC_OK) {
+        filler.committed++;
+        assert_int_equal(lsn, filler.committed);
+    } else {
+        assert_int_equal(rc, RC_CLOSED);
+        filler.closed++;
+    }
+}
+
+/* Append until the disk is full; then make room or close. */
+static void filler_tick(struct env_timer *t)
+{
+    struct filler *f = &filler;
+    assert_true(++f->ticks < 5000);
+    enum rc rc = RC_OK;
+    for (int i = 0; i < 20 && rc == RC_OK && f->n < ARRAY_LEN(f->waits); i++) {
+        struct buf *b = buf_new(2000);
+        memset(b->data, 1, b->cap);
+        f->waits[f->n].done = filler_appended;
+        rc = log_append(f->log, bytes_take_buf(b, 0, b->cap), &f->waits[f->n]);
+        f->n += rc == RC_OK;
+    }
+    env_timer_arm(loop_env(loops[0]), t, 2);
+    if (!f->refused) {
+        if (rc == RC_OK)
+            return;
+        assert_int_equal(rc, RC_NO_SPACE);
+        f->refused = true;
+        assert_true(f->committed < f->n); /* what was accepted before is parked, not lost */
+        if (f->mode == WAIT_FOR_SPACE)
+            disk_memory_set_capacity(f->disk, 64 << 20);
+        else if (f->mode == FILL)
+            log_trim(f->log, f->committed);
+    }
+    if (f->mode == CLOSE_WHILE_FULL || f->n == ARRAY_LEN(f->waits)) {
+        if (f->mode != CLOSE_WHILE_FULL && f->committed < f->n)
+            return;
+        env_timer_cancel(loop_env(loops[0]), t);
+        log_close(f->log, filler_closed, f);
+    } else if (f->mode == FILL) {
+        log_trim(f->log, f->committed);
+    }
+}
+
+static void filler_opened(void *ctx, struct log *log, const struct err *err)
+{
+    filler.log = log;
+    env_timer_init(&filler.tick, filler_tick);
+    env_timer_arm(loop_env(loops[0]), &filler.tick, 0);
+}
+
+static void open_filler(void *ctx)
+{
+    local_log_open(ports[0], 5, filler_opened, NULL);
+}
+
+static void a_full_disk_parks_appends_and_goes_on_by_itself(void **state)
+{
+    for (int mode = FILL; mode <= CLOSE_WHILE_FULL; mode++) {
+        memset(&filler, 0, sizeof(filler));
+        filler.mode = mode;
+        filler.disk = memory_disk = disk_memory_new(4096);
+        disk_memory_set_capacity(memory_disk, 3 << 20);
+        start();
+        call_on(0, open_filler, NULL);
+        sem_wait(&finished);
+        assert_true(filler.refused);
+        if (mode == CLOSE_WHILE_FULL)
+            assert_true(filler.closed > 0 && filler.closed + filler.committed == filler.n);
+        else
+            assert_int_equal(filler.committed, ARRAY_LEN(filler.waits));
+        struct local_logs_stats stats;
+        local_logs_get_stats(logs, &stats);
+        assert_int_equal(stats.full, mode == CLOSE_WHILE_FULL);
+        stop();
+    }
+}
+
 static void speed(void **state)
 {
     const char *n = getenv("BIFROST_BENCH");
@@ -492,6 +601,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(seal_is_final_and_durable, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(closing_fails_waiting_appends, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(too_much_in_flight_is_refused, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(a_full_disk_parks_appends_and_goes_on_by_itself, make_directory,
+                                        remove_directory),
         cmocka_unit_test_setup_teardown(speed, make_directory, remove_directory),
     };
     log_set_sink(drop_line, NULL);
