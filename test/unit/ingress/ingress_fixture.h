@@ -134,7 +134,7 @@ static inline bool run_until(bool (*cond)(void *ctx), void *ctx, uint64_t ms)
     env_timer_cancel(env, &u.timer);
     return cond(ctx);
 }
-static bool never(void *ctx)
+static inline bool never(void *ctx)
 {
     return false;
 }
@@ -247,7 +247,7 @@ static inline void client_send(struct client *c, struct slice s)
 {
     net_conn_write(c->conn, bytes_copy(s));
 }
-static bool client_ended(void *ctx)
+static inline bool client_ended(void *ctx)
 {
     return ((struct client *)ctx)->ended;
 }
