@@ -31,7 +31,7 @@ struct sim_log_handle {
     const struct log_reader_ops *reader;
     void *reader_ctx;
     lsn_t next;
-    bool closing;
+    bool closing, crashed;
     struct env_task close_task;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -200,17 +200,30 @@ static void detach(struct sim_log_handle *h)
     free(h);
 }
 
+/* Of the appends on their way, some may have reached the log's servers. */
+static void keep_prefix(struct sim_log_handle *h)
+{
+    size_t keep = h->crashed ? sim_env_below(h->logs->env, h->pending.len + 1) : 0;
+    for (size_t i = 0; i < h->pending.len; i++) {
+        if (i < keep)
+            VEC_PUSH(&h->store->records, h->pending.items[i].record);
+        else
+            bytes_unref(&h->pending.items[i].record);
+    }
+}
+
 static void close_task(struct env_task *t)
 {
     struct sim_log_handle *h = CONTAINER_OF(t, struct sim_log_handle, close_task);
-    for (size_t i = 0; i < h->pending.len; i++) {
-        bytes_unref(&h->pending.items[i].record);
+    keep_prefix(h);
+    for (size_t i = 0; i < h->pending.len; i++)
         if (h->pending.items[i].wait)
             h->pending.items[i].wait->done(h->pending.items[i].wait, RC_CLOSED, 0);
-    }
     void (*closed)(void *) = h->closed;
     void *ctx = h->closed_ctx;
+    struct sim_log_store *store = h->store;
     detach(h);
+    wake_readers(store);
     closed(ctx);
 }
 
@@ -227,17 +240,7 @@ static void close_op(struct log *log, void (*done)(void *ctx), void *ctx)
 
 void sim_log_crash(struct log *log)
 {
-    struct sim_log_handle *h = handle_of(log);
-    size_t keep = sim_env_below(h->logs->env, h->pending.len + 1);
-    for (size_t i = 0; i < h->pending.len; i++) {
-        if (i < keep)
-            VEC_PUSH(&h->store->records, h->pending.items[i].record);
-        else
-            bytes_unref(&h->pending.items[i].record);
-    }
-    struct sim_log_store *store = h->store;
-    detach(h);
-    wake_readers(store);
+    handle_of(log)->crashed = true;
 }
 
 static const struct log_ops ops = {

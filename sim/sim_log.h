@@ -15,8 +15,9 @@ void sim_logs_set_latency(struct sim_logs *l, uint64_t max_ms);
 /* From now on every append is refused with `rc`; RC_OK: taken again. */
 void sim_logs_refuse(struct sim_logs *l, enum rc rc);
 struct log *sim_log_open(struct sim_logs *l, uint32_t log_id);
-/* The process that holds the handle dies: no callback runs any more; of the appends that were not committed a
- * random prefix survives. */
+/* The process that holds the handle dies: log_close, which must follow at once, keeps a random prefix of the
+ * appends that were not committed and tells their waiters RC_CLOSED (a broken connection). Without this,
+ * log_close drops them all. */
 void sim_log_crash(struct log *log);
 /* Committed records, for checkers: LSN i + 1 is at [i]; trimmed ones are kept here. */
 const struct bytes *sim_log_records(struct sim_logs *l, uint32_t log_id, size_t *n);

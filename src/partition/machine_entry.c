@@ -5,26 +5,40 @@
 
 /* ---- calls ---- */
 
-/* InputCommandMessage of the callee: exactly the headers of the command and its parameter. */
-static void callee_input(struct writer *w, const struct command_view *c)
+static size_t value_size(struct slice content)
 {
-    writer_init(w, c->payload.len + 16);
-    struct slice name, value;
-    size_t pos = 0;
-    while (command_header_next(c, &pos, &name, &value))
-        input_write_header(w, name, value);
-    input_write_value(w, c->parameter);
+    return content.len ? pb_len_field_size(1, content.len) : 0;
+}
+
+/* InputCommandMessage of the callee: exactly the headers of the command, then its parameter. Written straight into the record. */
+static size_t callee_input_size(const struct command_view *c)
+{
+    size_t size = pb_len_field_size(14, value_size(c->parameter));
+    struct reader r = reader_make(c->payload);
+    struct pb_field f;
+    while (pb_next(&r, &f))
+        if (f.number == c->header_field)
+            size += pb_len_field_size(1, f.bytes.len);
+    return size;
+}
+
+static void callee_input_write(struct writer *w, const struct command_view *c)
+{
+    struct reader r = reader_make(c->payload);
+    struct pb_field f;
+    while (pb_next(&r, &f))
+        if (f.number == c->header_field)
+            pb_write_bytes_always(w, 1, f.bytes);
+    pb_write_len_header(w, 14, value_size(c->parameter));
+    pb_write_bytes(w, 1, c->parameter);
 }
 
 static void send_call(struct machine *m, struct invocation *inv, const struct command_view *c,
                       const struct callee *callee)
 {
-    struct writer input = WRITER_INIT;
-    callee_input(&input, c);
     struct service_invocation si = {
         .id = callee->id,
         .target = {.kind = callee->kind, .service = c->service, .handler = c->handler},
-        .input = writer_slice(&input),
         .source = SOURCE_SERVICE,
         .source_id = inv->id,
         .source_target = inv->si.target,
@@ -47,9 +61,9 @@ static void send_call(struct machine *m, struct invocation *inv, const struct co
             (struct sink){.kind = SINK_INVOCATION, .caller = inv->id, .completion_id = c->completion_id};
     struct writer w = WRITER_INIT;
     record_begin(&w, 256 + c->payload.len + inv->si.target.key.len);
-    service_invocation_write(&w, &si);
+    service_invocation_write_head(&w, &si, callee_input_size(c));
+    callee_input_write(&w, c);
     machine_send(m, callee->id.partition_key, CMD_INVOKE, &w);
-    writer_free(&input);
 
     struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = c->invocation_id_completion_id};
     writer_init(&w, 64);

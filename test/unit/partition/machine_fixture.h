@@ -347,6 +347,9 @@ static inline void call_entry(struct writer *w, bool one_way, struct invocation_
     pb_write_bytes(&p, 1, SLICE_LIT("Callee"));
     pb_write_bytes(&p, 2, SLICE_LIT("handle"));
     pb_write_bytes(&p, 3, SLICE_LIT("arg"));
+    struct slice header = SLICE_LIT("\x0a\x01h\x12\x01v"); /* h: v */
+    if (!one_way)
+        pb_write_bytes(&p, 4, header);
     if (one_way) {
         pb_write_u64(&p, 4, invoke_time);
         if (target_is_keyed(kind))
@@ -355,7 +358,9 @@ static inline void call_entry(struct writer *w, bool one_way, struct invocation_
         pb_write_bytes(&p, 5, SLICE_LIT("ck"));
     }
     pb_write_u64(&p, 10, one_way ? cid : cid - 1);
-    if (!one_way)
+    if (one_way)
+        pb_write_bytes(&p, 5, header);
+    else
         pb_write_u64(&p, 11, cid);
     struct effect e = {
         .kind = EFFECT_ENTRY,

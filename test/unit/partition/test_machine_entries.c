@@ -100,7 +100,14 @@ static void call_builds_the_callee(void **state)
     assert_int_equal(si.response_sink.completion_id, 2);
     assert_int_equal(si.completion_retention_ms, 5000);
     struct command_view input;
+    assert_true(reader_done(&r));
     assert_int_equal(command_decode(MSG_INPUT, si.input, &input, NULL), RC_OK);
+    assert_success(input.value, "arg");
+    struct slice name, value;
+    size_t pos = 0;
+    assert_true(command_header_next(&input, &pos, &name, &value));
+    assert_true(slice_eq_cstr(name, "h") && slice_eq_cstr(value, "v"));
+    assert_false(command_header_next(&input, &pos, &name, &value));
 
     struct outcome result = {.kind = OUTCOME_SUCCESS, .value = SLICE_LIT("reply")};
     respond(fx, CMD_INVOCATION_RESPONSE, id, 2, result);

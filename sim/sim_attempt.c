@@ -1,0 +1,532 @@
+/* The host of a leader as the simulator plays it: invoker and SDK in one. An attempt re-executes its handler
+ * from the beginning on every event, as SDKs do after a suspension: commands that were sent before are
+ * compared with the journal, new ones are proposed, results are looked up in the journal. Attempts fail at
+ * random and are retried once everything they proposed was applied. */
+#include <stdlib.h>
+
+#include "sim/sim_world.h"
+
+enum mode { MODE_STEP, MODE_IDLE, MODE_RETRY };
+
+struct attempt {
+    struct hmap_node node;
+    struct list link;
+    struct sim_replica *r;
+    struct invocation_id id;
+    uint64_t token, batch;
+    bool fresh;             /* nothing sent yet: commands are those of the journal */
+    uint32_t sent_commands; /* stored or proposed */
+    uint32_t runs_sent;     /* bit per completion id */
+    uint32_t inflight;      /* batches not applied yet */
+    enum mode mode;
+    struct env_timer timer;
+};
+
+/* One execution of the handler. */
+struct exec {
+    struct attempt *a;
+    struct sim_world *w;
+    struct partition_store *store;
+    struct invocation *inv;
+    struct writer effects;
+    bool wrote, ended;
+    uint32_t command, next_cid; /* cursors */
+    struct writer awaited;      /* notification ids; not empty: blocked */
+};
+
+static struct attempt *find(struct sim_replica *r, struct invocation_id id)
+{
+    for (struct hmap_node *n = hmap_first(&r->attempts, invocation_id_hash(id)); n; n = hmap_next_same(n)) {
+        struct attempt *a = CONTAINER_OF(n, struct attempt, node);
+        if (invocation_id_eq(a->id, id))
+            return a;
+    }
+    return NULL;
+}
+
+static void forget(struct attempt *a)
+{
+    env_timer_cancel(&a->r->world->env.env, &a->timer);
+    hmap_remove(&a->r->attempts, &a->node);
+    list_remove(&a->link);
+    free(a);
+}
+
+static void arm(struct attempt *a, enum mode mode, uint64_t min_ms, uint64_t max_ms)
+{
+    struct sim_env *env = &a->r->world->env;
+    a->mode = mode;
+    env_timer_arm(&env->env, &a->timer, min_ms + sim_env_below(env, max_ms - min_ms + 1));
+}
+
+static void lose_connection(struct attempt *a)
+{
+    a->r->world->attempt_failures++;
+    arm(a, MODE_RETRY, 5, 60);
+}
+
+/* ---- talking to the partition ---- */
+
+static void begin(struct exec *x)
+{
+    if (x->wrote)
+        return;
+    x->wrote = true;
+    record_begin(&x->effects, 256);
+    effects_begin(&x->effects, x->a->id, x->a->token, x->a->batch++);
+    if (!x->inv->pinned && x->a->sent_commands <= 1)
+        effect_write(
+            &x->effects,
+            &(struct effect){.kind = EFFECT_PIN_DEPLOYMENT, .deployment_id = {1, 1}, .protocol_version = 6});
+}
+
+static const struct journal_entry *stored_command(struct invocation *inv, uint32_t command)
+{
+    for (size_t i = 0; i < inv->journal.len; i++)
+        if (message_is_command(inv->journal.items[i].type) && command-- == 0)
+            return &inv->journal.items[i];
+    return NULL;
+}
+
+/* The next command of the handler. True: it is new and has to be written. */
+static bool command(struct exec *x, uint16_t type)
+{
+    uint32_t k = x->command++;
+    if (k >= x->a->sent_commands) {
+        x->a->sent_commands++;
+        return true;
+    }
+    const struct journal_entry *e = stored_command(x->inv, k);
+    SIM_CHECK(x->w, !e || e->type == type, "replay differs at command %u: stored %04x, executed %04x", k,
+              e->type, type);
+    return false;
+}
+
+static void write_entry(struct exec *x, struct effect *e, uint16_t type, struct writer *payload)
+{
+    begin(x);
+    e->kind = EFFECT_ENTRY;
+    e->entry_type = type;
+    e->ack = sim_chance(x->w, 50);
+    e->payload = writer_slice(payload);
+    effect_write(&x->effects, e);
+    writer_free(payload);
+}
+
+static void put_value(struct writer *p, uint32_t field, struct slice content)
+{
+    pb_write_len_header(p, field, content.len ? pb_len_field_size(1, content.len) : 0);
+    pb_write_bytes(p, 1, content);
+}
+
+/* ---- results ---- */
+
+static bool result(struct exec *x, struct notification_id id, struct notification_view *view,
+                   ptrdiff_t *index)
+{
+    *index = store_find_notification(x->store, x->inv, &id);
+    if (*index < 0)
+        return false;
+    bool ok = notification_decode(bytes_slice(x->inv->journal.items[*index].payload), view);
+    SIM_CHECK(x->w, ok, "stored notification %ld does not decode", (long)*index);
+    return true;
+}
+
+static void await(struct exec *x, struct notification_id id)
+{
+    notification_id_write(&x->awaited, &id);
+}
+
+/* False: blocked. */
+static bool completed(struct exec *x, uint32_t cid, struct notification_view *view)
+{
+    ptrdiff_t index;
+    struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = cid};
+    if (result(x, id, view, &index))
+        return true;
+    await(x, id);
+    return false;
+}
+
+/* ---- operations ---- */
+
+static uint32_t op_sleep(struct exec *x, uint64_t delay_ms)
+{
+    uint32_t cid = x->next_cid++;
+    if (command(x, MSG_SLEEP)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_u64(&p, 1, env_wall_ms(&x->w->env.env) + delay_ms);
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, MSG_SLEEP, &p);
+    }
+    return cid;
+}
+
+/* Returns the completion id of the result (of the invocation id for sends). */
+static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum target_kind kind,
+                        const char *key, struct slice parameter, uint64_t delay_ms)
+{
+    uint32_t id_cid = x->next_cid++, cid = one_way ? id_cid : x->next_cid++;
+    uint16_t type = one_way ? MSG_ONE_WAY_CALL : MSG_CALL;
+    if (!command(x, type))
+        return cid;
+    struct writer p = WRITER_INIT;
+    pb_write_bytes(&p, 1, slice_cstr(service));
+    pb_write_bytes(&p, 2, SLICE_LIT("handle"));
+    pb_write_bytes(&p, 3, parameter);
+    if (one_way)
+        pb_write_u64(&p, 4, delay_ms ? env_wall_ms(&x->w->env.env) + delay_ms : 0);
+    if (key)
+        pb_write_bytes(&p, one_way ? 6 : 5, slice_cstr(key));
+    pb_write_u64(&p, 10, id_cid);
+    if (!one_way)
+        pb_write_u64(&p, 11, cid);
+    struct effect e = {
+        .has_callee = true,
+        .callee = {.kind = kind,
+                   .id = {.partition_key =
+                              key ? partition_key_of_key(slice_cstr(key)) : sim_env_random(&x->w->env),
+                          .uuid = {sim_env_random(&x->w->env), sim_env_random(&x->w->env)}},
+                   .completion_retention_ms = sim_env_below(&x->w->env, 2) ? SIM_DAY_MS : 0,
+                   .journal_retention_ms = SIM_DAY_MS},
+    };
+    write_entry(x, &e, type, &p);
+    return cid;
+}
+
+static uint32_t op_append(struct exec *x, bool one_way, const struct sim_program *prog, size_t i,
+                          uint64_t delay_ms)
+{
+    uint8_t parameter[16];
+    char key[16];
+    put_u64be(parameter, prog->seed);
+    put_u64be(parameter + 8, i);
+    sim_object_key(prog->ops[i].object, key);
+    return op_call(x, one_way, "Object", TARGET_OBJECT_EXCLUSIVE, key, slice_make(parameter, 16), delay_ms);
+}
+
+static bool op_run(struct exec *x, struct notification_view *view)
+{
+    uint32_t cid = x->next_cid++;
+    struct writer p = WRITER_INIT;
+    struct effect e = {0};
+    if (command(x, MSG_RUN)) {
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, MSG_RUN, &p);
+    }
+    if (completed(x, cid, view))
+        return true;
+    if (!(x->a->runs_sent & UINT32_C(1) << (cid % 32))) {
+        x->a->runs_sent |= UINT32_C(1) << (cid % 32);
+        struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = cid};
+        notification_write(&p, &id, &(struct outcome){.kind = OUTCOME_SUCCESS, .value = SLICE_LIT("ran")});
+        write_entry(x, &e, MSG_N_RUN, &p);
+    }
+    return false;
+}
+
+/* A one-way call tells somebody the id of the awakeable; the handler waits for the signal. */
+static bool op_awakeable(struct exec *x, uint32_t index)
+{
+    char text[48];
+    awakeable_id_format((struct awakeable_id){.invocation = x->a->id, .index = index}, text);
+    op_call(x, true, "Resolver", TARGET_SERVICE, NULL, slice_cstr(text), 0);
+    struct notification_id id = {.kind = NOTIFICATION_SIGNAL, .index = index};
+    struct notification_view view;
+    ptrdiff_t at;
+    if (result(x, id, &view, &at))
+        return true;
+    await(x, id);
+    return false;
+}
+
+static bool op_race(struct exec *x, const struct sim_program *prog, size_t i)
+{
+    uint32_t cids[2] = {op_sleep(x, prog->ops[i].delay_ms), op_append(x, false, prog, i, 0)};
+    struct notification_view view;
+    ptrdiff_t at;
+    bool any = false;
+    for (int k = 0; k < 2; k++)
+        any |= result(x, (struct notification_id){.kind = NOTIFICATION_COMPLETION, .index = cids[k]}, &view,
+                      &at);
+    for (int k = 0; k < 2 && !any; k++)
+        await(x, (struct notification_id){.kind = NOTIFICATION_COMPLETION, .index = cids[k]});
+    return any;
+}
+
+static void end_with(struct exec *x, struct slice value)
+{
+    if (command(x, MSG_OUTPUT)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        put_value(&p, 14, value);
+        write_entry(x, &e, MSG_OUTPUT, &p);
+    }
+    begin(x);
+    effect_write(&x->effects, &(struct effect){.kind = EFFECT_END});
+    x->ended = true;
+}
+
+/* ---- handlers ---- */
+
+static bool flow_op(struct exec *x, const struct sim_program *prog, size_t i)
+{
+    const struct sim_op *op = &prog->ops[i];
+    struct notification_view view;
+    switch (op->kind) {
+    case OP_SLEEP:
+        return completed(x, op_sleep(x, op->delay_ms), &view);
+    case OP_CALL_APPEND:
+        return completed(x, op_append(x, false, prog, i, 0), &view);
+    case OP_SEND_APPEND:
+        op_append(x, true, prog, i, 0);
+        return true;
+    case OP_SEND_APPEND_LATER:
+        op_append(x, true, prog, i, op->delay_ms);
+        return true;
+    case OP_RUN:
+        return op_run(x, &view);
+    case OP_AWAKEABLE:
+        return op_awakeable(x, 17 + (uint32_t)i);
+    case OP_CALL_FLOW: {
+        uint8_t parameter[9];
+        put_u64be(parameter, op->child_seed);
+        parameter[8] = (uint8_t)(prog->depth + 1);
+        return completed(x, op_call(x, false, "Flow", TARGET_SERVICE, NULL, slice_make(parameter, 9), 0),
+                         &view);
+    }
+    case OP_RACE_SLEEP_CALL:
+        return op_race(x, prog, i);
+    case OP_KINDS:
+        break;
+    }
+    UNREACHABLE("operation %d", (int)op->kind);
+}
+
+static void handle_flow(struct exec *x, struct slice input)
+{
+    struct sim_program prog;
+    SIM_CHECK(x->w, input.len == 9, "input of %zu bytes", input.len);
+    sim_program_make(&prog, get_u64be(input.ptr), input.ptr[8], x->w->options.objects);
+    for (size_t i = 0; i < prog.n; i++)
+        if (!flow_op(x, &prog, i))
+            return;
+    end_with(x, slice_make(input.ptr, 8));
+}
+
+/* The object's log as the handler sees it: eagerly (recorded with the value the state machine finds) or
+ * lazily. False: blocked. */
+static bool read_log(struct exec *x, bool lazy, struct bytes *log)
+{
+    const struct target *t = &x->inv->si.target;
+    struct writer p = WRITER_INIT;
+    struct effect e = {.value_from_state = !lazy};
+    uint32_t k = x->command;
+    bool is_new = command(x, lazy ? MSG_GET_LAZY_STATE : MSG_GET_EAGER_STATE);
+    uint32_t cid = lazy ? x->next_cid++ : 0;
+    if (is_new) {
+        pb_write_bytes(&p, 1, SLICE_LIT("log"));
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, lazy ? MSG_GET_LAZY_STATE : MSG_GET_EAGER_STATE, &p);
+    }
+    if (lazy) {
+        struct notification_view view;
+        if (!completed(x, cid, &view))
+            return false;
+        *log = bytes_copy(view.outcome.value);
+        return true;
+    }
+    const struct journal_entry *stored = is_new ? NULL : stored_command(x->inv, k);
+    if (stored) {
+        struct command_view c;
+        enum rc rc = command_decode(MSG_GET_EAGER_STATE, bytes_slice(stored->payload), &c, NULL);
+        SIM_CHECK(x->w, rc == RC_OK, "stored GetEagerState does not decode");
+        *log = bytes_copy(c.value.value);
+    } else if (!store_state_get(x->store, t->service, t->key, SLICE_LIT("log"), log)) {
+        *log = BYTES_EMPTY;
+    }
+    return true;
+}
+
+static void handle_object(struct exec *x, struct slice input)
+{
+    SIM_CHECK(x->w, input.len == 16, "input of %zu bytes", input.len);
+    uint64_t variant = get_u64be(input.ptr) ^ get_u64be(input.ptr + 8);
+    struct notification_view view;
+    struct bytes log;
+    if (!read_log(x, variant & 1, &log))
+        return;
+    bool go_on = (variant & 6) != 2 || op_run(x, &view);
+    if (go_on && (variant & 6) == 4)
+        go_on = completed(x, op_sleep(x, variant % 20), &view);
+    if (go_on) {
+        if (command(x, MSG_SET_STATE)) {
+            struct writer p = WRITER_INIT, value = WRITER_INIT;
+            struct effect e = {0};
+            write_slice_raw(&value, bytes_slice(log));
+            write_slice_raw(&value, input);
+            pb_write_bytes(&p, 1, SLICE_LIT("log"));
+            put_value(&p, 3, writer_slice(&value));
+            writer_free(&value);
+            write_entry(x, &e, MSG_SET_STATE, &p);
+        }
+        end_with(x, slice_make(input.ptr, 8));
+    }
+    bytes_unref(&log);
+}
+
+static void handle_resolver(struct exec *x, struct slice input)
+{
+    if (command(x, MSG_COMPLETE_AWAKEABLE)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, input);
+        put_value(&p, 2, SLICE_LIT("resolved"));
+        write_entry(x, &e, MSG_COMPLETE_AWAKEABLE, &p);
+    }
+    end_with(x, SLICE_LIT("ok"));
+}
+
+/* run waits for the promise; the shared handler completes it (the second time is refused, which it reports).
+ */
+static void handle_workflow(struct exec *x, struct slice input)
+{
+    bool run = x->inv->si.target.kind == TARGET_WORKFLOW_RUN;
+    uint16_t type = run ? MSG_GET_PROMISE : MSG_COMPLETE_PROMISE;
+    uint32_t cid = x->next_cid++;
+    if (command(x, type)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, SLICE_LIT("promise"));
+        if (!run)
+            put_value(&p, 2, input);
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, type, &p);
+    }
+    struct notification_view view;
+    if (completed(x, cid, &view))
+        end_with(x, run                                 ? view.outcome.value
+                    : view.outcome.kind == OUTCOME_VOID ? SLICE_LIT("done")
+                                                        : SLICE_LIT("late"));
+}
+
+static void run_handler(struct exec *x)
+{
+    struct command_view input;
+    enum rc rc = command_decode(MSG_INPUT, bytes_slice(x->inv->journal.items[0].payload), &input, NULL);
+    SIM_CHECK(x->w, rc == RC_OK, "stored Input does not decode");
+    struct slice service = x->inv->si.target.service;
+    if (slice_eq_cstr(service, "Flow"))
+        handle_flow(x, input.value.value);
+    else if (slice_eq_cstr(service, "Object"))
+        handle_object(x, input.value.value);
+    else if (slice_eq_cstr(service, "Resolver"))
+        handle_resolver(x, input.value.value);
+    else
+        handle_workflow(x, input.value.value);
+}
+
+/* ---- the attempt ---- */
+
+static void suspend(struct exec *x)
+{
+    begin(x);
+    await(x, (struct notification_id){.kind = NOTIFICATION_SIGNAL, .index = SIGNAL_INDEX_CANCEL});
+    effect_write(&x->effects, &(struct effect){.kind = EFFECT_SUSPEND, .payload = writer_slice(&x->awaited)});
+    x->ended = true;
+    x->w->suspensions++;
+}
+
+/* Propose what was written, then go to sleep or away. */
+static void conclude(struct exec *x)
+{
+    struct attempt *a = x->a;
+    bool blocked = x->awaited.len > 0;
+    if (blocked && a->mode == MODE_IDLE)
+        suspend(x);
+    enum rc rc = RC_OK;
+    if (x->wrote) {
+        rc = processor_propose_effects(a->r->p, writer_take(&x->effects));
+        a->inflight += rc == RC_OK;
+    }
+    if (rc != RC_OK)
+        lose_connection(a);
+    else if (x->ended)
+        forget(a);
+    else
+        arm(a, MODE_IDLE, 0, 40);
+}
+
+static void step(struct env_timer *t)
+{
+    struct attempt *a = CONTAINER_OF(t, struct attempt, timer);
+    struct sim_world *w = a->r->world;
+    struct exec x = {.a = a, .w = w, .store = processor_store(a->r->p), .command = 1, .next_cid = 1};
+    x.inv = store_invocation_get(x.store, a->id);
+    SIM_CHECK(w, x.inv && x.inv->status == INV_INVOKED, "an attempt without its invocation");
+    store_journal_load(x.store, x.inv);
+    if (a->mode == MODE_RETRY) {
+        if (a->inflight) { /* the journal is about to change */
+            arm(a, MODE_RETRY, 1, 5);
+            return;
+        }
+        a->fresh = true;
+        a->mode = MODE_STEP;
+    }
+    if (a->fresh) {
+        w->attempts++;
+        a->fresh = false;
+        a->sent_commands = x.inv->commands;
+        a->runs_sent = 0;
+    }
+    if (sim_chance(w, 15)) {
+        lose_connection(a);
+        return;
+    }
+    run_handler(&x);
+    conclude(&x);
+    writer_free(&x.awaited);
+}
+
+void sim_attempt_start(struct sim_replica *r, struct invocation *inv)
+{
+    struct attempt *a = find(r, inv->id);
+    SIM_CHECK(r->world, !a, "Invoke for an invocation that has an attempt already");
+    a = xcalloc(1, sizeof(*a));
+    a->r = r;
+    a->id = inv->id;
+    a->token = ++r->next_token;
+    a->fresh = true;
+    env_timer_init(&a->timer, step);
+    hmap_insert(&r->attempts, &a->node, invocation_id_hash(a->id));
+    list_push_back(&r->attempt_order, &a->link);
+    arm(a, MODE_STEP, 0, 5);
+}
+
+void sim_attempt_abort(struct sim_replica *r, struct invocation_id id)
+{
+    struct attempt *a = find(r, id);
+    if (a)
+        forget(a);
+}
+
+void sim_attempt_abort_all(struct sim_replica *r)
+{
+    while (!list_empty(&r->attempt_order))
+        forget(CONTAINER_OF(r->attempt_order.next, struct attempt, link));
+}
+
+void sim_attempt_notify(struct sim_replica *r, struct invocation_id id)
+{
+    struct attempt *a = find(r, id);
+    if (a && a->mode == MODE_IDLE)
+        arm(a, MODE_STEP, 0, 2);
+}
+
+void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token)
+{
+    struct attempt *a = find(r, id);
+    if (a && a->token == token)
+        a->inflight--;
+}

@@ -1,0 +1,188 @@
+/* What must hold: replicas agree at every LSN; once faults heal, everything accepted completes; every append
+ * happened exactly once and in program order; no timer, outbox message or lock is left; a replica that
+ * replays the whole log from nothing ends in the same state. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "sim/sim_world.h"
+
+static void note_hash(struct sim_world *w, uint32_t partition, lsn_t lsn, uint64_t hash)
+{
+    struct sim_partition *part = &w->partitions[partition];
+    while (part->hashes.len < lsn)
+        VEC_PUSH(&part->hashes, 0);
+    uint64_t *seen = &part->hashes.items[lsn - 1];
+    SIM_CHECK(w, *seen == 0 || *seen == hash, "replicas of partition %u differ at LSN %lu", partition,
+              (unsigned long)lsn);
+    *seen = hash;
+}
+
+void sim_check_tick(struct sim_world *w)
+{
+    for (uint32_t n = 0; n < w->options.nodes; n++) {
+        for (uint32_t i = 0; w->node_up[n] && i < w->options.partitions; i++) {
+            const struct partition_vars *vars = store_vars(processor_store(w->replicas[n][i].p));
+            if (vars->applied_lsn)
+                note_hash(w, i, vars->applied_lsn, vars->state_hash);
+        }
+    }
+}
+
+static bool count_open(void *ctx, const struct invocation *inv)
+{
+    if (inv->status != INV_COMPLETED)
+        ++*(size_t *)ctx;
+    return true;
+}
+
+static size_t open_invocations(struct processor *p)
+{
+    size_t open = 0;
+    store_scan_invocations(processor_store(p), count_open, &open);
+    return open;
+}
+
+bool sim_quiescent(struct sim_world *w)
+{
+    if (w->clients_done < w->n_clients)
+        return false;
+    for (uint32_t i = 0; i < w->options.partitions; i++) {
+        struct processor *p = sim_leader(w, i);
+        if (!p)
+            return false;
+        struct processor_status st;
+        processor_get_status(p, &st);
+        if (st.role != PROCESSOR_LEADER || st.applied != st.committed || st.self_inflight ||
+            st.outbox_depth || st.waiting_rpcs || open_invocations(p))
+            return false;
+    }
+    return true;
+}
+
+/* ---- exactly once, in order ---- */
+
+static int cmp_appends(const void *pa, const void *pb)
+{
+    const struct sim_append *a = pa, *b = pb;
+    if (a->object != b->object)
+        return a->object < b->object ? -1 : 1;
+    if (a->tag != b->tag)
+        return a->tag < b->tag ? -1 : 1;
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
+static struct bytes object_log(struct sim_world *w, uint32_t object)
+{
+    char key[16];
+    sim_object_key(object, key);
+    struct slice k = slice_cstr(key);
+    struct partition_store *s = processor_store(sim_leader(w, sim_partition_of(w, partition_key_of_key(k))));
+    struct invocation_id owner;
+    SIM_CHECK(w, !store_lock_get(s, SLICE_LIT("Object"), k, &owner), "%s is still locked", key);
+    struct bytes log = BYTES_EMPTY;
+    store_state_get(s, SLICE_LIT("Object"), k, SLICE_LIT("log"), &log);
+    SIM_CHECK(w, log.len % 16 == 0, "the log of %s has %zu bytes", key, log.len);
+    return log;
+}
+
+static struct sim_append *find_expected(struct sim_appends *e, struct sim_append key)
+{
+    return bsearch(&key, e->items, e->len, sizeof(key), cmp_appends);
+}
+
+static void check_object(struct sim_world *w, uint32_t object, struct sim_appends *expected, size_t *found)
+{
+    struct bytes log = object_log(w, object);
+    for (size_t at = 0; at < log.len; at += 16) {
+        struct sim_append a = {
+            .tag = get_u64be(log.ptr + at), .seq = get_u64be(log.ptr + at + 8), .object = object};
+        struct sim_append *e = find_expected(expected, a);
+        SIM_CHECK(w, e, "object %u holds an append nobody made (%lx, %lu)", object, (unsigned long)a.tag,
+                  (unsigned long)a.seq);
+        for (size_t before = 0; before < at; before += 16) {
+            if (get_u64be(log.ptr + before) != a.tag)
+                continue;
+            struct sim_append b = {.tag = a.tag, .seq = get_u64be(log.ptr + before + 8), .object = object};
+            SIM_CHECK(w, b.seq != a.seq, "append (%lx, %lu) to object %u happened twice",
+                      (unsigned long)a.tag, (unsigned long)a.seq, object);
+            SIM_CHECK(w, b.seq < a.seq || !e->ordered || !find_expected(expected, b)->ordered,
+                      "appends %lu and %lu of %lx to object %u are out of order", (unsigned long)b.seq,
+                      (unsigned long)a.seq, (unsigned long)a.tag, object);
+        }
+        ++*found;
+    }
+    bytes_unref(&log);
+}
+
+static void check_appends(struct sim_world *w)
+{
+    struct sim_appends expected = {0};
+    sim_clients_expect(w, &expected);
+    if (expected.len)
+        qsort(expected.items, expected.len, sizeof(expected.items[0]), cmp_appends);
+    size_t found = 0;
+    for (uint32_t i = 0; i < w->options.objects; i++)
+        check_object(w, i, &expected, &found);
+    SIM_CHECK(w, found == expected.len, "%zu appends were lost", expected.len - found);
+    if (w->options.verbose)
+        printf("  %zu appends, each exactly once\n", found);
+    VEC_FREE(&expected);
+}
+
+/* ---- nothing left, same state from nothing ---- */
+
+static void closed(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+static void check_replay(struct sim_world *w, uint32_t partition)
+{
+    struct sim_partition *part = &w->partitions[partition];
+    struct kv_backend *kv = memory_backend_new(&w->env.env);
+    struct store_config config = {.partition_id = (uint16_t)partition,
+                                  .key_start = part->key_start,
+                                  .key_end = part->key_end,
+                                  .cache_bytes = 256 << 20,
+                                  .flush_dirty_bytes = 1 << 30,
+                                  .flush_interval_ms = 1 << 30};
+    struct partition_store *s;
+    struct err err = {0};
+    SIM_CHECK(w, store_open(kv, &w->env.env, &config, &s, &err) == RC_OK, "%s", err.msg);
+    size_t n;
+    const struct bytes *records = sim_log_records(w->logs, partition, &n);
+    for (size_t i = 0; i < n; i++) {
+        struct apply_result result;
+        SIM_CHECK(w, machine_apply(s, i + 1, records[i], NULL, &result, &err) == RC_OK, "%s", err.msg);
+        note_hash(w, partition, i + 1, store_vars(s)->state_hash);
+        store_maintain(s);
+    }
+    bool done = false;
+    store_close(s, true, closed, &done);
+    for (int i = 0; i < 100 && !done; i++)
+        sim_env_advance(&w->env, 10);
+    SIM_CHECK(w, done, "the replayed store does not close");
+    memory_backend_free(kv);
+}
+
+static void check_leftovers(struct sim_world *w, uint32_t partition)
+{
+    struct partition_store *s = processor_store(sim_leader(w, partition));
+    struct timer_key keys[256], *after = NULL;
+    size_t n;
+    while ((n = store_timer_scan(s, after, keys, ARRAY_LEN(keys))) > 0) {
+        for (size_t i = 0; i < n; i++)
+            SIM_CHECK(w, keys[i].kind == TIMER_CLEANUP, "a timer of kind %d is left", (int)keys[i].kind);
+        after = &keys[n - 1];
+    }
+}
+
+void sim_check_final(struct sim_world *w)
+{
+    sim_check_tick(w);
+    check_appends(w);
+    for (uint32_t i = 0; i < w->options.partitions; i++) {
+        check_leftovers(w, i);
+        check_replay(w, i);
+    }
+}

@@ -1,0 +1,135 @@
+/* A simulated cluster: every node hosts a replica of every partition over shared simulated logs; a controller
+ * hands out leadership; a host plays invoker and SDK with random handler programs; clients submit and retry;
+ * faults are injected; checks follow. One thread, virtual time, everything from one seed. */
+#pragma once
+#include "partition/processor.h"
+#include "sim/sim_env.h"
+#include "sim/sim_log.h"
+
+#define SIM_MAX_PARTITIONS 8
+#define SIM_MAX_NODES      3
+#define SIM_DAY_MS         86400000u
+
+struct sim_options {
+    uint64_t seed, ticks; /* ticks: virtual milliseconds with load and faults */
+    uint32_t partitions, nodes, objects, requests;
+    bool faults, verbose;
+};
+
+struct sim_world;
+
+/* One replica: a partition on a node. */
+struct sim_replica {
+    struct sim_world *world;
+    uint32_t node, partition;
+    struct kv_backend *kv;
+    struct log *log;
+    struct processor *p;   /* NULL while down */
+    bool closing, stopped; /* stopped: its processor reported failure */
+    struct hmap attempts;
+    struct list attempt_order;
+    uint64_t next_token;
+    struct sim_shipper *shippers[SIM_MAX_PARTITIONS];
+    uint32_t incarnation;
+};
+
+struct sim_partition {
+    uint64_t key_start, key_end, next_epoch;
+    int leader; /* node that was told to lead, -1: none */
+    struct {
+        uint64_t *items; /* state hash after LSN i + 1, 0: not seen */
+        size_t len, cap;
+    } hashes;
+};
+
+struct sim_world {
+    struct sim_env env;
+    struct sim_options options;
+    struct sim_logs *logs;
+    struct sim_partition partitions[SIM_MAX_PARTITIONS];
+    struct sim_replica replicas[SIM_MAX_NODES][SIM_MAX_PARTITIONS];
+    bool node_up[SIM_MAX_NODES];
+    uint64_t node_restart_at[SIM_MAX_NODES];
+    bool faulty; /* faults are being injected */
+    struct sim_client *clients;
+    size_t n_clients, clients_done;
+    uint64_t crashes, leader_changes, attempts, attempt_failures, suspensions;
+};
+
+#define SIM_CHECK(w, cond, ...) ((cond) ? (void)0 : sim_fail(w, #cond, __VA_ARGS__))
+/* Print what is wrong and the command that reproduces it, then abort. */
+_Noreturn void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+bool sim_chance(struct sim_world *w, uint32_t per_thousand); /* never while the world is healed */
+uint32_t sim_partition_of(struct sim_world *w, uint64_t key);
+/* The processor that leads the partition as far as the controller knows, or NULL. */
+struct processor *sim_leader(struct sim_world *w, uint32_t partition);
+
+/* ---- sim_node.c ---- */
+void sim_nodes_start(struct sim_world *w);
+void sim_nodes_stop(struct sim_world *w);
+void sim_node_crash(struct sim_world *w, uint32_t node);
+/* Once per step: restarts, leadership, hashes. */
+void sim_nodes_tick(struct sim_world *w);
+extern const struct processor_host_ops sim_host_ops;
+
+/* ---- sim_ship.c ---- */
+void sim_ship(struct sim_replica *r, uint64_t index, uint64_t partition_key, struct bytes record_take);
+void sim_ship_reset(struct sim_replica *r);
+
+/* ---- sim_attempt.c: the invoker and the SDK ---- */
+void sim_attempt_start(struct sim_replica *r, struct invocation *inv);
+void sim_attempt_abort(struct sim_replica *r, struct invocation_id id);
+void sim_attempt_abort_all(struct sim_replica *r);
+void sim_attempt_notify(struct sim_replica *r, struct invocation_id id);
+void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token);
+
+/* ---- sim_program.c: what handlers do ---- */
+enum sim_op_kind {
+    OP_SLEEP,
+    OP_CALL_APPEND,
+    OP_SEND_APPEND,
+    OP_SEND_APPEND_LATER,
+    OP_RUN,
+    OP_AWAKEABLE,
+    OP_CALL_FLOW,
+    OP_RACE_SLEEP_CALL,
+    OP_KINDS,
+};
+struct sim_op {
+    enum sim_op_kind kind;
+    uint32_t object;
+    uint64_t delay_ms;
+    uint64_t child_seed;
+};
+#define SIM_MAX_OPS 8
+struct sim_program {
+    uint64_t seed;
+    uint32_t depth;
+    size_t n;
+    struct sim_op ops[SIM_MAX_OPS];
+};
+void sim_program_make(struct sim_program *p, uint64_t seed, uint32_t depth, uint32_t objects);
+/* One append to an object's log: 16 bytes, who and its sequence within the program. */
+struct sim_append {
+    uint64_t tag, seq;
+    uint32_t object;
+    bool ordered; /* false: delayed */
+};
+struct sim_appends {
+    struct sim_append *items;
+    size_t len, cap;
+};
+void sim_program_expect(const struct sim_program *p, uint32_t objects, struct sim_appends *out);
+void sim_object_key(uint32_t object, char out[16]);
+
+/* ---- sim_client.c ---- */
+void sim_clients_start(struct sim_world *w);
+void sim_clients_stop(struct sim_world *w);
+void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
+
+/* ---- sim_check.c ---- */
+void sim_check_tick(struct sim_world *w);
+bool sim_quiescent(struct sim_world *w); /* everything accepted has completed */
+void sim_check_final(struct sim_world *w);
