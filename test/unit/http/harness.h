@@ -1,11 +1,15 @@
 /* Fixture of the http tests: a loop on the test's thread, a server with a handler per path on a loopback
  * port, a client, and raw connections that send and collect text. Include once per test program. */
 #pragma once
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* memmem */
+#endif
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 /* after the system headers: */
 #include <cmocka.h>
 
@@ -271,8 +275,11 @@ static inline void raw_send(struct raw *r, struct slice s)
 static inline size_t raw_count(const struct raw *r, const char *text)
 {
     size_t n = 0, len = strlen(text);
-    for (size_t i = 0; i + len <= r->in.len; i++)
-        n += memcmp(r->in.buf->data + i, text, len) == 0;
+    const uint8_t *p = r->in.buf ? r->in.buf->data : NULL, *end = p + r->in.len;
+    while (p && (p = memmem(p, (size_t)(end - p), text, len))) {
+        n++;
+        p += len;
+    }
     return n;
 }
 static bool raw_has(void *ctx)
@@ -295,12 +302,12 @@ static inline void raw_expect(struct raw *r, const char *text, size_t n)
 {
     r->wanted = text;
     r->wanted_count = n;
-    if (!run_until(raw_has, r, 3000))
+    if (!run_until(raw_has, r, 10000))
         fail_msg("expected %zu x '%s' in: %s", n, text, raw_text(r));
 }
 static inline void raw_expect_eof(struct raw *r)
 {
-    if (!run_until(raw_ended, r, 3000))
+    if (!run_until(raw_ended, r, 10000))
         fail_msg("the server keeps the connection open");
 }
 static inline void raw_close(struct raw *r)
@@ -394,7 +401,7 @@ static bool call_is_done(void *ctx)
 }
 static inline void call_finish(struct call *c)
 {
-    if (!run_until(call_is_done, c, 5000))
+    if (!run_until(call_is_done, c, 20000))
         fail_msg("the stream does not end (status %d, %zu bytes)", c->status, c->body.len);
 }
 static inline void call_free(struct call *c)
