@@ -127,6 +127,27 @@ enum rc store_write_footer(struct segment_store *s, struct segment *g, struct er
     return rc;
 }
 
+void store_write_checkpoint(struct segment_store *s)
+{
+    struct segment *g = store_active(s);
+    if (g->end + segment_footer_room(g, 0) > g->size || store_write_footer(s, g, NULL) != RC_OK)
+        return;
+    struct writer w = WRITER_INIT;
+    struct segment_header h = store_encode_header(s, &w, g->id + 1);
+    segment_header_finish(&w, &h);
+    uint64_t padded = align_up(w.len, 4096);
+    uint8_t *block = disk_alloc(padded);
+    memset(block, 0, padded);
+    memcpy(block, w.buf->data, w.len);
+    struct disk_file *f;
+    if (s->disk->ops->open(s->disk, CHECKPOINT_NAME, true, &f, NULL) == RC_OK) {
+        s->disk->ops->write(s->disk, f, 0, block, padded, NULL);
+        s->disk->ops->close(s->disk, f);
+    }
+    free(block);
+    writer_free(&w);
+}
+
 /* ---- freeing ---- */
 
 static enum rc free_segment(struct segment_store *s, size_t at, struct err *err)

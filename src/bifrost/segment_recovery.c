@@ -184,36 +184,53 @@ static void apply_snapshots(struct segment_store *s, struct reader *r, uint32_t 
 
 /* ---- closed segments ---- */
 
-/* The end of a closed segment is rounded to its own block size; reading its footer goes up to the end of the
- * file. */
-static bool load_footer(struct segment_store *s, struct segment *g)
+/* The footer at the end of the segment's data, checked completely. Reading it goes up to the end of the file.
+ */
+static bool read_footer(struct segment_store *s, struct segment *g, struct slice *footer,
+                        struct batch_header *h)
 {
     uint64_t end = g->end;
     struct read_window *window;
-    struct slice footer;
-    struct batch_header h;
     if (end + BATCH_HEADER_SIZE > g->size)
         return false;
     g->end = g->size;
-    enum rc rc = store_load_batch(s, g, end, &window, &footer, &h, NULL);
+    enum rc rc = store_load_batch(s, g, end, &window, footer, h, NULL);
     g->end = end;
-    if (rc != RC_OK || h.kind != BATCH_FOOTER || h.sequence != g->next_sequence || h.body_length != 0)
+    if (rc != RC_OK || h->kind != BATCH_FOOTER || h->sequence != g->next_sequence || h->body_length != 0)
         return false;
-    for (int pass = 0; pass < 2; pass++) { /* first check everything, then take it over */
-        for (uint32_t i = 0; i < h.n_entries; i++) {
-            struct footer_entry e;
-            footer_entry_decode(footer.ptr + BATCH_HEADER_SIZE + (size_t)i * BATCH_ENTRY_SIZE, &e);
-            if (e.count == 0 || e.length == 0 || e.first == 0 || e.first + e.count < e.first ||
-                ((uint64_t)e.position + e.length) * SEGMENT_UNIT > end)
-                return false;
-            struct loglet *l = pass ? store_loglet(s, e.loglet) : NULL;
-            if (!l)
-                continue; /* dropped since */
-            struct segment_run run = {e.first, e.count, e.bytes, e.position, e.length, g};
-            segment_index_add(&l->index, &run);
-        }
+    for (uint32_t i = 0; i < h->n_entries; i++) {
+        struct footer_entry e;
+        footer_entry_decode(footer->ptr + BATCH_HEADER_SIZE + (size_t)i * BATCH_ENTRY_SIZE, &e);
+        if (e.count == 0 || e.length == 0 || e.first == 0 || e.first + e.count < e.first ||
+            ((uint64_t)e.position + e.length) * SEGMENT_UNIT > end)
+            return false;
     }
-    g->footer_done = true;
+    return true;
+}
+
+static bool footer_matches(struct segment_store *s, struct segment *g)
+{
+    struct slice footer;
+    struct batch_header h;
+    return read_footer(s, g, &footer, &h);
+}
+
+/* Take the index from the footer. False if there is none: the segment must be scanned. */
+static bool load_footer(struct segment_store *s, struct segment *g)
+{
+    struct slice footer;
+    struct batch_header h;
+    if (!read_footer(s, g, &footer, &h))
+        return false;
+    for (uint32_t i = 0; i < h.n_entries; i++) {
+        struct footer_entry e;
+        footer_entry_decode(footer.ptr + BATCH_HEADER_SIZE + (size_t)i * BATCH_ENTRY_SIZE, &e);
+        struct loglet *l = store_loglet(s, e.loglet);
+        if (!l)
+            continue; /* dropped since */
+        struct segment_run run = {e.first, e.count, e.bytes, e.position, e.length, g};
+        segment_index_add(&l->index, &run);
+    }
     return true;
 }
 
@@ -317,7 +334,8 @@ static enum rc wipe_torn(struct segment_store *s, struct segment *g, struct err 
     g->end = end;
     if (rc != RC_OK || !batch_header_decode(start, &h) || h.segment_id != g->id || h.salt != g->salt)
         return rc;
-    LOG0(LOG_WARN, LOG_TARGET, "Cut a torn write off the log: file %s, offset %" PRIu64, g->name, end);
+    if (h.kind == BATCH_DATA)
+        LOG0(LOG_WARN, LOG_TARGET, "Cut a torn write off the log: file %s, offset %" PRIu64, g->name, end);
     if (end % s->disk->block_size != 0)
         return RC_OK; /* other block size than then: nothing more is written to this file */
     uint8_t *zeros = disk_alloc(s->disk->block_size);
@@ -357,9 +375,68 @@ static enum rc scan_last(struct segment_store *s, struct segment *g, struct err 
     return rc;
 }
 
+/* ---- after an orderly close ---- */
+
+/* Read the checkpoint into *out (aligned memory, freed by the caller). False if there is none, or not a good
+ * one. */
+static bool read_checkpoint(struct segment_store *s, uint8_t **out, struct segment_header *h)
+{
+    const struct disk_ops *ops = s->disk->ops;
+    struct disk_file *f;
+    uint64_t size;
+    size_t got = 0;
+    *out = NULL;
+    if (ops->open(s->disk, CHECKPOINT_NAME, false, &f, NULL) != RC_OK)
+        return false;
+    if (ops->size(s->disk, f, &size, NULL) == RC_OK && size > 0 && size % 4096 == 0 &&
+        size <= BATCH_BYTES_MAX) {
+        *out = disk_alloc(size);
+        if (ops->read(s->disk, f, 0, *out, size, &got, NULL) != RC_OK)
+            got = 0;
+    }
+    ops->close(s->disk, f);
+    struct slice whole = slice_make(*out, got);
+    return got && segment_header_decode(whole, h) == RC_OK && segment_header_check(whole, h);
+}
+
+/* If the store was closed in an orderly way, the active segment has a footer where its data ends, and the
+ * checkpoint says where that is. It serves for one opening; the first batch then overwrites the footer. */
+static bool load_checkpoint(struct segment_store *s)
+{
+    struct segment *g = store_active(s);
+    struct segment_header h;
+    uint8_t *data;
+    bool good = read_checkpoint(s, &data, &h) && h.id == g->id + 1 && h.n_segments > 0;
+    if (good) {
+        struct reader tables = segment_header_tables(slice_make(data, h.length));
+        struct segment_ref last = {0};
+        for (uint32_t i = 0; i < h.n_segments; i++)
+            last = segment_header_next_ref(&tables);
+        good =
+            last.id == g->id && last.end >= g->start && last.end <= g->size && last.end % g->block_size == 0;
+        if (good) {
+            g->end = last.end;
+            g->next_sequence = last.next_sequence;
+            good = footer_matches(s, g);
+        }
+        if (good) { /* instead of what the segment's header said */
+            while (s->loglets.count)
+                store_loglet_free(s, CONTAINER_OF(omap_first(&s->loglets), struct loglet, node));
+            apply_snapshots(s, &tables, h.n_loglets);
+        } else {
+            g->end = g->size;
+            g->next_sequence = g->first_sequence;
+        }
+    }
+    free(data);
+    return good;
+}
+
 /* ---- all of it ---- */
 
-static enum rc recover_segments(struct segment_store *s, struct err *err)
+/* Headers, and the state of the loglets: from the checkpoint (*clean), or from the last header, which the
+ * last segment's batches then bring up to date. */
+static enum rc load_headers(struct segment_store *s, bool *clean, struct err *err)
 {
     size_t n = s->segments.len;
     for (size_t i = 0; i < n; i++) {
@@ -370,25 +447,43 @@ static enum rc recover_segments(struct segment_store *s, struct err *err)
         if (rc == RC_OK && i + 1 == n) {
             struct reader tables = segment_header_tables(whole);
             rc = apply_refs(s, &tables, h.n_segments, err);
-            apply_snapshots(s, &tables, rc == RC_OK ? h.n_loglets : 0);
+            if (rc == RC_OK)
+                apply_snapshots(s, &tables, h.n_loglets);
         }
         if (rc != RC_OK)
             return rc;
     }
-    for (size_t i = 0; i + 1 < n; i++) {
+    *clean = n > 0 && load_checkpoint(s);
+    return RC_OK;
+}
+
+static enum rc recover_segments(struct segment_store *s, struct err *err)
+{
+    size_t n = s->segments.len;
+    bool clean = false;
+    enum rc rc = load_headers(s, &clean, err);
+    for (size_t i = 0; i + 1 < n && rc == RC_OK; i++) {
         struct segment *g = s->segments.items[i];
-        if (!load_footer(s, g)) {
-            enum rc rc = scan_closed(s, g, err);
-            if (rc != RC_OK)
-                return rc;
-        }
+        g->footer_done = load_footer(s, g);
+        if (!g->footer_done)
+            rc = scan_closed(s, g, err);
         store_windows_forget(s, g);
     }
+    if (rc != RC_OK || n == 0)
+        return rc;
+    if (clean) {
+        if (!load_footer(s, store_active(s)))
+            return err_set(err, RC_IO, "log file %s cannot be read twice alike", store_active(s)->name);
+        store_windows_forget(s, store_active(s));
+    }
+    rc = s->disk->ops->remove(s->disk, CHECKPOINT_NAME, err); /* from now on it would be out of date */
+    if (rc != RC_OK && rc != RC_NOT_FOUND)
+        return rc;
     for (struct omap_node *m = omap_first(&s->loglets); m; m = omap_next(m)) {
         struct loglet *l = CONTAINER_OF(m, struct loglet, node);
         segment_index_trim(&l->index, l->trim_point);
     }
-    return n ? scan_last(s, store_active(s), err) : RC_OK;
+    return clean ? RC_OK : scan_last(s, store_active(s), err);
 }
 
 enum rc store_recover(struct segment_store *s, struct err *err)

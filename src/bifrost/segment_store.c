@@ -130,8 +130,7 @@ static uint64_t control_room(uint64_t segment_size)
     return MIN(MAX(align_up(segment_size / 64, 4096), 16384), (uint64_t)256 << 10);
 }
 
-/* The header of the next segment: who is closed, and the state of every loglet. */
-static struct segment_header encode_header(struct segment_store *s, struct writer *w, uint64_t id)
+struct segment_header store_encode_header(struct segment_store *s, struct writer *w, uint64_t id)
 {
     struct segment *active = s->segments.len ? store_active(s) : NULL;
     struct segment_header h = {
@@ -244,7 +243,7 @@ enum rc store_roll(struct segment_store *s, enum segment_room_internal room, uin
 {
     struct segment *g = segment_new(s->segments.len ? store_active(s)->id + 1 : 1);
     struct writer w = WRITER_INIT;
-    struct segment_header h = encode_header(s, &w, g->id);
+    struct segment_header h = store_encode_header(s, &w, g->id);
     uint64_t size = align_up(w.len, 4096) + need;
     size = align_up(size + control_room(size + size / 32), 4096);
     struct spare_file file;
@@ -539,6 +538,21 @@ static void set_defaults(struct segment_store_options *o)
            o->reserve_bytes % 4096 == 0);
 }
 
+static void store_free(struct segment_store *s)
+{
+    store_windows_forget(s, NULL);
+    while (s->loglets.count)
+        store_loglet_free(s, CONTAINER_OF(omap_first(&s->loglets), struct loglet, node));
+    for (size_t i = 0; i < s->segments.len; i++)
+        segment_free(s, s->segments.items[i]);
+    VEC_FREE(&s->segments);
+    VEC_FREE(&s->spares);
+    VEC_FREE(&s->staged);
+    VEC_FREE(&s->ranges);
+    free(s->buffer);
+    free(s);
+}
+
 enum rc segment_store_open(struct disk *disk, const struct segment_store_options *options,
                            struct segment_store **out, struct err *err)
 {
@@ -552,7 +566,7 @@ enum rc segment_store_open(struct disk *disk, const struct segment_store_options
     if (rc == RC_OK && !s->segments.len)
         rc = store_roll(s, ROOM_DATA, 0, err);
     if (rc != RC_OK) {
-        segment_store_close(s);
+        store_free(s);
         return rc;
     }
     *out = s;
@@ -561,15 +575,8 @@ enum rc segment_store_open(struct disk *disk, const struct segment_store_options
 
 void segment_store_close(struct segment_store *s)
 {
-    store_windows_forget(s, NULL);
-    while (s->loglets.count)
-        store_loglet_free(s, CONTAINER_OF(omap_first(&s->loglets), struct loglet, node));
-    for (size_t i = 0; i < s->segments.len; i++)
-        segment_free(s, s->segments.items[i]);
-    VEC_FREE(&s->segments);
-    VEC_FREE(&s->spares);
-    VEC_FREE(&s->staged);
-    VEC_FREE(&s->ranges);
-    free(s->buffer);
-    free(s);
+    ASSERT(!s->open);
+    if (!s->failed)
+        store_write_checkpoint(s);
+    store_free(s);
 }

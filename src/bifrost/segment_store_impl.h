@@ -6,9 +6,10 @@
 #include "bifrost/segment_index.h"
 #include "bifrost/segment_store.h"
 
-#define SEGMENT_UNIT 512u /* unit of positions in the index */
-#define LOG_TARGET   "restate_bifrost::segment_store"
-#define RESERVE_NAME "reserve"
+#define SEGMENT_UNIT    512u /* unit of positions in the index */
+#define LOG_TARGET      "restate_bifrost::segment_store"
+#define RESERVE_NAME    "reserve"
+#define CHECKPOINT_NAME "checkpoint"
 
 struct segment {
     uint64_t id, salt;
@@ -134,6 +135,9 @@ void store_apply(struct segment_store *s, const struct segment_run *where, const
 struct segment *segment_new(uint64_t id);
 void segment_free(struct segment_store *s, struct segment *g);
 uint64_t store_next_size(const struct segment_store *s);
+/* What the header of segment `id` would say now: who is closed, and the state of every loglet. The caller
+ * sets the size. */
+struct segment_header store_encode_header(struct segment_store *s, struct writer *w, uint64_t id);
 uint64_t segment_footer_room(const struct segment *g, size_t more_entries);
 
 /* segment_read.c */
@@ -151,4 +155,7 @@ enum rc store_load_batch(struct segment_store *s, struct segment *g, uint64_t po
 enum rc store_recover(struct segment_store *s, struct err *err);
 
 /* segment_reclaim.c */
+/* On an orderly close: a footer for the active segment too, and the header that its successor would have in a
+ * file of its own, so that the next opening need not scan. Only a hint; failing is harmless. */
+void store_write_checkpoint(struct segment_store *s);
 enum rc store_write_footer(struct segment_store *s, struct segment *g, struct err *err);

@@ -45,7 +45,7 @@ static void visit(void *ctx, const char *name)
 {
     char **out = ctx;
     for (int i = 0; i < 16; i++) {
-        if (!out[i] && strncmp(name, "segment-", 8) == 0) {
+        if (!out[i] && (strncmp(name, "segment-", 8) == 0 || strcmp(name, "checkpoint") == 0)) {
             out[i] = xstrdup(name);
             return;
         }

@@ -99,6 +99,14 @@ static void batch_part(struct segment_store *s, struct model *m, uint64_t r, uin
     }
 }
 
+/* The process is killed: what a close would write is not written. */
+static void kill_store(struct segment_store *s, struct disk *d)
+{
+    disk_memory_crash_at(d, 0, 0);
+    segment_store_close(s);
+    disk_memory_restart(d);
+}
+
 /* One step of the script. */
 static enum rc step(struct segment_store *s, struct model *m)
 {
@@ -218,8 +226,14 @@ static bool run_with_crash(uint64_t seed, size_t steps, uint64_t operation, uint
         for (int i = 0; i < 12; i++)
             assert_int_equal(step(s, &m), RC_OK);
         check_store(s, &m);
-        segment_store_close(s);
+        if (round == (int)(operation % 2))
+            segment_store_close(s);
+        else
+            kill_store(s, d);
     }
+    s = must_open(d);
+    check_store(s, &m);
+    segment_store_close(s);
     d->ops->free(d);
     return crashed;
 }
@@ -230,7 +244,7 @@ static void every_operation_may_be_the_last(void **state)
         0, ~0ull, 1, ~1ull, 3, ~3ull, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 0x7f, ~0x80ull};
     for (uint64_t seed = 1; seed <= 2; seed++) {
         bool crashed = true;
-        for (uint64_t operation = 0; crashed; operation += seed) {
+        for (uint64_t operation = 0; crashed; operation += 1 + seed) {
             for (size_t k = 0; k < ARRAY_LEN(keeps); k++)
                 crashed = run_with_crash(seed, 400, operation, keeps[k]);
         }
@@ -284,14 +298,18 @@ static void changed_range(const uint8_t *a, const uint8_t *b, size_t len, size_t
 static void the_last_write_may_be_torn_at_every_byte(void **state)
 {
     const char *name = "segment-0000000000000001";
-    for (int recycled = 0; recycled < 2; recycled++) {
+    for (int variant = 0; variant < 4; variant++) {
+        bool recycled = variant & 1, clean = variant & 2;
         struct disk *before = disk_memory_new(512);
         struct model m;
         model_init(&m, 5);
         struct segment_store *s = must_open(before);
         for (int i = 0; i < 7; i++)
             assert_int_equal(step(s, &m), RC_OK);
-        segment_store_close(s);
+        if (clean)
+            segment_store_close(s);
+        else
+            kill_store(s, before);
         if (recycled) { /* rubbish of former times behind the tail */
             size_t len, used = 0;
             uint8_t *p = disk_memory_content(before, name, &len);
@@ -310,7 +328,8 @@ static void the_last_write_may_be_torn_at_every_byte(void **state)
         for (int i = 0; i < 3; i++)
             put_record(s, 1, m.want_tail[1]++);
         assert_int_equal(segment_store_commit(s, &e), RC_OK);
-        segment_store_close(s);
+        kill_store(s, after);
+        disk_memory_restart(before);
         size_t len, from, to;
         uint8_t *a = disk_memory_content(before, name, &len), *b = disk_memory_content(after, name, &len);
         changed_range(a, b, len, &from, &to);
@@ -376,7 +395,8 @@ static void flip(struct disk *good, const char *name, size_t at, bool last_segme
 
 static void damage_is_never_silent(void **state)
 {
-    for (int footers = 0; footers < 2; footers++) {
+    for (int variant = 0; variant < 4; variant++) {
+        bool footers = variant & 1, clean = variant & 2;
         struct disk *d = disk_memory_new(512);
         struct model m, last;
         model_init(&m, 77);
@@ -394,7 +414,10 @@ static void damage_is_never_silent(void **state)
             assert_int_equal(segment_store_commit(s, &err), RC_OK);
             m.tail[0]++;
         }
-        segment_store_close(s);
+        if (clean)
+            segment_store_close(s);
+        else
+            kill_store(s, d);
         struct names names = {0};
         d->ops->list(d, add_name, &names, &err);
         assert_true(names.len >= 3);
