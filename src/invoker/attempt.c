@@ -286,22 +286,24 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
     if (a->phase == ATTEMPT_DECIDED || !a->inv)
         return;
     struct slice server = http_header_find(headers, n, "x-restate-server");
-    if (server.ptr)
-        snprintf(a->entry->last_server, sizeof(a->entry->last_server), "%.*s", SLICE_FMT(server));
+    size_t server_len = MIN(server.len, sizeof(a->entry->last_server) - 1);
+    if (server_len > 0)
+        memcpy(a->entry->last_server, server.ptr, server_len);
+    a->entry->last_server[server_len] = 0;
     if (status < 200 || status > 299) {
         fail_on_status(a, status, headers, n);
         return;
     }
-    char expected[64];
-    snprintf(expected, sizeof(expected), "application/vnd.restate.invocation.v%u", a->version);
+    struct slice expected = attempt_media_type(a->version);
     struct slice type = http_header_find(headers, n, "content-type");
     if (!type.ptr)
         attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL,
-                      "unexpected content type 'None'; expected content type '\"%s\"'", expected);
-    else if (!slice_eq_cstr(type, expected))
+                      "unexpected content type 'None'; expected content type '\"%.*s\"'",
+                      SLICE_FMT(expected));
+    else if (!slice_eq(type, expected))
         attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL,
-                      "unexpected content type 'Some(\"%.*s\")'; expected content type '\"%s\"'",
-                      SLICE_FMT(type), expected);
+                      "unexpected content type 'Some(\"%.*s\")'; expected content type '\"%.*s\"'",
+                      SLICE_FMT(type), SLICE_FMT(expected));
     else
         a->head_ok = true;
 }

@@ -1,8 +1,6 @@
 /* Preconditions of commands (spec/service-protocol.md §7, §7.1): whatever passes can be applied by every
  * replica, and what must be stable
  * - callee ids, kinds, retentions - is resolved here, before proposing. */
-#include <inttypes.h>
-
 #include "invoker/invoker_internal.h"
 #include "invoker/rt_codes.h"
 

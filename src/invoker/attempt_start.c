@@ -1,22 +1,25 @@
 /* The beginning of an attempt: which deployment and protocol version (spec/service-protocol.md §3.1), the
  * request head (§3.2), Start with eager state (§10), and the replay of the journal (§6.2). */
-#include <inttypes.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "base/hash.h"
+#include "base/hash.h" /* percent_encode */
 #include "base/time.h"
 #include "invoker/invoker_internal.h"
 #include "invoker/rt_codes.h"
 
-static const struct {
-    struct slice media_type;
-} media_types[] = {
-    [5] = {SLICE_LIT("application/vnd.restate.invocation.v5")},
-    [6] = {SLICE_LIT("application/vnd.restate.invocation.v6")},
-    [7] = {SLICE_LIT("application/vnd.restate.invocation.v7")},
-};
+struct slice attempt_media_type(uint32_t version)
+{
+    switch (version) {
+    case 5:
+        return SLICE_LIT("application/vnd.restate.invocation.v5");
+    case 6:
+        return SLICE_LIT("application/vnd.restate.invocation.v6");
+    case 7:
+        return SLICE_LIT("application/vnd.restate.invocation.v7");
+    }
+    UNREACHABLE("service protocol version %u", version);
+}
 
 struct choice {
     const struct schema_deployment *deployment;
@@ -141,7 +144,7 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
     write_slice_raw(&path, bytes_slice(a->ep->path_query));
 
     invoker->head.len = 0;
-    struct slice media_type = media_types[a->version].media_type;
+    struct slice media_type = attempt_media_type(a->version);
     push_header(invoker, SLICE_LIT("content-type"), media_type);
     push_header(invoker, SLICE_LIT("accept"), media_type);
     push_header(invoker, SLICE_LIT("x-restate-invocation-id"), slice_make(id, INVOCATION_ID_TEXT));

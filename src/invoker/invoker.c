@@ -398,7 +398,6 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
             return rc;
     }
     struct invoker *inv = xcalloc(1, sizeof(*inv));
-    inv->loop = loop;
     inv->env = env;
     inv->client = client;
     inv->cell = cell;

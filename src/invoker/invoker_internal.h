@@ -49,7 +49,6 @@ void uri_path_write(struct writer *w, const struct http_uri *uri, struct slice s
 
 /* ---- the invoker of a loop ---- */
 struct invoker {
-    struct loop *loop;
     struct env *env;
     struct http_client *client;
     const struct schema_cell *cell;
@@ -217,6 +216,8 @@ struct attempt {
 /* attempt_start.c: choose deployment and version, open the request, send Start and the replay (§3.1, §3.2,
  * §6.2, §10). */
 void attempt_start(struct entry *e);
+/* content-type and accept of a protocol version. */
+struct slice attempt_media_type(uint32_t version);
 /* attempt.c */
 struct attempt *attempt_new(struct entry *e);
 void attempt_free(struct attempt *a);
