@@ -172,12 +172,10 @@ static enum rc recover(struct kv_file *f, kv_file_visit visit, void *ctx, struct
     struct stat st;
     if (fstat(f->fd, &st))
         return err_set_errno(err, RC_IO, errno, "cannot stat %s", f->path);
-    struct bytes content;
+    struct bytes content = BYTES_EMPTY;
     enum rc rc = read_all(f->fd, (size_t)st.st_size, &content, err);
     if (!rc)
         rc = kv_file_scan(bytes_slice(content), visit, ctx, &f->size, &f->sequence, err);
-    else
-        content = BYTES_EMPTY;
     bytes_unref(&content);
     if (rc) {
         err_prefix(err, "%s: ", f->path);
