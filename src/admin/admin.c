@@ -23,10 +23,19 @@ static void release_if_done(struct admin *a)
         free(a);
 }
 
+/* Abandoning a call may end others (those of a batch end their parent), so begin anew after each. */
+static bool abandon_one(struct admin *a)
+{
+    LIST_FOREACH(n, &a->calls)
+    if (call_rpc_abandon(CONTAINER_OF(n, struct admin_call, link)))
+        return true;
+    return false;
+}
+
 void admin_free(struct admin *a)
 {
-    LIST_FOREACH_SAFE(n, next, &a->calls)
-    call_rpc_abandon(CONTAINER_OF(n, struct admin_call, link));
+    while (abandon_one(a))
+        ;
     a->closing = true;
     release_if_done(a);
 }

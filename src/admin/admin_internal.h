@@ -91,7 +91,8 @@ void call_rpc(struct admin_call *c, struct slice record,
               void (*done)(struct admin_call *c, const struct rpc_reply *reply));
 /* The answer for RPC_FAILED. */
 void answer_rpc_failed(struct admin_call *c, const struct rpc_reply *reply);
-void call_rpc_abandon(struct admin_call *c); /* on shutdown: answers if it waits for a retry */
+/* On shutdown: if the call waits for a retry, answer it and return true. */
+bool call_rpc_abandon(struct admin_call *c);
 
 /* ---- JSON of resources, also in the order of the reference ---- */
 void json_duration(struct json_out *o, const char *key, uint64_t ms);

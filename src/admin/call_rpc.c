@@ -56,12 +56,13 @@ void answer_rpc_failed(struct admin_call *c, const struct rpc_reply *reply)
                  reply->detail[0] ? reply->detail : rc_name(reply->rc));
 }
 
-void call_rpc_abandon(struct admin_call *c)
+bool call_rpc_abandon(struct admin_call *c)
 {
     if (!c->rpc.reply || !env_timer_armed(&c->rpc_retry))
-        return;
+        return false;
     env_timer_cancel(c->admin->deps.env, &c->rpc_retry);
     struct rpc_reply reply = {
         .status = RPC_FAILED, .rc = RC_CANCELED, .detail = "the server is shutting down"};
     c->rpc_done(c, &reply);
+    return true;
 }

@@ -196,9 +196,9 @@ static bool read_request(struct admin_call *c, const json_t *body, struct regist
 
 void handle_register_deployment(struct admin_call *c)
 {
-    json_t *body = call_json_object(c);
     struct registration *r = arena_array(&c->arena, struct registration, 1);
     c->state = r;
+    json_t *body = call_json_object(c);
     if (!body || !read_request(c, body, r))
         return;
     const struct schema_deployment *same = find_same(c, call_schema(c));

@@ -214,7 +214,3 @@ void handle_query(struct admin_call *c)
     json_close(&o, '}');
     answer_json(c, 501, &w, NULL);
 }
-void handle_batch(struct admin_call *c)
-{
-    answer_not_implemented(c, "Batch operations are");
-}

@@ -120,9 +120,9 @@ static bool read_patch(struct admin_call *c, const json_t *body, struct schema_s
 
 void handle_patch_service(struct admin_call *c)
 {
-    json_t *body = call_json_object(c);
     struct service_change *change = arena_array(&c->arena, struct service_change, 1);
     c->state = change;
+    json_t *body = call_json_object(c);
     if (!body || !read_patch(c, body, &change->patch))
         return;
     if (schema_service_patch_empty(&change->patch)) {
