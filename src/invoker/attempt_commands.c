@@ -115,7 +115,7 @@ static struct invocation_id callee_id(const struct command_context *ctx, const s
 static enum rc prepare_call(const struct command_context *ctx, const struct command_view *c,
                             struct effect *effect, const char **doc_code, struct err *err)
 {
-    const struct schema_handler *handler;
+    const struct schema_handler *handler = NULL;
     enum rc rc = find_callee(ctx, c, &handler, err, doc_code);
     if (rc == RC_OK)
         rc = check_call(c, handler, err, doc_code);
