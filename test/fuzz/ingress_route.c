@@ -22,9 +22,14 @@ static struct schema *make_schema(void)
     struct schema_change change;
     enum schema_register_outcome outcome;
     struct u128 id;
-    ASSERT(schema_register(schema_empty(), &r, NULL, &found, 1, (struct u128){1, 2}, &change, &outcome, &id,
-                           &problem));
-    return schema_ref(change.next); /* lives as long as the process, like what it was made from */
+    struct schema *empty = schema_empty();
+    ASSERT(
+        schema_register(empty, &r, NULL, &found, 1, (struct u128){1, 2}, &change, &outcome, &id, &problem));
+    struct schema *s = schema_ref(change.next); /* kept as long as the process lives */
+    schema_change_free(&change);
+    schema_unref(empty);
+    manifest_free(&m);
+    return s;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
