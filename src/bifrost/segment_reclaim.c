@@ -130,8 +130,12 @@ enum rc store_write_footer(struct segment_store *s, struct segment *g, struct er
 void store_write_checkpoint(struct segment_store *s)
 {
     struct segment *g = store_active(s);
-    if (g->end + segment_footer_room(g, 0) > g->size || store_write_footer(s, g, NULL) != RC_OK)
+    if (g->end + segment_footer_room(g, 0) > g->size)
         return;
+    for (size_t i = 0; i < s->segments.len; i++) {
+        if (!s->segments.items[i]->footer_done && store_write_footer(s, s->segments.items[i], NULL) != RC_OK)
+            return;
+    }
     struct writer w = WRITER_INIT;
     struct segment_header h = store_encode_header(s, &w, g->id + 1);
     segment_header_finish(&w, &h);
