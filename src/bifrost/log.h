@@ -57,10 +57,13 @@ struct log {
     size_t inflight_bytes; /* appended, not yet committed */
 };
 
-/* Append one record (consumes the reference). Order of appends on one handle is the order in the log. Appends
- * of one iteration are handed over together and share one group commit. RC_OK: accepted; the outcome comes
- * through `wait` (may be NULL) and the record through the reader. RC_OVERLOADED: more than the in-flight
- * limit (64 MiB); RC_NO_SPACE: disk full, retriable; RC_SEALED, RC_CLOSED. */
+/* Append one record. The reference is consumed in any case, also when the append is refused. Order of appends
+ * on one handle is the order in the log. Appends of one iteration are handed over together and share one
+ * group commit. RC_OK: accepted; the outcome comes through `wait` (may be NULL) and the record through the
+ * reader, `wait` first. Never calls back from inside. RC_OVERLOADED: more than the in-flight limit (64 MiB)
+ * unless nothing is in flight; RC_NO_SPACE: disk full, retriable (what was accepted before stays in flight
+ * and is committed when there is space); RC_TOO_LARGE: more than 64 MiB; RC_SEALED, RC_CLOSED; RC_IO: the
+ * store has failed. */
 static inline enum rc log_append(struct log *l, struct bytes record_take, struct log_append_wait *wait)
 {
     return l->ops->append(l, record_take, wait);
@@ -120,7 +123,8 @@ enum rc local_logs_open(const struct local_logs_config *config, struct local_log
 void local_logs_close(struct local_logs *l);
 struct local_logs_port *local_logs_port_new(struct local_logs *l, struct loop *shard_loop);
 void local_logs_port_free(struct local_logs_port *p);
-/* Open the log on the port's loop; `opened` runs there with the handle. */
+/* Open the log on the port's loop; `opened` runs there with the handle, or with NULL and the reason
+ * (RC_CONFLICT: this node has a handle of this log already). */
 void local_log_open(struct local_logs_port *p, uint32_t log_id,
                     void (*opened)(void *ctx, struct log *log, const struct err *err), void *ctx);
 
