@@ -52,7 +52,8 @@ struct http_stream_ops {
 };
 
 struct http_client *http_client_new(struct loop *loop, const struct http_client_config *config);
-/* Resets all streams (their on_done runs before this returns) and closes all connections. */
+/* Resets all streams (their on_done runs before this returns) and closes all connections. Not from inside a
+ * callback of this client; the loop must run at least one more iteration afterwards. */
 void http_client_free(struct http_client *c);
 
 /* Start a request. `uri` supplies scheme, host, port; `path` is the full :path. Everything is copied. The

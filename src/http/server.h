@@ -31,6 +31,8 @@ void http_server_accept(struct http_server *s, struct net_conn *conn);
 /* Graceful: HTTP/1.1 responses get `connection: close`, HTTP/2 peers a GOAWAY, idle connections are closed;
  * `drained` runs once no request is in progress, or after `timeout_ms`, when the rest is cut. */
 void http_server_drain(struct http_server *s, uint64_t timeout_ms, void (*drained)(void *ctx), void *ctx);
+/* Cuts every connection (on_finished(false) runs before this returns). Not from inside a callback of this
+ * server; the loop must run at least one more iteration afterwards, when the sockets report their end. */
 void http_server_free(struct http_server *s);
 size_t http_server_requests_in_progress(const struct http_server *s);
 
@@ -71,9 +73,10 @@ void http_request_stream(struct http_request *r);
 void http_request_consumed(struct http_request *r, size_t n);
 
 /* ---- the response: either one call, or start / write / end ----
- * The engine adds `date` and, for whole responses, `content-length`. Header slices are copied before the call
- * returns. A body with status 204, 304 or for HEAD is not sent. Responding before the body was read is
- * allowed (spec/ingress.md §2 early answer). */
+ * `status` is 200 to 999. The engine adds `date` and, for whole responses, `content-length`; fields with
+ * control bytes and hop-by-hop fields are left out. Header slices are copied before the call returns. A body
+ * with status 204, 304 or for HEAD is not sent. Responding before the body was read is allowed
+ * (spec/ingress.md §2 early answer). */
 void http_respond(struct http_request *r, int status, const struct http_header *headers, size_t n,
                   struct bytes body_take);
 void http_response_start(struct http_request *r, int status, const struct http_header *headers, size_t n);
