@@ -1,0 +1,177 @@
+"""What is measured. Every scenario starts a server of the given product on an empty directory and returns rows:
+dictionaries with `scenario`, `connections` and numbers (see README.md)."""
+
+import signal
+import time
+
+from harness import http_call, wait_for
+
+# scenario: (path, options of bench_load)
+LOADS = {
+    "greet": ("/Bench/greet", {}),
+    "counter": ("/BenchCounter/{k}/add", {"keys": 10000}),
+    "hotkey": ("/BenchCounter/hot/add", {}),
+    "steps": ("/BenchSteps/run", {}),
+    "workflow": ("/BenchFlow/{n}/run", {}),
+    "chain": ("/BenchChain/a", {}),
+    "state-read": ("/BenchState/{k}/read", {"keys": 16}),
+}
+
+# What issue and design ask for: (scenario, connections) -> {column: limit}. op/s are lower limits.
+REACH = {
+    ("greet", 64): {"cpu_us_per_op": 40, "ops_per_s": 15000, "rss_mb": 150},
+    ("greet", 1): {"p50_us": 700, "write_bytes_per_op": 4096},
+    ("greet-syncs", 1): {"syncs_per_op": 2.0},
+    ("counter", 64): {"cpu_us_per_op": 50, "rss_mb": 150},
+    ("hotkey", 64): {"ops_per_s": 2000},
+    ("steps", 64): {"cpu_us_per_op": 200, "rss_mb": 150},
+    ("steps", 1): {"p50_us": 2500},
+    ("chain", 64): {"cpu_us_per_op": 120, "rss_mb": 150},
+    ("state-read", 16): {"ops_per_s": 600, "write_bytes_per_op": 10000},
+    ("start", 0): {"first_call_s": 0.1},
+    ("restart", 0): {"first_call_s": 1.0},
+    ("idle", 0): {"rss_mb": 40, "cpu_percent": 0.3, "disk_mb": 64},
+    ("sleepers", 0): {"rss_kb_each": 1.0, "lag_p99_us": 10000},
+}
+
+
+class Size:
+    """How long to measure."""
+
+    def __init__(self, quick):
+        self.warmup_s = 1 if quick else 3
+        self.measure_s = 2 if quick else 8
+        self.traced_ops = 100 if quick else 300
+        self.completed = 20_000 if quick else 100_000
+        self.sleepers = 10_000 if quick else 100_000
+        self.idle_s = 5 if quick else 30
+
+
+def load_scenario(bench, product, size, name, connections):
+    path, options = LOADS[name]
+    server = bench.start_ready(product)
+    try:
+        if name == "state-read":
+            for key in range(options["keys"]):
+                status, text = http_call(server.ingress, "POST", f"/BenchState/{key}/write")
+                assert status == 200, text
+        row = bench.load(server, path, scenario=name, connections=connections, warmup=size.warmup_s,
+                         duration=size.measure_s, **options)
+        if "rss_kb" in row:
+            row["rss_mb"] = row.pop("rss_kb") / 1024
+            row["peak_rss_mb"] = row.pop("peak_rss_kb") / 1024
+        return [row]
+    finally:
+        bench.discard(server)
+
+
+def greet_syncs(bench, product, size):
+    server = bench.start_ready(product)
+    try:
+        syncs = bench.traced_syncs(server, "/Bench/greet", size.traced_ops)
+        return [{"scenario": "greet-syncs", "connections": 1, "syncs_per_op": syncs}] if syncs is not None else []
+    finally:
+        bench.discard(server)
+
+
+def start_time(bench, product, size):
+    """Process start to first answered call on an empty directory, registration included; best of three."""
+    times = []
+    for _ in range(3):
+        server = bench.start(product)
+        try:
+            server.wait_ready()
+            ready_s = time.monotonic() - server.started
+            server.register(bench.endpoint)
+            times.append((server.first_call(), ready_s))
+        finally:
+            bench.discard(server)
+    first_call_s, ready_s = min(times)
+    return [{"scenario": "start", "connections": 0, "first_call_s": first_call_s, "admin_ready_s": ready_s}]
+
+
+def restart_time(bench, product, size):
+    """SIGKILL right after a load of completed invocations, then process start to first answered call."""
+    server = bench.start_ready(product)
+    try:
+        loaded = bench.load(server, "/Bench/greet", connections=128, count=size.completed)
+        server.stop(signal.SIGKILL)
+        again = bench.start(product, server.base_dir)
+        try:
+            first_call_s = again.first_call()
+        finally:
+            again.stop(signal.SIGKILL)
+            bench.servers.remove(again)
+        return [{"scenario": "restart", "connections": 0, "completed": loaded["all_ops"],
+                 "first_call_s": first_call_s}]
+    finally:
+        bench.discard(server)
+
+
+def idle(bench, product, size):
+    server = bench.start_ready(product)
+    try:
+        time.sleep(2)
+        cpu, since = server.cpu_us(), time.monotonic()
+        time.sleep(size.idle_s)
+        percent = (server.cpu_us() - cpu) / 1e4 / (time.monotonic() - since)
+        return [{"scenario": "idle", "connections": 0, "cpu_percent": percent, "rss_mb": server.rss_kb() / 1024,
+                 "disk_mb": server.disk_bytes() / (1 << 20)}]
+    finally:
+        bench.discard(server)
+
+
+def sleepers(bench, product, size):
+    """Memory per invocation asleep for an hour, then the lag of a thousand others that wake up beside them."""
+    server = bench.start_ready(product)
+    try:
+        bench.load(server, "/Bench/greet", connections=64, duration=2)  # memory that every load needs
+        before = server.rss_kb()
+        bench.endpoint.stats(reset=True)
+        loaded = bench.load(server, "/BenchSleep/sleep/send", connections=64, count=size.sleepers, body="3600000")
+        wait_for("suspension of all sleepers", lambda: bench.endpoint.stats()["suspended"] >= size.sleepers, 300, 0.2)
+        time.sleep(3)
+        rss_kb = server.rss_kb()
+        bench.endpoint.stats(reset=True)
+        bench.load(server, "/BenchSleep/sleep/send", connections=16, count=1000, body="{k}", keys=3000)
+        wait_for("wake-ups", lambda: bench.endpoint.stats()["wakeups"] >= 1000, 60, 0.2)
+        stats = bench.endpoint.stats()
+        return [{"scenario": "sleepers", "connections": 0, "sleeping": loaded["all_ops"],
+                 "sends_per_s": loaded["ops_per_s"], "rss_mb": rss_kb / 1024,
+                 "rss_kb_each": (rss_kb - before) / size.sleepers,
+                 "lag_p50_us": stats["lag_p50_us"], "lag_p99_us": stats["lag_p99_us"]}]
+    finally:
+        bench.discard(server)
+
+
+SPECIALS = {"greet-syncs": greet_syncs, "start": start_time, "restart": restart_time, "idle": idle,
+            "sleepers": sleepers}
+
+QUICK = [("start", 0), ("idle", 0), ("greet", 1), ("greet-syncs", 1), ("greet", 64), ("counter", 64), ("hotkey", 64),
+         ("steps", 1), ("steps", 64), ("chain", 64), ("state-read", 16), ("restart", 0), ("sleepers", 0)]
+FULL = [("start", 0), ("idle", 0), ("greet-syncs", 1)] + \
+    [(name, n) for name in ("greet", "counter", "steps", "workflow", "chain") for n in (1, 64, 256)] + \
+    [("hotkey", 64), ("state-read", 16), ("restart", 0), ("sleepers", 0)]
+
+
+def select(quick, wanted):
+    """The list of (scenario, connections); `wanted` holds texts such as `greet` or `greet@64`, or nothing."""
+    plan = QUICK if quick else FULL
+    if not wanted:
+        return plan
+    selected = []
+    for text in wanted:
+        name, _, connections = text.partition("@")
+        if name not in LOADS and name not in SPECIALS:
+            raise SystemExit(f"bench: unknown scenario {name}; known: {' '.join([*LOADS, *SPECIALS])}")
+        if connections:
+            selected.append((name, int(connections)))
+        else:
+            selected += [step for step in plan if step[0] == name] or [(name, 64)]
+    return selected
+
+
+def measure(bench, product, size, name, connections):
+    if name in SPECIALS:
+        return SPECIALS[name](bench, product, size)
+    return load_scenario(bench, product, size, name, connections)
