@@ -199,25 +199,32 @@ static void drop_unsynced(struct memory_backend *m, bool keep)
     }
 }
 
+static void run_request(struct memory_backend *m, struct mem_request *q)
+{
+    if (q->batch && !q->crashed) {
+        map_apply(&m->rows, q->batch);
+        list_push_back(&m->unsynced, &q->batch->link);
+    } else if (q->batch) {
+        mem_batch_free(q->batch);
+    } else if (!q->crashed) {
+        drop_unsynced(m, true);
+    }
+    q->done(q->ctx, q->crashed ? RC_CLOSED : RC_OK);
+    free(q);
+}
+
+/* Syncs first: a sync promises nothing about writes that were not done when it was asked for. */
 static void run_requests(struct env_task *t)
 {
     struct memory_backend *m = CONTAINER_OF(t, struct memory_backend, task);
-    struct list batch, *n;
-    list_init(&batch);
-    list_splice(&batch, &m->requests); /* what the callbacks ask for waits for the next pass */
-    while ((n = list_pop_front(&batch))) {
-        struct mem_request *q = CONTAINER_OF(n, struct mem_request, link);
-        if (q->batch && !q->crashed) {
-            map_apply(&m->rows, q->batch);
-            list_push_back(&m->unsynced, &q->batch->link);
-        } else if (q->batch) {
-            mem_batch_free(q->batch);
-        } else if (!q->crashed) {
-            drop_unsynced(m, true);
-        }
-        q->done(q->ctx, q->crashed ? RC_CLOSED : RC_OK);
-        free(q);
-    }
+    struct list syncs, writes, *n;
+    list_init(&syncs);
+    list_init(&writes);
+    while ((n = list_pop_front(&m->requests))) /* what the callbacks ask for waits for the next pass */
+        list_push_back(CONTAINER_OF(n, struct mem_request, link)->batch ? &writes : &syncs, n);
+    list_splice(&syncs, &writes);
+    while ((n = list_pop_front(&syncs)))
+        run_request(m, CONTAINER_OF(n, struct mem_request, link));
 }
 
 /* ---- reads ---- */

@@ -75,8 +75,8 @@ struct object {
     struct omap inbox, state, promises;
     uint64_t inbox_loaded;                  /* every live inbox row with a smaller seq is in memory */
     bool state_complete, promises_complete; /* every live row is in memory */
-    bool state_wipe, promises_wipe;         /* the next batch begins by deleting all rows of the backend */
-    uint64_t wipe_generation;               /* last batch with such a deletion */
+    bool state_wipe;          /* the next batch begins by deleting all state rows of the backend */
+    uint64_t wipe_generation; /* last batch with such a deletion */
     size_t charged_bytes;
     struct slice service, key; /* into names[] */
     uint8_t names[];

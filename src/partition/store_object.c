@@ -5,9 +5,8 @@
  * touches cheap: no header, no rows, so a new object costs one lookup that the bloom filters answer. */
 #include "partition/store_internal.h"
 
-#define INBOX_BATCH       256  /* rows read at once */
-#define INBOX_IN_MEMORY   4096 /* above this, clean rows at the end of a long inbox are dropped */
-#define POINT_DELETES_MAX 64
+#define INBOX_BATCH     256  /* rows read at once */
+#define INBOX_IN_MEMORY 4096 /* above this, clean rows at the end of a long inbox are dropped */
 
 static struct row *row_of(struct omap_node *n)
 {
@@ -413,19 +412,13 @@ static void flush_rows(struct partition_store *s, struct object *o)
     }
 }
 
-static void flush_wipes(struct partition_store *s, struct object *o)
+static void flush_wipe(struct partition_store *s, struct object *o)
 {
-    if (!o->state_wipe && !o->promises_wipe)
+    if (!o->state_wipe)
         return;
-    if (o->state_wipe) {
-        object_key(s, &s->key, TABLE_STATE, o);
-        store_batch_delete_prefix(s, &s->key);
-    }
-    if (o->promises_wipe) {
-        object_key(s, &s->key, TABLE_PROMISE, o);
-        store_batch_delete_prefix(s, &s->key);
-    }
-    o->state_wipe = o->promises_wipe = false;
+    object_key(s, &s->key, TABLE_STATE, o);
+    store_batch_delete_prefix(s, &s->key);
+    o->state_wipe = false;
     o->wipe_generation = s->in_batch.generation;
 }
 
@@ -451,7 +444,7 @@ void objects_flush(struct partition_store *s)
 {
     while (!list_empty(&s->obj_dirty)) {
         struct object *o = CONTAINER_OF(s->obj_dirty.next, struct object, wb.link);
-        flush_wipes(s, o);
+        flush_wipe(s, o);
         flush_rows(s, o);
         flush_header(s, o);
         wb_flushed(s, &o->wb, &s->obj_flushing);

@@ -1,6 +1,6 @@
-/* The store against itself: one store flushes, evicts, crashes and replays at random, the other never writes anything and keeps
- * everything in memory. After the same records both must have the same content and the same state hash, and every read made while
- * applying must have had the same answer.
+/* The store against itself: one store flushes, evicts, crashes and replays at random, the other never writes
+ * anything and keeps everything in memory. After the same records both must have the same content and the
+ * same state hash, and every read made while applying must have had the same answer.
  *
  * A record is a seed: what it does follows from the seed and from what it reads in the store. */
 #include "unit/partition/store_fixture.h"
@@ -10,9 +10,12 @@ enum { IDS = 40, OBJECTS = 6, STATE_KEYS = 14, PROMISE_KEYS = 4 };
 static const struct {
     struct slice service, key;
 } objects[OBJECTS] = {
-    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"", 0}},    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"\0", 1}},
-    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"\0b", 2}}, {{(const uint8_t *)"ab", 2}, {(const uint8_t *)"x", 1}},
-    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"bx", 2}},  {{(const uint8_t *)"w\xff", 2}, {(const uint8_t *)"k", 1}},
+    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"", 0}},
+    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"\0", 1}},
+    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"\0b", 2}},
+    {{(const uint8_t *)"ab", 2}, {(const uint8_t *)"x", 1}},
+    {{(const uint8_t *)"a", 1}, {(const uint8_t *)"bx", 2}},
+    {{(const uint8_t *)"w\xff", 2}, {(const uint8_t *)"k", 1}},
 };
 
 struct actor {
@@ -72,7 +75,8 @@ static void create(struct actor *a, struct invocation_id id)
     struct slice service = kind == TARGET_SERVICE ? SLICE_LIT("svc") : objects[o % 5].service;
     struct bytes input = sf_input(some_bytes(a));
     struct sf_spec spec = {
-        .target = {kind, service, SLICE_LIT("h"), kind == TARGET_SERVICE ? SLICE_EMPTY : objects[o % 5].key, SLICE_EMPTY},
+        .target = {kind, service, SLICE_LIT("h"), kind == TARGET_SERVICE ? SLICE_EMPTY : objects[o % 5].key,
+                   SLICE_EMPTY},
         .completion_retention_ms = rnd(a, 40000),
         .input = bytes_slice(input),
     };
@@ -104,7 +108,7 @@ static struct bytes value_message(uint32_t field, struct slice content)
 
 static struct slice some_state_key(struct actor *a)
 {
-    static const char names[STATE_KEYS][8] = {"",  "a",  "b",   "bb",  "c",  "\1\2", "zz",
+    static const char names[STATE_KEYS][8] = {"",  "a",  "b",   "bb",   "c", "\1\2", "zz",
                                               "d", "e1", "e22", "e333", "f", "g",    "h"};
     return slice_cstr(names[rnd(a, STATE_KEYS)]);
 }
@@ -126,7 +130,8 @@ static void append_entry(struct actor *a, struct invocation *inv)
     case 1: /* state is read: the value is a copy */
         e.type = rnd(a, 2) ? MSG_GET_EAGER_STATE : MSG_N_GET_LAZY_STATE;
         e.completion_id = (uint32_t)rnd(a, 20) + 1;
-        if (target_is_keyed(inv->si.target.kind) && store_state_get(a->s, service, key, some_state_key(a), &value)) {
+        if (target_is_keyed(inv->si.target.kind) &&
+            store_state_get(a->s, service, key, some_state_key(a), &value)) {
             e.result = OUTCOME_SUCCESS;
             e.payload = value_message(14, bytes_slice(value));
             bytes_unref(&value);
@@ -167,7 +172,8 @@ static void look_up(struct actor *a, struct invocation *inv)
     saw(a, (uint64_t)store_find_command(a->s, inv, (uint32_t)rnd(a, 22)));
     struct notification_id c = {NOTIFICATION_COMPLETION, (uint32_t)rnd(a, 22), SLICE_EMPTY};
     saw(a, (uint64_t)store_find_notification(a->s, inv, &c));
-    struct notification_id n = {NOTIFICATION_NAMED_SIGNAL, 0, slice_sub(SLICE_LIT("signal"), 0, 1 + rnd(a, 6))};
+    struct notification_id n = {NOTIFICATION_NAMED_SIGNAL, 0,
+                                slice_sub(SLICE_LIT("signal"), 0, 1 + rnd(a, 6))};
     saw(a, (uint64_t)store_find_notification(a->s, inv, &n));
 }
 
@@ -312,6 +318,10 @@ static void op_state(struct actor *a)
     case 1:
         if (rnd(a, 4) == 0)
             store_state_clear_all(a->s, service, key);
+        for (uint64_t n = rnd(a, 3) ? 0 : 60; n > 0; n--) {
+            snprintf(name, sizeof(name), "bulk%03u", (unsigned)rnd(a, 130));
+            store_state_clear(a->s, service, key, slice_cstr(name));
+        }
         return;
     case 2: /* enough keys and bytes to leave the paths for small state */
         for (uint64_t n = rnd(a, 12) ? 0 : 120; n > 0; n--) {
@@ -378,7 +388,8 @@ static void op_timer(struct actor *a)
 {
     struct timer_key t[8];
     if (rnd(a, 2)) {
-        struct timer_key k = {a->now_ms + rnd(a, 50), (enum timer_kind)rnd(a, 3), sf_id(rnd(a, IDS)), (uint32_t)rnd(a, 3)};
+        struct timer_key k = {a->now_ms + rnd(a, 50), (enum timer_kind)rnd(a, 3), sf_id(rnd(a, IDS)),
+                              (uint32_t)rnd(a, 3)};
         store_timer_put(a->s, &k);
         if (rnd(a, 4) == 0)
             saw(a, store_timer_delete(a->s, &k));
@@ -413,6 +424,46 @@ static void op_outbox(struct actor *a)
     }
 }
 
+/* A few rows that come and go all the time, so that they change while their deletion is being written. */
+static void op_hot(struct actor *a)
+{
+    struct slice service = objects[3].service, key = objects[3].key, hot = SLICE_LIT("hot");
+    struct bytes v;
+    struct promise p;
+    struct invocation *inv = store_invocation_get(a->s, sf_id(IDS));
+    struct timer_key t = {1, TIMER_SLEEP, sf_id(1), 1};
+    struct outcome o = {OUTCOME_VOID, SLICE_EMPTY, SLICE_EMPTY};
+    switch (rnd(a, 4)) {
+    case 0:
+        saw(a, inv != NULL);
+        if (inv)
+            store_invocation_delete(a->s, inv);
+        else
+            create(a, sf_id(IDS));
+        return;
+    case 1:
+        if (store_state_get(a->s, service, key, hot, &v)) {
+            saw_bytes(a, bytes_slice(v));
+            bytes_unref(&v);
+            store_state_clear(a->s, service, key, hot);
+        } else {
+            store_state_put(a->s, service, key, hot, some_bytes(a));
+        }
+        return;
+    case 2:
+        if (store_timer_delete(a->s, &t))
+            saw(a, 1);
+        else
+            store_timer_put(a->s, &t);
+        return;
+    default:
+        if (store_promise_get(a->s, service, key, hot, &p))
+            store_promise_clear_all(a->s, service, key);
+        else
+            store_promise_complete(a->s, service, key, hot, &o);
+    }
+}
+
 static void op_misc(struct actor *a)
 {
     struct record_header h = {.dedup = (uint8_t)(1 + rnd(a, 3)), .producer = {0, rnd(a, 5)}};
@@ -429,7 +480,10 @@ static void apply(struct actor *a, lsn_t lsn, uint64_t seed, uint64_t now_ms)
     a->seen = 0;
     store_apply_begin(a->s, lsn, now_ms);
     for (uint64_t n = 1 + rnd(a, 3); n > 0; n--) {
-        switch (rnd(a, 16)) {
+        switch (rnd(a, 20)) {
+        case 16 ... 19:
+            op_hot(a);
+            break;
         case 0 ... 6:
             op_invocation(a);
             break;
@@ -462,8 +516,8 @@ static void dump_entries(struct partition_store *s, struct writer *w, const stru
     store_journal_load(s, (struct invocation *)inv);
     for (size_t i = 0; i < inv->journal.len; i++) {
         const struct journal_entry *e = &inv->journal.items[i];
-        write_fmt(w, "  %x r%u k%u c%u,%u @%llu callee %llx:", e->type, e->result, e->notification_kind, e->completion_id,
-                  e->completion_id2, (unsigned long long)e->appended_at_ms,
+        write_fmt(w, "  %x r%u k%u c%u,%u @%llu callee %llx:", e->type, e->result, e->notification_kind,
+                  e->completion_id, e->completion_id2, (unsigned long long)e->appended_at_ms,
                   (unsigned long long)(e->has_callee ? hash_id(e->callee) : 0));
         write_fmt(w, "%zu %llx '%.*s'\n", e->payload.len, (unsigned long long)hash64(bytes_slice(e->payload)),
                   SLICE_FMT(e->signal_name));
@@ -481,15 +535,16 @@ struct dump {
 static bool dump_invocation(void *ctx, const struct invocation *inv)
 {
     struct dump *d = ctx;
-    write_fmt(&d->w, "%llx %d origin %zu %llx sinks %zu inbox %llu awaiting %d %llx pin %d %llu %u", 
+    write_fmt(&d->w, "%llx %d origin %zu %llx sinks %zu inbox %llu awaiting %d %llx pin %d %llu %u",
               (unsigned long long)hash_id(inv->id), inv->status, inv->origin.len,
-              (unsigned long long)hash64(bytes_slice(inv->origin)), inv->sinks.len, (unsigned long long)inv->inbox_seq,
-              inv->awaiting.is_tree, (unsigned long long)hash64(bytes_slice(inv->awaiting.encoded)), inv->pinned,
+              (unsigned long long)hash64(bytes_slice(inv->origin)), inv->sinks.len,
+              (unsigned long long)inv->inbox_seq, inv->awaiting.is_tree,
+              (unsigned long long)hash64(bytes_slice(inv->awaiting.encoded)), inv->pinned,
               (unsigned long long)inv->deployment_id.lo, inv->protocol_version);
-    write_fmt(&d->w, " commands %u purged %d result %d %zu %llx at %llu %llu %llu\n", inv->commands, inv->journal_purged,
-              inv->result.kind, inv->result.value.len, (unsigned long long)hash64(inv->result.value),
-              (unsigned long long)inv->at.created_at, (unsigned long long)inv->at.modified_at,
-              (unsigned long long)inv->at.completed_at);
+    write_fmt(&d->w, " commands %u purged %d result %d %zu %llx at %llu %llu %llu\n", inv->commands,
+              inv->journal_purged, inv->result.kind, inv->result.value.len,
+              (unsigned long long)hash64(inv->result.value), (unsigned long long)inv->at.created_at,
+              (unsigned long long)inv->at.modified_at, (unsigned long long)inv->at.completed_at);
     dump_entries(d->s, &d->w, inv);
     return true;
 }
@@ -530,13 +585,14 @@ static struct writer dump(struct partition_store *s)
     for (uint64_t i = v->outbox_head; i < v->outbox_seq; i++) {
         const struct outbox_message *m = store_outbox_get(s, i);
         assert_non_null(m);
-        write_fmt(&d.w, "outbox %llu %llx\n", (unsigned long long)i, (unsigned long long)hash64(bytes_slice(m->record)));
+        write_fmt(&d.w, "outbox %llu %llx\n", (unsigned long long)i,
+                  (unsigned long long)hash64(bytes_slice(m->record)));
     }
     struct store_stats stats;
     store_get_stats(s, &stats);
     write_fmt(&d.w, "vars %llu %llu %llu %llu hash %llx live %zu", (unsigned long long)v->applied_lsn,
-              (unsigned long long)v->applied_time_ms, (unsigned long long)v->inbox_seq, (unsigned long long)v->outbox_seq,
-              (unsigned long long)v->state_hash, stats.live_invocations);
+              (unsigned long long)v->applied_time_ms, (unsigned long long)v->inbox_seq,
+              (unsigned long long)v->outbox_seq, (unsigned long long)v->state_hash, stats.live_invocations);
     write_u8(&d.w, 0);
     return d.w;
 }
@@ -567,12 +623,13 @@ static size_t count_table(struct store_fixture *f, enum store_table table)
     return n;
 }
 
-/* After everything was deleted or has expired, no row is left but packed invocations for a compaction to drop. */
+/* After everything was deleted or has expired, no row is left but packed invocations for a compaction to
+ * drop. */
 static void check_nothing_is_left(struct store_fixture *f, uint64_t now)
 {
     f->now_ms = now;
     sf_begin(f);
-    for (uint64_t i = 0; i < IDS; i++) {
+    for (uint64_t i = 0; i <= IDS; i++) {
         struct invocation *inv = store_invocation_get(f->s, sf_id(i));
         if (inv)
             store_invocation_delete(f->s, inv);
@@ -596,9 +653,9 @@ static void check_nothing_is_left(struct store_fixture *f, uint64_t now)
         sf_end(f);
         sf_flush(f);
     }
-    static const enum store_table tables[] = {TABLE_LIVE,  TABLE_JOURNAL, TABLE_OBJECT, TABLE_INBOX,     TABLE_STATE,
-                                              TABLE_PROMISE, TABLE_TIMER, TABLE_OUTBOX, TABLE_BLOB, TABLE_BLOB_META,
-                                              TABLE_BLOB_EXPIRY};
+    static const enum store_table tables[] = {TABLE_LIVE,  TABLE_JOURNAL,   TABLE_OBJECT,     TABLE_INBOX,
+                                              TABLE_STATE, TABLE_PROMISE,   TABLE_TIMER,      TABLE_OUTBOX,
+                                              TABLE_BLOB,  TABLE_BLOB_META, TABLE_BLOB_EXPIRY};
     for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
         if (count_table(f, tables[i]) != 0)
             fail_msg("table %d has rows left", (int)tables[i]);
@@ -652,6 +709,7 @@ static void disturb(struct store_fixture *f, struct actor *a, const struct histo
         assert_int_equal(f->s->invocations.count, 0);
         assert_int_equal(f->s->objects.count, 0);
         assert_int_equal(f->s->cached_bytes, 0);
+        assert_int_equal(count_table(f, TABLE_LIVE), f->s->live_invocations);
     } else if (what < 67) {
         crash(f, store_durable_lsn(f->s));
         replay(f, a, h);
@@ -675,7 +733,7 @@ static void run(bool rocks, uint64_t seed, size_t records)
     plain.s->config.flush_interval_ms = UINT64_MAX / 4;
     static const size_t budgets[] = {0, 100000, 1 << 20, 64 << 20};
     f.config.cache_bytes = budgets[seed % 4];
-    f.config.flush_dirty_bytes = 4096u << (seed % 7);
+    f.config.flush_dirty_bytes = 64u << (seed % 12);
     f.config.flush_interval_ms = 500;
     sf_close_store(&f, false);
     sf_open_store(&f);
