@@ -72,11 +72,13 @@ static unsigned roles(const struct cv *list)
 
 void node_roles_format(unsigned bits, const char *separator, char *out, size_t cap)
 {
-    static const enum node_role order[] = {ROLE_HTTP_INGRESS, ROLE_ADMIN, ROLE_WORKER, ROLE_LOG_SERVER, ROLE_METADATA_SERVER};
+    static const enum node_role order[] = {ROLE_HTTP_INGRESS, ROLE_ADMIN, ROLE_WORKER, ROLE_LOG_SERVER,
+                                           ROLE_METADATA_SERVER};
     out[0] = 0;
     for (size_t r = 0; r < ARRAY_LEN(order); r++) {
         if (bits & order[r])
-            snprintf(out + strlen(out), cap - strlen(out), "%s%s", out[0] ? separator : "", node_role_name(order[r]));
+            snprintf(out + strlen(out), cap - strlen(out), "%s%s", out[0] ? separator : "",
+                     node_role_name(order[r]));
     }
 }
 

@@ -13,7 +13,8 @@
 #include "node/version.h"
 
 #define MARKER "/.cluster-marker"
-#define WRITTEN_BY "restate-c" /* tells our directories from those of the reference, whose formats we do not read */
+#define WRITTEN_BY                                                                                           \
+    "restate-c" /* tells our directories from those of the reference, whose formats we do not read */
 
 static enum rc make_directories(const char *path, struct err *err)
 {
@@ -34,7 +35,8 @@ static enum rc make_directories(const char *path, struct err *err)
     return rc;
 }
 
-static enum rc write_durably(const char *dir, const char *name, const char *temp_name, const char *text, struct err *err)
+static enum rc write_durably(const char *dir, const char *name, const char *temp_name, const char *text,
+                             struct err *err)
 {
     char *path = xasprintf("%s%s", dir, name);
     char *temp = xasprintf("%s%s", dir, temp_name);
@@ -59,10 +61,12 @@ static enum rc write_durably(const char *dir, const char *name, const char *temp
 
 static enum rc write_marker(const struct data_dir *d, struct err *err)
 {
-    json_t *m = json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:b, s:s}", "cluster_name", d->cluster_name, "cluster_fingerprint",
-                          d->fingerprint ? json_integer((json_int_t)d->fingerprint) : json_null(), "max_version", RESTATE_VERSION,
-                          "current_version", RESTATE_VERSION, "min_forward_compatible_version", RESTATE_VERSION, "is_provisioned",
-                          d->provisioned, "use_multi_db_layout", false, "written_by", WRITTEN_BY);
+    json_t *m = json_pack("{s:s, s:o, s:s, s:s, s:s, s:b, s:b, s:s}", "cluster_name", d->cluster_name,
+                          "cluster_fingerprint",
+                          d->fingerprint ? json_integer((json_int_t)d->fingerprint) : json_null(),
+                          "max_version", RESTATE_VERSION, "current_version", RESTATE_VERSION,
+                          "min_forward_compatible_version", RESTATE_VERSION, "is_provisioned", d->provisioned,
+                          "use_multi_db_layout", false, "written_by", WRITTEN_BY);
     char *text = json_dumps(m, JSON_COMPACT | JSON_PRESERVE_ORDER);
     json_decref(m);
     enum rc rc = write_durably(d->path, MARKER, "/.tmp-cluster-marker", text, err);
@@ -87,12 +91,14 @@ static enum rc read_marker(struct data_dir *d, const char *cluster_name, struct 
         const char *name = json_string_value(json_object_get(m, "cluster_name"));
         if (!by || strcmp(by, WRITTEN_BY) != 0)
             rc = err_set(err, RC_CONFLICT,
-                         "failed validating and updating cluster marker: the data directory %s was written by another server whose data "
+                         "failed validating and updating cluster marker: the data directory %s was written "
+                         "by another server whose data "
                          "formats this server does not read. Choose another base-dir.",
                          d->path);
         else if (!name || strcmp(name, cluster_name) != 0)
             rc = err_set(err, RC_CONFLICT,
-                         "failed validating and updating cluster marker: trying to open data directory belonging to cluster '%s' as "
+                         "failed validating and updating cluster marker: trying to open data directory "
+                         "belonging to cluster '%s' as "
                          "cluster '%s'. Make sure that the right cluster accesses the data directory.",
                          name ? name : "", cluster_name);
         snprintf(d->cluster_name, sizeof(d->cluster_name), "%s", cluster_name);
@@ -104,7 +110,8 @@ static enum rc read_marker(struct data_dir *d, const char *cluster_name, struct 
     return rc;
 }
 
-enum rc data_dir_open(const char *base_dir, const char *node_name, const char *cluster_name, struct data_dir *out, struct err *err)
+enum rc data_dir_open(const char *base_dir, const char *node_name, const char *cluster_name,
+                      struct data_dir *out, struct err *err)
 {
     memset(out, 0, sizeof(*out));
     out->lock_fd = -1;
@@ -119,7 +126,8 @@ enum rc data_dir_open(const char *base_dir, const char *node_name, const char *c
         return err_set_errno(err, RC_IO, errno, "cannot open the lock file of %s", out->path);
     if (flock(out->lock_fd, LOCK_EX | LOCK_NB) != 0) {
         rc = errno == EWOULDBLOCK ? err_set(err, RC_CONFLICT,
-                                            "the data directory %s is in use by another restate-server process. Stop it, or choose another "
+                                            "the data directory %s is in use by another restate-server "
+                                            "process. Stop it, or choose another "
                                             "base-dir or node-name.",
                                             out->path)
                                   : err_set_errno(err, RC_IO, errno, "cannot lock %s", out->path);

@@ -32,7 +32,9 @@ static void write_addresses(struct writer *w, const struct health_report *h)
             if (a->family == NET_UNIX)
                 write_fmt(w, "%s\",\"kind\":\"unix\"}", a->host);
             else
-                write_fmt(w, strchr(a->host, ':') ? "[%s]:%u\",\"kind\":\"tcp\"}" : "%s:%u\",\"kind\":\"tcp\"}", a->host, a->port);
+                write_fmt(w,
+                          strchr(a->host, ':') ? "[%s]:%u\",\"kind\":\"tcp\"}" : "%s:%u\",\"kind\":\"tcp\"}",
+                          a->host, a->port);
             first = false;
         }
     }
@@ -72,11 +74,18 @@ static void respond_health(struct fabric *f, struct http_request *r)
     node_roles_format(h.roles, "\",\"", roles, sizeof(roles));
     write_fmt(&w, ",\"roles\":[%s%s%s],\"age\":\"", roles[0] ? "\"" : "", roles, roles[0] ? "\"" : "");
     duration_format(&w, h.age_ns);
-    write_fmt(&w, "\",\"admin_status\":\"%s\",\"worker_status\":\"%s\",\"log_server_status\":\"%s\",\"metadata_server_status\":\"%s\"",
-              role_status(h.roles, ROLE_ADMIN, h.admin_ready), role_status(h.roles, ROLE_WORKER, h.worker_ready),
+    write_fmt(&w,
+              "\",\"admin_status\":\"%s\",\"worker_status\":\"%s\",\"log_server_status\":\"%s\",\"metadata_"
+              "server_status\":\"%s\"",
+              role_status(h.roles, ROLE_ADMIN, h.admin_ready),
+              role_status(h.roles, ROLE_WORKER, h.worker_ready),
               role_status(h.roles, ROLE_LOG_SERVER, h.log_server_ready),
-              !(h.roles & ROLE_METADATA_SERVER) ? "Unknown" : h.metadata_member ? "Member" : "AwaitingProvisioning");
-    write_fmt(&w, ",\"nodes_config_version\":%u,\"logs_version\":%u,\"schema_version\":%u,\"partition_table_version\":%u",
+              !(h.roles & ROLE_METADATA_SERVER) ? "Unknown"
+              : h.metadata_member               ? "Member"
+                                                : "AwaitingProvisioning");
+    write_fmt(&w,
+              ",\"nodes_config_version\":%u,\"logs_version\":%u,\"schema_version\":%u,\"partition_table_"
+              "version\":%u",
               h.nodes_config_version, h.logs_version, h.schema_version, h.partition_table_version);
     write_addresses(&w, &h);
     write_u8(&w, '}');
@@ -117,7 +126,8 @@ static void on_request(void *ctx, struct http_request *r)
     else if (get && slice_eq_cstr(target, "/metrics"))
         respond_metrics(f, r);
     else
-        http_respond(r, slice_eq_cstr(target, "/health") || slice_eq_cstr(target, "/metrics") ? 405 : 404, NULL, 0, BYTES_EMPTY);
+        http_respond(r, slice_eq_cstr(target, "/health") || slice_eq_cstr(target, "/metrics") ? 405 : 404,
+                     NULL, 0, BYTES_EMPTY);
 }
 
 static void on_accept(void *ctx, struct net_conn *conn)

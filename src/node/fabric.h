@@ -1,5 +1,6 @@
-/* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7). gRPC services of the operator tools attach here; calls
- * to services that this server does not offer are answered with UNIMPLEMENTED. */
+/* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7). gRPC
+ * services of the operator tools attach here; calls to services that this server does not offer are answered
+ * with UNIMPLEMENTED. */
 #pragma once
 #include "http/server.h"
 #include "node/service.h"

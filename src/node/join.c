@@ -41,7 +41,8 @@ static void fail(struct join *j, enum rc rc, const char *what, const char *why)
     finish(j);
 }
 
-static void submit(struct join *j, enum kv_op_kind kind, const char *key, void (*done)(struct kv_op *op, const struct kv_result *r))
+static void submit(struct join *j, enum kv_op_kind kind, const char *key,
+                   void (*done)(struct kv_op *op, const struct kv_result *r))
 {
     j->op.kind = kind;
     j->op.key = slice_cstr(key);
@@ -146,7 +147,8 @@ static void table_written(struct kv_op *op, const struct kv_result *r)
 static void table_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
-    struct partition_table table = {.version = 1, .n_partitions = MAX(j->config->num_partitions, 1u), .replication = 1};
+    struct partition_table table = {
+        .version = 1, .n_partitions = MAX(j->config->num_partitions, 1u), .replication = 1};
     if (r->rc == RC_OK && partition_table_decode(bytes_slice(r->entry.value), &table, &j->err) != RC_OK) {
         finish(j);
         return;
@@ -182,13 +184,18 @@ static enum rc check_identity(struct join *j, const struct nodes_config *c, cons
 {
     const struct node_config *mine = j->config;
     if (strcmp(c->cluster_name, mine->cluster_name) != 0)
-        return err_set(&j->err, RC_CONFLICT, "cluster name mismatch: this node is configured for cluster '%s', the metadata belongs to '%s'",
-                       mine->cluster_name, c->cluster_name);
+        return err_set(
+            &j->err, RC_CONFLICT,
+            "cluster name mismatch: this node is configured for cluster '%s', the metadata belongs to '%s'",
+            mine->cluster_name, c->cluster_name);
     if (j->known_fingerprint && c->cluster_fingerprint != j->known_fingerprint)
-        return err_set(&j->err, RC_CONFLICT, "cluster fingerprint mismatch: the data directory belongs to another cluster of the same name");
+        return err_set(
+            &j->err, RC_CONFLICT,
+            "cluster fingerprint mismatch: the data directory belongs to another cluster of the same name");
     if (mine->force_node_id && me && me->id != mine->force_node_id)
-        return err_set(&j->err, RC_CONFLICT, "node id mismatch: force-node-id is %u but node '%s' is registered as N%u", mine->force_node_id,
-                       mine->node_name, me->id);
+        return err_set(&j->err, RC_CONFLICT,
+                       "node id mismatch: force-node-id is %u but node '%s' is registered as N%u",
+                       mine->force_node_id, mine->node_name, me->id);
     return RC_OK;
 }
 
@@ -211,13 +218,15 @@ static void config_read(struct kv_op *op, const struct kv_result *r)
     } else {
         nodes_config_decode(&arena, bytes_slice(r->entry.value), &c, &j->err);
     }
-    if (j->err.rc != RC_OK || check_identity(j, &c, nodes_config_by_name(&c, j->config->node_name)) != RC_OK) {
+    if (j->err.rc != RC_OK ||
+        check_identity(j, &c, nodes_config_by_name(&c, j->config->node_name)) != RC_OK) {
         arena_free(&arena);
         finish(j);
         return;
     }
     bool known = nodes_config_by_name(&c, j->config->node_name) != NULL;
-    struct node_entry *me = nodes_config_join(&arena, &c, j->config->node_name, j->advertised, j->config->roles);
+    struct node_entry *me =
+        nodes_config_join(&arena, &c, j->config->node_name, j->advertised, j->config->roles);
     if (!known && j->config->force_node_id)
         me->id = j->config->force_node_id;
     j->result.node_id = me->id;
@@ -230,7 +239,8 @@ static void config_read(struct kv_op *op, const struct kv_result *r)
     put(j, NODES_CONFIG_KEY, &w, c.version, absent, config_written);
 }
 
-void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised, uint64_t known_fingerprint,
+void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
+                uint64_t known_fingerprint,
                 void (*done)(void *ctx, const struct joined *joined, const struct err *err), void *ctx)
 {
     struct join *j = xcalloc(1, sizeof(*j));

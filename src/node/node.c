@@ -33,7 +33,8 @@ static void on_dump(void *ctx, int signum)
 
 static void on_ignored(void *ctx, int signum)
 {
-    LOG0(LOG_INFO, "restate_server", "Received %s: nothing to do, stores flush by themselves", signum == SIGHUP ? "SIGHUP" : "SIGUSR2");
+    LOG0(LOG_INFO, "restate_server", "Received %s: nothing to do, stores flush by themselves",
+         signum == SIGHUP ? "SIGHUP" : "SIGUSR2");
 }
 
 static void on_config_changed(void *ctx)
@@ -60,8 +61,9 @@ static void log_start(const struct node_config *c)
     char cpus[16];
     snprintf(cpus, sizeof(cpus), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
     LOG(LOG_INFO, "restate_server",
-        LOG_FIELDS({"node_name", c->node_name}, {"config_source", c->config_file ? c->config_file : "[default]"}, {"base_dir", c->base_dir},
-                   {"cpus", cpus}),
+        LOG_FIELDS({"node_name", c->node_name},
+                   {"config_source", c->config_file ? c->config_file : "[default]"},
+                   {"base_dir", c->base_dir}, {"cpus", cpus}),
         "Starting Restate Server %s (C)", RESTATE_VERSION);
 }
 
@@ -123,6 +125,7 @@ int node_run(struct node_config *config)
     }
     uint64_t began = os_mono_ns();
     release(&n);
-    LOG0(LOG_INFO, "restate_server", "Restate has gracefully shutdown in %.1fms", (double)(os_mono_ns() - began) / 1e6);
+    LOG0(LOG_INFO, "restate_server", "Restate has gracefully shutdown in %.1fms",
+         (double)(os_mono_ns() - began) / 1e6);
     return 0;
 }

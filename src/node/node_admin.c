@@ -1,4 +1,5 @@
-/* The admin API on the main loop: what admin/ needs from the rest of the node - discovery by the invoker, addresses, identity. */
+/* The admin API on the main loop: what admin/ needs from the rest of the node - discovery by the invoker,
+ * addresses, identity. */
 #include <stdlib.h>
 
 #include "node/node_internal.h"
@@ -26,7 +27,8 @@ static void discovered(void *ctx, const struct discovery_result *r)
 }
 
 static void discover(void *ctx, const struct admin_discovery_request *request,
-                     void (*done)(void *done_ctx, const struct admin_discovery_result *result), void *done_ctx)
+                     void (*done)(void *done_ctx, const struct admin_discovery_result *result),
+                     void *done_ctx)
 {
     struct node *n = ctx;
     struct discovery_call *c = xcalloc(1, sizeof(*c));

@@ -13,7 +13,7 @@
 #include "node/shard.h"
 
 struct node {
-    struct node_config *config;    /* as started */
+    struct node_config *config;      /* as started */
     struct node_config *reloaded[2]; /* newest first; the older one may still be on its way to a shard */
     struct loop *loop;
     struct env *env;
@@ -43,8 +43,8 @@ struct node {
 
     struct admin *admin;
     struct http_server *admin_server;
-    struct http_client *client;    /* discovery */
-    struct invoker *invoker;       /* discovery only: runs no attempts */
+    struct http_client *client; /* discovery */
+    struct invoker *invoker;    /* discovery only: runs no attempts */
     struct schema_cell schema_cell;
 
     struct env_timer retry_timer, deadline_timer;

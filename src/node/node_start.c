@@ -1,4 +1,5 @@
-/* Start-up in the order of spec/cluster.md §1.7: data directory, listeners, metadata, joining, storage, partitions, services. */
+/* Start-up in the order of spec/cluster.md §1.7: data directory, listeners, metadata, joining, storage,
+ * partitions, services. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -13,7 +14,9 @@
 
 void node_fail(struct node *n, const struct err *err)
 {
-    LOG(LOG_ERROR, "restate_server", LOG_FIELDS({"error", err->msg}, {"restate.error.code", strstr(err->msg, "failed binding") ? "RT0004" : "None"}),
+    LOG(LOG_ERROR, "restate_server",
+        LOG_FIELDS({"error", err->msg},
+                   {"restate.error.code", strstr(err->msg, "failed binding") ? "RT0004" : "None"}),
         "Restate application failed");
     if (strstr(err->msg, "failed binding"))
         fprintf(stderr, "Failed: %s\n", err->msg);
@@ -42,7 +45,9 @@ static void log_listening(const struct service *s, const char *target, const cha
         if (a->family == NET_UNIX)
             LOG(LOG_INFO, target, LOG_FIELDS({"server_name", s->name}, {"uds.path", a->host}), "%s", message);
         else
-            LOG(LOG_INFO, target, LOG_FIELDS({"server_name", s->name}, {"server.address", a->host}, {"server.port", port}), "%s", message);
+            LOG(LOG_INFO, target,
+                LOG_FIELDS({"server_name", s->name}, {"server.address", a->host}, {"server.port", port}),
+                "%s", message);
     }
 }
 
@@ -63,8 +68,8 @@ static enum rc bind_ingress(struct node *n, struct err *err)
         s->socket_name = i == 0 ? "ingress.sock" : NULL;
         if (i > 0 && config.mode == LISTEN_UNIX)
             break;
-        enum rc rc = service_bind(s, shard_loop(n->shards[i]), &config, n->dir.path, n->n_shards > 1, &ingress_listener_ops,
-                                  shard_ingress(n->shards[i]), err);
+        enum rc rc = service_bind(s, shard_loop(n->shards[i]), &config, n->dir.path, n->n_shards > 1,
+                                  &ingress_listener_ops, shard_ingress(n->shards[i]), err);
         if (rc != RC_OK)
             return rc;
         for (size_t l = 0; i == 0 && l < s->n_listeners; l++) {
@@ -106,15 +111,17 @@ static const char *fabric_metric_labels(void *ctx)
     return n->metric_labels;
 }
 
-static const struct fabric_ops fabric_callbacks = {.health = fabric_health, .metric_labels = fabric_metric_labels};
+static const struct fabric_ops fabric_callbacks = {.health = fabric_health,
+                                                   .metric_labels = fabric_metric_labels};
 
 static enum rc bind_fabric(struct node *n, struct err *err)
 {
-    snprintf(n->metric_labels, sizeof(n->metric_labels), "cluster_name=\"%s\",node_name=\"%s\"", n->config->cluster_name,
-             n->config->node_name);
+    snprintf(n->metric_labels, sizeof(n->metric_labels), "cluster_name=\"%s\",node_name=\"%s\"",
+             n->config->cluster_name, n->config->node_name);
     n->fabric = fabric_new(n->loop, !n->config->disable_prometheus, &fabric_callbacks, n);
     n->fabric_service = (struct service){.name = "message-fabric-server", .socket_name = "fabric.sock"};
-    enum rc rc = service_bind(&n->fabric_service, n->loop, &n->config->fabric, n->dir.path, false, fabric_listener_ops(), n->fabric, err);
+    enum rc rc = service_bind(&n->fabric_service, n->loop, &n->config->fabric, n->dir.path, false,
+                              fabric_listener_ops(), n->fabric, err);
     if (rc == RC_OK)
         rc = service_start(&n->fabric_service, err);
     if (rc == RC_OK)
@@ -141,7 +148,8 @@ static void become_alive(struct node *n)
     struct err err = {0};
     if (n->config->roles & ROLE_HTTP_INGRESS) {
         for (uint32_t i = 0; i < n->n_shards; i++)
-            shard_serve_ingress(n->shards[i], n->ingress_listeners[i].listeners, n->ingress_listeners[i].n_listeners);
+            shard_serve_ingress(n->shards[i], n->ingress_listeners[i].listeners,
+                                n->ingress_listeners[i].n_listeners);
         log_listening(&n->ingress_service, "restate_ingress_http::server", "Ingress HTTP listening");
     }
     if (n->config->roles & ROLE_ADMIN) {
@@ -268,8 +276,9 @@ static void log_joined(struct node *n)
     node_roles_format(n->config->roles, " | ", roles, sizeof(roles));
     snprintf(version, sizeof(version), "v%u", n->joined.nodes_config_version);
     LOG(LOG_INFO, TARGET,
-        LOG_FIELDS({"node_name", n->config->node_name}, {"roles", roles}, {"address", n->fabric_service.advertised},
-                   {"location", n->config->location}, {"nodes_config_version", version}, {"cluster_name", n->config->cluster_name}),
+        LOG_FIELDS({"node_name", n->config->node_name}, {"roles", roles},
+                   {"address", n->fabric_service.advertised}, {"location", n->config->location},
+                   {"nodes_config_version", version}, {"cluster_name", n->config->cluster_name}),
         "My Node ID is N%u:%u", n->joined.node_id, n->joined.generation);
 }
 
@@ -278,7 +287,9 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     struct node *n = ctx;
     if (join_err && join_err->rc == RC_AGAIN) {
         if (!n->retry_timer.heap.key)
-            LOG0(LOG_INFO, TARGET, "The cluster is not provisioned yet: waiting for it to be provisioned (auto-provision is off)");
+            LOG0(LOG_INFO, TARGET,
+                 "The cluster is not provisioned yet: waiting for it to be provisioned (auto-provision is "
+                 "off)");
         env_timer_arm(n->env, &n->retry_timer, 1000);
         return;
     }
@@ -322,7 +333,8 @@ static enum rc start(struct node *n, struct err *err)
         return rc;
     if (c->roles & ROLE_ADMIN) {
         n->admin_service = (struct service){.name = "admin-api-server", .socket_name = "admin.sock"};
-        rc = service_bind(&n->admin_service, n->loop, &c->admin, n->dir.path, false, &admin_listener_ops, n, err);
+        rc = service_bind(&n->admin_service, n->loop, &c->admin, n->dir.path, false, &admin_listener_ops, n,
+                          err);
     }
     if (rc == RC_OK)
         rc = bind_fabric(n, err);
@@ -347,7 +359,9 @@ void node_start(struct node *n)
         node_fail(n, &err);
         return;
     }
-    LOG0(LOG_INFO, "restate_node::init", n->dir.provisioned ? "Trying to join the provisioned cluster '%s'" : "Trying to join the cluster '%s'",
+    LOG0(LOG_INFO, "restate_node::init",
+         n->dir.provisioned ? "Trying to join the provisioned cluster '%s'"
+                            : "Trying to join the cluster '%s'",
          n->config->cluster_name);
     try_join(&n->retry_timer);
 }

@@ -1,4 +1,5 @@
-/* Shutdown (spec/cluster.md §1.11): stop accepting, let requests in progress finish for up to five seconds, step down, flush, close. */
+/* Shutdown (spec/cluster.md §1.11): stop accepting, let requests in progress finish for up to five seconds,
+ * step down, flush, close. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,7 +11,8 @@
 
 static void deadline(struct env_timer *t)
 {
-    LOG0(LOG_WARN, "restate_server", "Shutdown did not finish within the shutdown-timeout: exiting now. Nothing acknowledged is lost.");
+    LOG0(LOG_WARN, "restate_server",
+         "Shutdown did not finish within the shutdown-timeout: exiting now. Nothing acknowledged is lost.");
     _exit(1);
 }
 
@@ -29,6 +31,22 @@ static void part_stopped(void *ctx)
         all_stopped(n);
 }
 
+/* All requests that could finish have: the partitions may go. */
+static void close_shards(struct node *n)
+{
+    n->draining = 1 + n->n_shards;
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_stop(n->shards[i], n->loop, part_stopped, n);
+    part_stopped(n);
+}
+
+static void part_drained(void *ctx)
+{
+    struct node *n = ctx;
+    if (--n->draining == 0)
+        close_shards(n);
+}
+
 void node_stop(struct node *n)
 {
     n->stopping = true;
@@ -40,9 +58,9 @@ void node_stop(struct node *n)
     service_close(&n->admin_service);
     if (n->admin_server) {
         n->draining++;
-        http_server_drain(n->admin_server, DRAIN_MS, part_stopped, n);
+        http_server_drain(n->admin_server, DRAIN_MS, part_drained, n);
     }
     for (uint32_t i = 0; i < n->n_shards; i++)
-        shard_stop(n->shards[i], DRAIN_MS, n->loop, part_stopped, n);
-    part_stopped(n);
+        shard_drain(n->shards[i], DRAIN_MS, n->loop, part_drained, n);
+    part_drained(n);
 }

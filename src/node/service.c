@@ -9,7 +9,8 @@
 
 #include "base/log.h"
 
-/* The address of the interface with the default route: connecting a UDP socket sends nothing, but chooses a source address. */
+/* The address of the interface with the default route: connecting a UDP socket sends nothing, but chooses a
+ * source address. */
 static bool routable_host(char *out, size_t cap)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53)};
@@ -19,7 +20,8 @@ static bool routable_host(char *out, size_t cap)
         return false;
     struct sockaddr_in me;
     socklen_t len = sizeof(me);
-    bool ok = connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 && getsockname(fd, (struct sockaddr *)&me, &len) == 0 &&
+    bool ok = connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0 &&
+              getsockname(fd, (struct sockaddr *)&me, &len) == 0 &&
               inet_ntop(AF_INET, &me.sin_addr, out, (socklen_t)cap) != NULL;
     close(fd);
     return ok;
@@ -48,11 +50,12 @@ static void advertise(struct service *s, const struct listener_config *config)
         return;
     }
     char real[4096];
-    snprintf(s->advertised, sizeof(s->advertised), "unix:%.680s", realpath(s->bound[0].host, real) ? real : s->bound[0].host);
+    snprintf(s->advertised, sizeof(s->advertised), "unix:%.680s",
+             realpath(s->bound[0].host, real) ? real : s->bound[0].host);
 }
 
-static enum rc bind_one(struct service *s, struct loop *loop, const struct net_address *address, bool reuse_port,
-                        const struct net_listener_ops *ops, void *ctx, struct err *err)
+static enum rc bind_one(struct service *s, struct loop *loop, const struct net_address *address,
+                        bool reuse_port, const struct net_listener_ops *ops, void *ctx, struct err *err)
 {
     struct net_listener *nl;
     struct err why = {0};
@@ -65,8 +68,9 @@ static enum rc bind_one(struct service *s, struct loop *loop, const struct net_a
     return RC_OK;
 }
 
-enum rc service_bind(struct service *s, struct loop *loop, const struct listener_config *config, const char *data_dir, bool reuse_port,
-                     const struct net_listener_ops *ops, void *ctx, struct err *err)
+enum rc service_bind(struct service *s, struct loop *loop, const struct listener_config *config,
+                     const char *data_dir, bool reuse_port, const struct net_listener_ops *ops, void *ctx,
+                     struct err *err)
 {
     s->n_listeners = 0;
     enum rc rc = RC_OK;
@@ -82,7 +86,9 @@ enum rc service_bind(struct service *s, struct loop *loop, const struct listener
         if (strlen(path) >= 108) {
             /* The limit of unix socket paths. With TCP as well this costs only the socket. */
             if (config->mode == LISTEN_UNIX)
-                rc = err_set(err, RC_INVALID, "[%s] the socket path '%s' is longer than 107 bytes; choose a shorter base-dir", s->name, path);
+                rc = err_set(err, RC_INVALID,
+                             "[%s] the socket path '%s' is longer than 107 bytes; choose a shorter base-dir",
+                             s->name, path);
             else
                 LOG(LOG_WARN, "restate_core::network::net_util", LOG_FIELDS({"uds.path", path}),
                     "The socket path is longer than 107 bytes: no unix socket for this service");

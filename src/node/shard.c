@@ -283,7 +283,7 @@ static void log_opened(void *ctx, struct log *log, const struct err *open_err)
 }
 
 void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
-                                struct invoker_config *out)
+                          struct invoker_config *out)
 {
     *out = (struct invoker_config){
         .concurrent_invocations_limit = c->invoker.concurrent_invocations_limit,
@@ -463,6 +463,14 @@ static void call_done(struct call *c)
     c->done(c->ctx);
 }
 
+static void answer_stopped(struct shard *s)
+{
+    struct call *c = call_new(s, call_done);
+    c->done = s->stopped;
+    c->ctx = s->stopped_ctx;
+    loop_post(s->reply_loop, &c->msg);
+}
+
 static void stop_finished(struct shard *s)
 {
     env_timer_cancel(s->env, &s->stats_timer);
@@ -477,10 +485,7 @@ static void stop_finished(struct shard *s)
         local_logs_port_free(s->port);
     if (s->backend)
         rocks_backend_free(s->backend);
-    struct call *c = call_new(s, call_done);
-    c->done = s->stopped;
-    c->ctx = s->stopped_ctx;
-    loop_post(s->reply_loop, &c->msg);
+    answer_stopped(s);
 }
 
 static void processor_closed(void *ctx)
@@ -492,9 +497,8 @@ static void processor_closed(void *ctx)
         stop_finished(s);
 }
 
-static void close_partitions(void *ctx)
+static void close_partitions(struct shard *s)
 {
-    struct shard *s = ctx;
     uint32_t unopened = 0;
     for (uint32_t i = 0; i < s->n_partitions; i++) {
         struct shard_partition *sp = &s->partitions[i];
@@ -519,26 +523,47 @@ static void close_partitions(void *ctx)
     }
 }
 
-static void stop_on_loop(struct call *c)
+static void drained(void *ctx)
+{
+    answer_stopped(ctx);
+}
+
+static void drain_on_loop(struct call *c)
 {
     struct shard *s = c->shard;
     for (size_t i = 0; i < s->n_listeners; i++)
         net_listener_close(s->listeners[i]);
     s->n_listeners = 0;
     if (s->ingress)
-        ingress_drain(s->ingress, s->drain_timeout_ms, close_partitions, s);
+        ingress_drain(s->ingress, s->drain_timeout_ms, drained, s);
     else
-        close_partitions(s);
+        answer_stopped(s);
 }
 
-void shard_stop(struct shard *s, uint64_t drain_timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
-                void *ctx)
+static void stop_on_loop(struct call *c)
+{
+    close_partitions(c->shard);
+}
+
+static void begin_stop(struct shard *s, void (*run)(struct call *c), struct loop *reply_loop,
+                       void (*done)(void *ctx), void *ctx)
 {
     s->reply_loop = reply_loop;
     s->stopped = done;
     s->stopped_ctx = ctx;
-    s->drain_timeout_ms = drain_timeout_ms;
-    loop_post(s->loop, &call_new(s, stop_on_loop)->msg);
+    loop_post(s->loop, &call_new(s, run)->msg);
+}
+
+void shard_drain(struct shard *s, uint64_t timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
+                 void *ctx)
+{
+    s->drain_timeout_ms = timeout_ms;
+    begin_stop(s, drain_on_loop, reply_loop, done, ctx);
+}
+
+void shard_stop(struct shard *s, struct loop *reply_loop, void (*done)(void *ctx), void *ctx)
+{
+    begin_stop(s, stop_on_loop, reply_loop, done, ctx);
 }
 
 void shard_free(struct shard *s)

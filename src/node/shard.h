@@ -23,7 +23,8 @@ struct shard_shared {
 };
 
 /* Settings of the invoker and of its HTTP client, from the node's configuration. */
-void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c, struct invoker_config *out);
+void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
+                          struct invoker_config *out);
 void shard_client_config(const struct node_config *c, struct http_client_config *out);
 
 struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struct schema *schema);
@@ -39,10 +40,12 @@ void shard_set_schema(struct shard *s, struct schema *schema);
 void shard_set_config(struct shard *s, const struct node_config *config);
 /* Any thread. Begin accepting ingress connections on this loop. */
 void shard_serve_ingress(struct shard *s, struct net_listener **listeners, size_t n);
-/* Drain ingress, step down, flush and close partitions; `done` on `reply_loop`. Afterwards shard_free joins
- * the thread. */
-void shard_stop(struct shard *s, uint64_t drain_timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
-                void *ctx);
+/* Stop accepting ingress connections and let requests in progress finish, at most `timeout_ms`; `done` on
+ * `reply_loop`. The partitions of all shards go on meanwhile: a request may wait for a partition of any. */
+void shard_drain(struct shard *s, uint64_t timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
+                 void *ctx);
+/* Step down, flush and close the partitions; `done` on `reply_loop`. Then shard_free joins the thread. */
+void shard_stop(struct shard *s, struct loop *reply_loop, void (*done)(void *ctx), void *ctx);
 void shard_free(struct shard *s);
 
 struct shard_stats {
