@@ -4,6 +4,7 @@ empty directory, and reads what the operating system knows about them. Only the 
 import collections
 import http.client
 import json
+import mmap
 import os
 import re
 import shutil
@@ -58,6 +59,32 @@ def wait_for(what, check, limit_s, step_s=0.001):
         if time.monotonic() > deadline:
             raise BenchError(f"{what}: not within {limit_s} s")
         time.sleep(step_s)
+
+
+def machine_state(directory):
+    """What the numbers depend on: cores, competing load, and the disk's price of one synced 4 KiB overwrite (us)."""
+    path = os.path.join(directory, "probe")
+    with open(path, "wb") as f:
+        f.write(bytes(1 << 20))
+        os.fsync(f.fileno())
+    block = mmap.mmap(-1, 4096)
+    times = []
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_DIRECT | os.O_DSYNC)
+    except OSError:  # a file system without O_DIRECT
+        fd = os.open(path, os.O_RDWR | os.O_DSYNC)
+    end = time.monotonic() + 0.5
+    while time.monotonic() < end:
+        begun = time.perf_counter()
+        os.pwrite(fd, block, len(times) % 256 * 4096)
+        times.append((time.perf_counter() - begun) * 1e6)
+    os.close(fd)
+    os.unlink(path)
+    times.sort()
+    with open("/proc/loadavg") as f:
+        load = float(f.read().split()[0])
+    return {"cores": os.cpu_count(), "load": load, "sync_p50_us": times[len(times) // 2],
+            "sync_p99_us": times[len(times) * 99 // 100]}
 
 
 class Process:

@@ -38,6 +38,14 @@ def missed(row):
     return out
 
 
+def machine(state):
+    text = (f"machine: {state['cores']} cores, load {state['load']:.1f} before the run, a synced 4 KiB overwrite takes "
+            f"{state['sync_p50_us']:,.0f} us (p99 {state['sync_p99_us']:,.0f} us)")
+    if state["load"] > 0.5:
+        text += "\nOther programs are running: latencies and op/s are theirs too; trust CPU, syncs and bytes per op only."
+    return text
+
+
 def results(rows):
     lines = [["scenario", *(title for _, title, _ in COLUMNS)]]
     extras, misses, errors = [], [], []
@@ -54,3 +62,22 @@ def results(rows):
         parts.append("errors:\n  " + "\n  ".join(errors))
     parts.append("below the goals:\n  " + "\n  ".join(misses) if misses else "all goals that were measured are reached")
     return "\n\n".join(p for p in parts if p)
+
+
+def comparison(pairs):
+    """`pairs`: list of (row of ours, row of the official server), medians over the rounds."""
+    keys = [("ops_per_s", "op/s"), ("p50_us", "p50"), ("p99_us", "p99"), ("cpu_us_per_op", "CPU/op"),
+            ("syncs_per_op", "syncs/op"), ("write_bytes_per_op", "written/op"), ("rss_mb", "RSS MB"),
+            ("first_call_s", "first call s"), ("cpu_percent", "idle CPU %"), ("disk_mb", "disk MB"),
+            ("rss_kb_each", "kB each"), ("lag_p99_us", "lag p99")]
+    lines = [["scenario", "measure", "ours", "official", "better by"]]
+    for ours, official in pairs:
+        for key, title in keys:
+            if key not in ours or key not in official:
+                continue
+            a, b = ours[key], official[key]
+            better, worse = (a, b) if key in MORE_IS_BETTER else (b, a)
+            ratio = f"{better / worse:,.1f} x" if worse else "-"
+            lines.append([label(ours), title, f"{a:,.5g}" if a < 1000 else f"{a:,.0f}",
+                          f"{b:,.5g}" if b < 1000 else f"{b:,.0f}", ratio])
+    return format_table(lines)
