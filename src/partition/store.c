@@ -215,8 +215,8 @@ static void run_waiters(struct partition_store *s)
 {
     struct list ready;
     list_init(&ready);
-    LIST_FOREACH_SAFE(n, tmp, &s->waiters)
-    {
+    for (struct list *n = s->waiters.next, *next; n != &s->waiters; n = next) {
+        next = n->next;
         struct flush_waiter *w = CONTAINER_OF(n, struct flush_waiter, link);
         if (w->generation <= s->durable.generation || s->failure.rc != RC_OK || s->abandoned) {
             list_remove(n);

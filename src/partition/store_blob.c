@@ -222,8 +222,7 @@ void blobs_written(struct partition_store *s)
         bytes_unref(&b->content); /* the state row keeps it as long as it is worth it */
         list_push_back(&s->blob_clean, n);
     }
-    LIST_FOREACH(m, &s->blob_dirty)
-    {
+    for (struct list *m = s->blob_dirty.next; m != &s->blob_dirty; m = m->next) {
         struct blob *b = CONTAINER_OF(m, struct blob, wb.link);
         if (b->content_written && wb_settled(s, &b->wb))
             bytes_unref(&b->content);

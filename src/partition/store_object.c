@@ -480,6 +480,6 @@ void objects_written(struct partition_store *s)
         state_trim(s, o);
         list_push_back(&s->obj_clean, n);
     }
-    LIST_FOREACH(m, &s->obj_dirty)
-    rows_written(s, CONTAINER_OF(m, struct object, wb.link));
+    for (struct list *m = s->obj_dirty.next; m != &s->obj_dirty; m = m->next)
+        rows_written(s, CONTAINER_OF(m, struct object, wb.link));
 }
