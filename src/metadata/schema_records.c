@@ -161,6 +161,8 @@ static enum rc fill_box(struct deployment_box *b, struct slice record_json,
                         const struct options_record *patches, size_t n_patches, struct err *err)
 {
     json_error_t parse;
+    if (record_json.len && memchr(record_json.ptr, '\0', record_json.len))
+        return err_set(err, RC_INVALID, "NUL inside"); /* the text is used as a C string later */
     json_t *o = json_loadb((const char *)record_json.ptr, record_json.len, JSON_REJECT_DUPLICATES, &parse);
     if (!o)
         return err_set(err, RC_INVALID, "%.200s", parse.text);
@@ -253,7 +255,13 @@ enum rc schema_decode(const struct schema_record *records, size_t n, uint32_t ve
         if (!slice_starts_with(records[i].key, SLICE_LIT(SCHEMA_DEPLOYMENT_PREFIX)))
             continue;
         struct err why = {0};
-        if (decode_one(records, n, &records[i], &boxes[n_boxes], &why))
+        bool twice = false;
+        for (size_t j = 0; j < i; j++)
+            twice = twice || slice_eq(records[j].key, records[i].key);
+        if (twice)
+            rc = err_set(err, RC_CORRUPT, "the metadata record %.*s stands twice",
+                         (int)MIN(records[i].key.len, (size_t)120), (const char *)records[i].key.ptr);
+        else if (decode_one(records, n, &records[i], &boxes[n_boxes], &why))
             rc =
                 err_set(err, RC_CORRUPT, "the metadata record %.*s cannot be read: %s",
                         (int)MIN(records[i].key.len, (size_t)120), (const char *)records[i].key.ptr, why.msg);
