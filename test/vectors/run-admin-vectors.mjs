@@ -50,7 +50,7 @@ const options = parseArguments(process.argv.slice(2));
 // ---- what the server does not have yet ----
 
 const skipped = [
-  [/^(cli-sql|ui-sql|uivq-sql|query)(-|$)/, "SQL queries are not served yet"],
+  [/^(cli-sql|ui-sql|uivq-sql|query|state-query)(-|$)/, "SQL queries are not served yet"],
   [/^(kafka|subscription)-/, "Kafka clusters and subscriptions are not served yet"],
   [/^rules-/, "concurrency rules are not served yet"],
   [/^vqueue-/, "virtual queues are not served yet"],
