@@ -341,9 +341,9 @@ void entry_encode(struct writer *w, const struct invocation *inv, const struct j
         write_id(w, e->callee);
     payload_write(w, inv, e);
     if (e->signal_name.ptr) {
-        ASSERT(e->signal_name.ptr >= e->payload.ptr &&
-               e->signal_name.ptr + e->signal_name.len <= e->payload.ptr + e->payload.len);
-        write_varint(w, (uint64_t)(e->signal_name.ptr - e->payload.ptr));
+        size_t at = e->signal_name.len ? (size_t)(e->signal_name.ptr - e->payload.ptr) : 0;
+        ASSERT(at <= e->payload.len && e->signal_name.len <= e->payload.len - at);
+        write_varint(w, at);
         write_varint(w, e->signal_name.len);
     }
 }
