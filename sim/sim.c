@@ -96,9 +96,11 @@ static void run(const struct sim_options *options)
     uint64_t healed_at = w->env.mono_ms;
     while (!sim_quiescent(w)) {
         step(w);
-        if (w->env.mono_ms > healed_at + HEAL_BUDGET_MS)
-            sim_fail(w, "no progress", "%zu of %zu requests answered %u ms after the faults healed",
-                     w->clients_done, w->n_clients, HEAL_BUDGET_MS);
+        if (w->env.mono_ms <= healed_at + HEAL_BUDGET_MS)
+            continue;
+        sim_print_open(w);
+        sim_fail(w, "no progress", "%zu of %zu requests answered %u ms after the faults healed",
+                 w->clients_done, w->n_clients, HEAL_BUDGET_MS);
     }
     sim_check_final(w);
     if (options->verbose)

@@ -59,6 +59,44 @@ bool sim_quiescent(struct sim_world *w)
     return true;
 }
 
+static bool print_open(void *ctx, const struct invocation *inv)
+{
+    if (inv->status == INV_COMPLETED)
+        return true;
+    char id[INVOCATION_ID_TEXT + 1];
+    invocation_id_format(inv->id, id);
+    fprintf(stderr, "  %s %.*s %s, journal:", id, SLICE_FMT(inv->si.target.service),
+            invocation_status_name(inv->status));
+    for (size_t i = 0; i < inv->journal.len && inv->journal.items; i++)
+        fprintf(stderr, " %s%s", message_is_notification(inv->journal.items[i].type) ? "+" : "",
+                message_type_name(inv->journal.items[i].type));
+    fprintf(stderr, "\n");
+    return true;
+}
+
+void sim_print_open(struct sim_world *w)
+{
+    for (uint32_t i = 0; i < w->options.partitions; i++) {
+        struct processor *p = sim_leader(w, i);
+        fprintf(stderr, "partition %u: told to lead: node %d\n", i, w->partitions[i].leader);
+        if (!p)
+            continue;
+        struct processor_status st;
+        processor_get_status(p, &st);
+        fprintf(stderr,
+                "  role %d, applied %lu, committed %lu, in flight %zu bytes, outbox %zu, timers %zu, waiting "
+                "%zu\n",
+                (int)st.role, (unsigned long)st.applied, (unsigned long)st.committed, st.self_inflight,
+                st.outbox_depth, st.timers, st.waiting_rpcs);
+        store_scan_invocations(processor_store(p), print_open, NULL);
+        struct timer_key keys[16];
+        size_t n = store_timer_scan(processor_store(p), NULL, keys, ARRAY_LEN(keys));
+        for (size_t k = 0; k < n; k++)
+            fprintf(stderr, "  timer of kind %d in %ld ms\n", (int)keys[k].kind,
+                    (long)(keys[k].wake_up_ms - env_wall_ms(&w->env.env)));
+    }
+}
+
 /* ---- exactly once, in order ---- */
 
 static int cmp_appends(const void *pa, const void *pb)

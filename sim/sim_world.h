@@ -131,5 +131,6 @@ void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
 
 /* ---- sim_check.c ---- */
 void sim_check_tick(struct sim_world *w);
-bool sim_quiescent(struct sim_world *w); /* everything accepted has completed */
+bool sim_quiescent(struct sim_world *w);  /* everything accepted has completed */
+void sim_print_open(struct sim_world *w); /* what keeps it from being quiescent */
 void sim_check_final(struct sim_world *w);

@@ -57,10 +57,10 @@ static void shrink(struct leader_timers *t)
     while (t->map.count > t->limit) {
         struct pending_timer *last = CONTAINER_OF(omap_last(&t->map), struct pending_timer, node);
         if (last->proposed)
-            return;
+            break; /* must be remembered until it is applied */
         forget(t, last);
+        t->complete = false;
     }
-    t->complete = false;
     t->horizon = CONTAINER_OF(omap_last(&t->map), struct pending_timer, node)->key;
 }
 
