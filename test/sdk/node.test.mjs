@@ -113,18 +113,18 @@ describe("a node as its operator sees it", () => {
       let end = content.length;
       while (end > 0 && content[end - 1] === 0) end--;
       const garbage = Buffer.alloc(300, 0xa5);
-      const tail = Math.ceil(end / 512) * 512;
+      const tail = Math.ceil(end / 4096) * 4096;
       const write = (offset, bytes) => {
         const fd = openSync(segment, "r+");
         writeSync(fd, bytes, 0, bytes.length, offset);
         closeSync(fd);
       };
-      // Two whole blocks: one alone could be mostly the padding of a commit, which carries nothing.
-      const middle = Math.floor(tail / 1024) * 512;
-      write(middle, Buffer.alloc(1024, 0xa5));
+      // A whole device block: a commit is padded to one, and the padding carries nothing.
+      const middle = Math.floor(tail / 8192) * 4096;
+      write(middle, Buffer.alloc(4096, 0xa5));
       assert.equal(await exitOf(server.spawn()), 1);
       assert.match(server.log, /segment-\d+/);
-      write(middle, content.subarray(middle, middle + 1024));
+      write(middle, content.subarray(middle, middle + 4096));
       write(tail, garbage);
       await server.launch();
       assert.equal(await server.call("/Counter/k/add", 1), 31);
