@@ -124,9 +124,9 @@ static void on_patched(struct admin_call *c, const struct rpc_reply *reply)
 
 void handle_modify_state(struct admin_call *c)
 {
-    json_t *body = call_json_object(c);
     struct cmd_patch_state patch = {.service = slice_cstr(c->params[0])};
     size_t n_entries;
+    json_t *body = call_json_object(c);
     if (!body || !read_bytes(c, body, "object_key", true, &patch.key) ||
         !read_bytes(c, body, "version", false, &patch.expected_version) ||
         !read_bytes(c, body, "scope", false, &patch.scope) ||

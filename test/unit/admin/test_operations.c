@@ -356,6 +356,8 @@ static void state_of_objects(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         expect_text(f, "POST", "/v4/services/Counter/state", bad[i], 422,
                     "Failed to deserialize the JSON body into the target type: ");
+    expect(f, "POST", "/v4/services/Counter/state", "{", 400, NULL);
+    expect(f, "POST", "/v4/services/Counter/state", NULL, 415, NULL);
     struct rpc_reply busy = {.status = RPC_FAILED, .rc = RC_OVERLOADED};
     replies(f, 2, (struct rpc_reply[]){busy, {.status = RPC_OK}});
     expect(f, "POST", "/v4/services/Counter/state", "{\"object_key\":\"k\",\"new_state\":{\"a\":[65]}}", 202,
