@@ -154,6 +154,7 @@ static void become_follower(struct processor *p)
     rpcs_lost_leadership(p);
     p->self_bytes = p->self_count = 0;
     p->marked = false;
+    p->trim_to = 0; /* the next leader trims */
     processor_schedule(p);
 }
 

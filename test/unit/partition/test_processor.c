@@ -470,6 +470,33 @@ static void timers_fire_even_when_many_and_refused(void **state)
     assert_int_equal(st.timers, 0);
 }
 
+/* Found by the simulator: a timer registered while the ones in memory were all proposed was dropped for good.
+ */
+static void timers_registered_while_others_fire(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    static struct test_rpc sends[180];
+    size_t n = 0;
+    for (int round = 0; round < 20; round++) {
+        uint64_t now = env_wall_ms(&w->env.env);
+        for (int i = 0; i < 9; i++, n++) {
+            uint64_t due = now + (i < 8 ? 100 : 200);
+            if (i == 8) { /* commits while the others are on their way */
+                sim_env_advance(&w->env, 98);
+                sim_logs_set_latency(w->logs, 30);
+            }
+            sends[n] = invoke_rpc(n + 1, (struct invoke_options){
+                                             .id = id_of(n + 1), .submit = n + 1, .execution_time_ms = due});
+            processor_rpc(r->p, &sends[n].rpc);
+        }
+        sim_env_advance(&w->env, 60);
+        sim_logs_set_latency(w->logs, 2);
+        sim_env_advance(&w->env, 200);
+        assert_int_equal(r->invoked, n);
+    }
+}
+
 static void propose_calls(struct replica *r, struct invocation_id id, uint64_t first_child, unsigned n)
 {
     struct writer e = WRITER_INIT;
@@ -643,6 +670,11 @@ static void unknown_command_stops_the_replica(void **state)
     assert_int_equal(call.reply.rc, RC_UNAVAILABLE);
 }
 
+static void flushed(void *ctx, lsn_t durable)
+{
+    *(lsn_t *)ctx = durable;
+}
+
 static void the_log_is_trimmed_behind_durability(void **state)
 {
     struct world *w = *state;
@@ -666,6 +698,23 @@ static void the_log_is_trimmed_behind_durability(void **state)
     processor_rpc(r->p, &output.rpc);
     settle(w);
     assert_string_equal(output.value, "done");
+}
+
+/* Found by the simulator: a follower that had led kept waking up to trim. */
+static void a_former_leader_is_idle(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    lsn_t durable = 0;
+    store_flush(processor_store(r->p), flushed, &durable);
+    sim_env_advance(&w->env, 1500);
+    assert_true(durable > 0);
+    processor_step_down(r->p);
+    for (int i = 0; sim_env_next(&w->env, 3600000); i++)
+        assert_true(i < 100);
 }
 
 static void a_trim_gap_without_snapshot_fails(void **state)
@@ -706,6 +755,7 @@ int main(void)
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
         CASE(timers_fire_even_when_many_and_refused),
+        CASE(timers_registered_while_others_fire),
         CASE(outbox_is_shipped_and_truncated),
         CASE(a_new_leader_ships_again_without_duplicates),
         CASE(a_newer_leader_fences_the_old_one),
@@ -713,6 +763,7 @@ int main(void)
         CASE(step_down_fails_waiters),
         CASE(unknown_command_stops_the_replica),
         CASE(the_log_is_trimmed_behind_durability),
+        CASE(a_former_leader_is_idle),
         CASE(a_trim_gap_without_snapshot_fails),
         CASE(close_flushes_and_reopens),
     };
