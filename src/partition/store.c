@@ -293,6 +293,9 @@ static void evict(struct partition_store *s)
     bool over = s->cached_bytes > s->config.cache_bytes;
     outbox_maintain(s, over);
     dedup_maintain(s);
+    /* Completed invocations first: nobody is likely to ask for them again. */
+    while (s->cached_bytes > s->config.cache_bytes && invocations_evict_completed(s))
+        ;
     while (s->cached_bytes > s->config.cache_bytes &&
            (invocations_evict_one(s) | objects_evict_one(s) | blobs_evict_one(s)))
         ;

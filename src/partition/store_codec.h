@@ -95,12 +95,16 @@ bool stored_vars_decode(struct slice value, struct stored_vars *out);
 
 struct object_header {
     bool locked;
+    bool embedded; /* the state follows in this row; there are no rows in TABLE_STATE */
     struct invocation_id owner;
     uint64_t inbox, state, state_bytes, promises; /* rows; bytes of state keys and values */
 };
 bool object_header_eq(const struct object_header *a, const struct object_header *b);
+/* If `embedded`, the caller appends `state` times lp key, lp value. */
 void object_header_encode(struct writer *w, const struct object_header *h);
-bool object_header_decode(struct slice value, struct object_header *out);
+/* `state` is left at the embedded state, to be read with embedded_state_read until it is done. */
+bool object_header_decode(struct slice value, struct object_header *out, struct reader *state);
+bool embedded_state_read(struct reader *r, struct slice *key, struct slice *value);
 
 void inbox_encode(struct writer *w, const struct inbox_entry *e); /* without seq */
 bool inbox_decode(struct bytes value, struct inbox_entry *out);   /* references */

@@ -100,15 +100,17 @@ bool stored_vars_decode(struct slice value, struct stored_vars *out)
 
 bool object_header_eq(const struct object_header *a, const struct object_header *b)
 {
-    return a->locked == b->locked && (!a->locked || invocation_id_eq(a->owner, b->owner)) &&
-           a->inbox == b->inbox && a->state == b->state && a->state_bytes == b->state_bytes &&
-           a->promises == b->promises;
+    return a->locked == b->locked && a->embedded == b->embedded &&
+           (!a->locked || invocation_id_eq(a->owner, b->owner)) && a->inbox == b->inbox &&
+           a->state == b->state && a->state_bytes == b->state_bytes && a->promises == b->promises;
 }
+
+enum { HEADER_LOCKED = 1, HEADER_EMBEDDED = 2 };
 
 void object_header_encode(struct writer *w, const struct object_header *h)
 {
     write_u8(w, ROW_VERSION);
-    write_u8(w, h->locked);
+    write_u8(w, (uint8_t)((h->locked ? HEADER_LOCKED : 0) | (h->embedded ? HEADER_EMBEDDED : 0)));
     if (h->locked)
         key_id(w, h->owner);
     write_varint(w, h->inbox);
@@ -117,24 +119,33 @@ void object_header_encode(struct writer *w, const struct object_header *h)
     write_varint(w, h->promises);
 }
 
-bool object_header_decode(struct slice value, struct object_header *out)
+bool object_header_decode(struct slice value, struct object_header *out, struct reader *state)
 {
     *out = (struct object_header){0};
     struct reader r = reader_make(value);
     if (read_u8(&r) != ROW_VERSION)
         return false;
-    uint8_t locked = read_u8(&r);
-    if (locked) {
+    uint8_t flags = read_u8(&r);
+    out->locked = flags & HEADER_LOCKED;
+    out->embedded = flags & HEADER_EMBEDDED;
+    if (out->locked) {
         struct slice id = read_raw(&r, INVOCATION_ID_BYTES);
         if (!r.failed)
             out->owner = invocation_id_from_bytes(id.ptr);
     }
-    out->locked = locked == 1;
     out->inbox = read_varint(&r);
     out->state = read_varint(&r);
     out->state_bytes = read_varint(&r);
     out->promises = read_varint(&r);
-    return reader_done(&r) && locked <= 1;
+    *state = r;
+    return !r.failed && flags <= (HEADER_LOCKED | HEADER_EMBEDDED) && (out->embedded || reader_done(&r));
+}
+
+bool embedded_state_read(struct reader *r, struct slice *key, struct slice *value)
+{
+    *key = read_lp(r);
+    *value = read_lp(r);
+    return !r->failed;
 }
 
 void inbox_encode(struct writer *w, const struct inbox_entry *e)

@@ -76,6 +76,7 @@ struct object {
     uint64_t inbox_loaded;                  /* every live inbox row with a smaller seq is in memory */
     bool state_complete, promises_complete; /* every live row is in memory */
     bool state_wipe;          /* the next batch begins by deleting all state rows of the backend */
+    bool state_dirty;         /* since the header row was written */
     uint64_t wipe_generation; /* last batch with such a deletion */
     size_t charged_bytes;
     struct slice service, key; /* into names[] */
@@ -268,6 +269,7 @@ void store_batch_delete_prefix(struct partition_store *s, struct writer *prefix)
 void invocations_flush(struct partition_store *s);
 void invocations_written(struct partition_store *s);
 bool invocations_evict_one(struct partition_store *s);
+bool invocations_evict_completed(struct partition_store *s); /* one, if one is at the cold end */
 void invocations_free(struct partition_store *s);
 void objects_flush(struct partition_store *s);
 void objects_written(struct partition_store *s);
@@ -320,6 +322,12 @@ void state_row_encode(struct partition_store *s, struct object *o, struct state_
 void promise_row_encode(struct partition_store *s, struct object *o, struct promise_row *r);
 size_t state_row_size(const struct state_row *r);
 size_t promise_row_size(const struct promise_row *r);
+/* Rows of a header that carries the state. False: damaged. */
+bool state_load_embedded(struct partition_store *s, struct object *o, struct reader *r);
+/* Small state moves into the header row, state that has grown out of it gets rows of its own: sets
+ * header.embedded and what is dirty accordingly. Before the rows are flushed. */
+void state_choose_form(struct partition_store *s, struct object *o);
+void state_append_embedded(struct object *o, struct writer *w);
 /* Drop clean state rows of a large object. */
 void state_trim(struct partition_store *s, struct object *o);
 /* The blob whose content equals `content` among the object's state values in memory, or 0. */

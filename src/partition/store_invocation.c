@@ -66,6 +66,14 @@ bool invocations_evict_one(struct partition_store *s)
     return true;
 }
 
+bool invocations_evict_completed(struct partition_store *s)
+{
+    if (list_empty(&s->inv_clean))
+        return false;
+    struct invocation *inv = CONTAINER_OF(s->inv_clean.next, struct invocation, wb.link);
+    return inv->status == INV_COMPLETED && invocations_evict_one(s);
+}
+
 /* ---- loading ---- */
 
 static void decode_failed(struct partition_store *s, struct invocation_id id, const struct err *err)

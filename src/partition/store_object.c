@@ -69,7 +69,9 @@ static void load_header(struct partition_store *s, struct object *o)
     struct bytes value;
     if (store_kv_get(s, writer_slice(&s->key), &value) != RC_OK)
         return;
-    if (object_header_decode(bytes_slice(value), &o->header))
+    struct reader embedded;
+    if (object_header_decode(bytes_slice(value), &o->header, &embedded) &&
+        (!o->header.embedded || state_load_embedded(s, o, &embedded)))
         o->wb.flags = WB_PERSISTED;
     else
         store_fail(s, RC_CORRUPT, "the header of object %.*s/%.*s cannot be decoded", SLICE_FMT(o->service),
@@ -105,7 +107,7 @@ struct object *object_get(struct partition_store *s, struct slice service, struc
     list_push_back(&s->obj_clean, &o->wb.link);
     load_header(s, o);
     o->inbox_loaded = o->header.inbox ? 0 : UINT64_MAX;
-    o->state_complete = o->header.state == 0;
+    o->state_complete = o->header.state == 0 || o->header.embedded;
     o->promises_complete = o->header.promises == 0;
     object_charge(s, o, (ptrdiff_t)(sizeof(*o) + service.len + key.len));
     return o;
@@ -191,6 +193,7 @@ void object_changed(struct partition_store *s, struct object *o)
 void object_row_changed(struct partition_store *s, struct object *o, struct row *r, size_t bytes)
 {
     object_changed(s, o);
+    o->state_dirty |= r->kind == ROW_STATE;
     wb_dirty(s, &r->wb, &o->dirty_rows);
     store_note_dirty(s, bytes);
 }
@@ -198,6 +201,7 @@ void object_row_changed(struct partition_store *s, struct object *o, struct row 
 void object_row_kill(struct partition_store *s, struct object *o, struct omap *map, struct row *r)
 {
     object_changed(s, o);
+    o->state_dirty |= r->kind == ROW_STATE;
     if (wb_kill(s, &r->wb, &o->dirty_rows, &o->flushing_rows)) {
         omap_remove(map, &r->node);
         object_row_free(s, o, r);
@@ -398,6 +402,11 @@ static void flush_rows(struct partition_store *s, struct object *o)
 {
     while (!list_empty(&o->dirty_rows)) {
         struct row *r = CONTAINER_OF(o->dirty_rows.next, struct row, wb.link);
+        if (r->kind == ROW_STATE && o->header.embedded && !(r->wb.flags & WB_DEAD)) {
+            wb_flushed(s, &r->wb, &o->flushing_rows); /* goes with the header */
+            r->wb.flags &= (uint8_t)~WB_PERSISTED;
+            continue;
+        }
         if (r->kind == ROW_STATE)
             state_row_encode(s, o, CONTAINER_OF(r, struct state_row, row));
         else if (r->kind == ROW_PROMISE)
@@ -426,12 +435,16 @@ static void flush_header(struct partition_store *s, struct object *o)
 {
     static const struct object_header empty;
     bool keep = !object_header_eq(&o->header, &empty), persisted = o->wb.flags & WB_PERSISTED;
-    if ((!keep && !persisted) || (keep && persisted && object_header_eq(&o->header, &o->persisted)))
+    bool stale = !object_header_eq(&o->header, &o->persisted) || (o->header.embedded && o->state_dirty);
+    o->state_dirty = false;
+    if ((!keep && !persisted) || (keep && persisted && !stale))
         return;
     object_key(s, &s->key, TABLE_OBJECT, o);
     if (keep) {
         writer_reset(&s->value);
         object_header_encode(&s->value, &o->header);
+        if (o->header.embedded)
+            state_append_embedded(o, &s->value);
         store_batch_put(s, writer_slice(&s->key), writer_slice(&s->value));
         s->obj_backend_empty = false;
     } else {
@@ -445,6 +458,7 @@ void objects_flush(struct partition_store *s)
     while (!list_empty(&s->obj_dirty)) {
         struct object *o = CONTAINER_OF(s->obj_dirty.next, struct object, wb.link);
         flush_wipe(s, o);
+        state_choose_form(s, o);
         flush_rows(s, o);
         flush_header(s, o);
         wb_flushed(s, &o->wb, &s->obj_flushing);

@@ -5,6 +5,7 @@
 #include "partition/store_internal.h"
 
 #define TRIM_ABOVE        (4u << 20) /* objects that hold more than this drop clean state rows after each flush */
+#define EMBED_MAX         1024       /* state up to this size lives in the object's header row */
 #define POINT_DELETES_MAX 64         /* clearing more keys than this is one range deletion */
 
 static struct state_row *state_row_of(const struct omap_node *n)
@@ -379,6 +380,56 @@ void store_state_clear_all(struct partition_store *s, struct slice service, stru
         wipe(s, o);
 }
 
+/* ---- state inside the header row ---- */
+
+bool state_load_embedded(struct partition_store *s, struct object *o, struct reader *r)
+{
+    struct slice key, value;
+    uint64_t bytes = 0;
+    for (uint64_t i = 0; i < o->header.state; i++) {
+        if (!embedded_state_read(r, &key, &value) || find(o, key))
+            return false;
+        struct state_row *row = row_new(s, o, key);
+        row->len = value.len;
+        row_set_value(s, o, row, bytes_copy(value));
+        bytes += key.len + value.len;
+    }
+    return reader_done(r) && bytes == o->header.state_bytes;
+}
+
+void state_choose_form(struct partition_store *s, struct object *o)
+{
+    size_t limit = o->header.embedded ? EMBED_MAX * 2 : EMBED_MAX; /* do not go back and forth */
+    bool embed = o->state_complete && o->header.state > 0 && o->header.state_bytes <= limit;
+    if (embed == o->header.embedded)
+        return;
+    o->header.embedded = embed;
+    for (struct omap_node *n = omap_first(&o->state); n; n = omap_next(n)) {
+        struct state_row *r = state_row_of(n);
+        if (dead(r))
+            continue;
+        if (!embed) {
+            wb_dirty(s, &r->row.wb, &o->dirty_rows);
+        } else if (r->row.wb.flags & WB_PERSISTED) {
+            object_key(s, &s->key, TABLE_STATE, o);
+            write_slice_raw(&s->key, r->key);
+            store_batch_delete(s, writer_slice(&s->key));
+            r->row.wb.flags &= (uint8_t)~WB_PERSISTED;
+        }
+    }
+}
+
+void state_append_embedded(struct object *o, struct writer *w)
+{
+    for (struct omap_node *n = omap_first(&o->state); n; n = omap_next(n)) {
+        const struct state_row *r = state_row_of(n);
+        if (dead(r))
+            continue;
+        write_lp(w, r->key);
+        write_lp(w, bytes_slice(r->value));
+    }
+}
+
 /* ---- flush, trimming ---- */
 
 void state_row_encode(struct partition_store *s, struct object *o, struct state_row *r)
@@ -395,7 +446,8 @@ void state_row_encode(struct partition_store *s, struct object *o, struct state_
 
 void state_trim(struct partition_store *s, struct object *o)
 {
-    if (o->charged_bytes <= TRIM_ABOVE || o->state_wipe || o->wipe_generation > s->written.generation)
+    if (o->charged_bytes <= TRIM_ABOVE || o->header.embedded || o->state_wipe ||
+        o->wipe_generation > s->written.generation)
         return;
     for (struct omap_node *n = omap_first(&o->state), *next; n; n = next) {
         next = omap_next(n);

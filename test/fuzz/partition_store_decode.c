@@ -61,14 +61,17 @@ static void small_rows(struct bytes value)
     struct stored_vars vars;
     stored_vars_decode(v, &vars);
     struct object_header h;
-    object_header_decode(v, &h);
+    struct reader r;
+    struct slice k, x;
+    if (object_header_decode(v, &h, &r))
+        while (embedded_state_read(&r, &k, &x))
+            ;
     struct inbox_entry in = {0};
     if (inbox_decode(value, &in))
         bytes_unref(&in.patch);
     struct stored_state st;
     state_decode(v, &st);
     struct promise p;
-    struct reader r;
     struct promise_listener l;
     if (promise_decode(v, &p, &r))
         while (promise_listener_read(&r, &l))
