@@ -288,6 +288,14 @@ static void on_task(struct env_task *t)
 
 /* ---- eviction ---- */
 
+/* One object of each kind. */
+static bool evict_coldest(struct partition_store *s)
+{
+    bool any = invocations_evict_one(s);
+    any = objects_evict_one(s) || any;
+    return blobs_evict_one(s) || any;
+}
+
 static void evict(struct partition_store *s)
 {
     bool over = s->cached_bytes > s->config.cache_bytes;
@@ -296,8 +304,7 @@ static void evict(struct partition_store *s)
     /* Completed invocations first: nobody is likely to ask for them again. */
     while (s->cached_bytes > s->config.cache_bytes && invocations_evict_completed(s))
         ;
-    while (s->cached_bytes > s->config.cache_bytes &&
-           (invocations_evict_one(s) | objects_evict_one(s) | blobs_evict_one(s)))
+    while (s->cached_bytes > s->config.cache_bytes && evict_coldest(s))
         ;
     if (s->cached_bytes > s->config.cache_bytes && s->dirty)
         s->flush_wanted = true; /* only dirty objects are left: clean them */
