@@ -1,7 +1,8 @@
 /* The schema registry: deployments, the service revisions they offer, and options (spec/admin-api.md §7, §8;
- * spec/service-protocol.md §2). A `struct schema` is an immutable, reference-counted snapshot that every loop may read; changes make a new
- * snapshot with a higher version (metadata/schema_edit.h). Persisted and propagated as one metadata record per deployment and per
- * service-options change (BETTER B16), never as one growing object. */
+ * spec/service-protocol.md §2). A `struct schema` is an immutable, reference-counted snapshot that every loop
+ * may read; changes make a new snapshot with a higher version (metadata/schema_edit.h). Persisted and
+ * propagated as one metadata record per deployment and per service-options change (BETTER B16), never as one
+ * growing object. */
 #pragma once
 #include "base/bytes.h"
 #include "wire/command.h"
@@ -15,12 +16,14 @@ enum on_max_attempts { ON_MAX_ATTEMPTS_PAUSE, ON_MAX_ATTEMPTS_KILL };
 struct service_options {
     uint64_t inactivity_timeout_ms, abort_timeout_ms;
     uint64_t journal_retention_ms, idempotency_retention_ms;
-    uint64_t workflow_completion_retention_ms;  /* service level: only set by PATCH /services; handler level: run handlers */
-    int8_t enable_lazy_state;                   /* -1 unset, 0, 1 */
-    int8_t ingress_private;                     /* -1 unset, 0, 1 */
-    uint64_t retry_initial_interval_ms, retry_max_interval_ms, retry_max_attempts; /* attempts: 0 is stored as 1; OPTION_UNSET; RETRY_UNLIMITED */
-    double retry_factor;                        /* NAN unset */
-    int8_t retry_on_max_attempts;               /* -1 unset, else enum on_max_attempts */
+    uint64_t workflow_completion_retention_ms; /* service level: only set by PATCH /services; handler level:
+                                                  run handlers */
+    int8_t enable_lazy_state;                  /* -1 unset, 0, 1 */
+    int8_t ingress_private;                    /* -1 unset, 0, 1 */
+    uint64_t retry_initial_interval_ms, retry_max_interval_ms,
+        retry_max_attempts;       /* attempts: 0 is stored as 1; OPTION_UNSET; RETRY_UNLIMITED */
+    double retry_factor;          /* NAN unset */
+    int8_t retry_on_max_attempts; /* -1 unset, else enum on_max_attempts */
 };
 #define RETRY_UNLIMITED (UINT64_MAX - 1)
 
@@ -36,16 +39,16 @@ struct schema_handler {
     const struct schema_service *service;
     enum target_kind kind;
     struct service_options options;
-    const char *documentation;       /* NULL */
-    const char *metadata_json;       /* object of strings, NULL if none */
+    const char *documentation;        /* NULL */
+    const char *metadata_json;        /* object of strings, NULL if none */
     struct input_rule input_rules[2]; /* tried in order (spec/ingress.md §7.1) */
     size_t n_input_rules;
-    const char *input_json_schema;   /* JSON text or NULL */
-    bool output_absent;              /* manifest has no output: content type application/json, not when empty */
+    const char *input_json_schema; /* JSON text or NULL */
+    bool output_absent;            /* manifest has no output: content type application/json, not when empty */
     const char *output_content_type; /* NULL: none */
     bool output_set_if_empty;
     const char *output_json_schema;
-    const char *manifest_json;       /* the handler as announced */
+    const char *manifest_json; /* the handler as announced */
 };
 struct schema_deployment;
 struct schema_service { /* one revision of one service */
@@ -69,17 +72,17 @@ struct schema_header {
 struct schema_deployment {
     struct u128 id;
     enum deployment_kind kind;
-    const char *uri;                 /* HTTP: normal form */
-    bool http_1_1;                   /* HTTP version found by discovery: false = HTTP/2 */
+    const char *uri;                   /* HTTP: normal form */
+    bool http_1_1;                     /* HTTP version found by discovery: false = HTTP/2 */
     const char *arn, *assume_role_arn; /* LAMBDA */
     bool lambda_zstd;
-    bool request_response;           /* protocolMode */
+    bool request_response; /* protocolMode */
     uint32_t min_protocol_version, max_protocol_version;
-    const char *sdk_version;         /* NULL */
+    const char *sdk_version; /* NULL */
     uint64_t created_at_ms;
     const struct schema_header *headers;
     size_t n_headers;
-    const char *metadata_json;       /* NULL if none */
+    const char *metadata_json; /* NULL if none */
     const struct schema_service *const *services;
     size_t n_services;
 };
@@ -100,21 +103,23 @@ const struct schema_service *schema_deployment_service(const struct schema_deplo
 size_t schema_services(const struct schema *s, const struct schema_service *const **out);
 size_t schema_deployments(const struct schema *s, const struct schema_deployment *const **out);
 /* All revisions still present of one service, newest first. */
-size_t schema_service_revisions(const struct schema *s, struct slice name, const struct schema_service **out, size_t max);
+size_t schema_service_revisions(const struct schema *s, struct slice name, const struct schema_service **out,
+                                size_t max);
 
 /* Server-wide defaults and caps from configuration, to resolve options. Hot-reloadable. */
 struct schema_defaults {
     uint64_t inactivity_timeout_ms, abort_timeout_ms;
     uint64_t journal_retention_ms, idempotency_retention_ms, workflow_completion_retention_ms;
-    uint64_t max_journal_retention_ms, max_idempotency_retention_ms, max_workflow_completion_retention_ms; /* OPTION_UNSET: no cap */
+    uint64_t max_journal_retention_ms, max_idempotency_retention_ms,
+        max_workflow_completion_retention_ms; /* OPTION_UNSET: no cap */
     uint64_t retry_initial_interval_ms, retry_max_interval_ms, retry_max_attempts, retry_max_attempts_cap;
     double retry_factor;
     enum on_max_attempts retry_on_max_attempts;
     bool disable_eager_state;
 };
 /* Retention put on a new invocation (spec/invocation-lifecycle.md §4.5). */
-void schema_resolve_retention(const struct schema_defaults *d, const struct schema_handler *h, bool has_idempotency_key,
-                              uint64_t *completion_ms, uint64_t *journal_ms);
+void schema_resolve_retention(const struct schema_defaults *d, const struct schema_handler *h,
+                              bool has_idempotency_key, uint64_t *completion_ms, uint64_t *journal_ms);
 struct invocation_options {
     uint64_t inactivity_timeout_ms, abort_timeout_ms;
     bool lazy_state;
@@ -122,10 +127,13 @@ struct invocation_options {
     double retry_factor;
     enum on_max_attempts retry_on_max_attempts;
 };
-/* Options of an attempt on this deployment's revision of the handler; request-response deployments get inactivity 0. */
-void schema_resolve_options(const struct schema_defaults *d, const struct schema_handler *h, struct invocation_options *out);
+/* Options of an attempt on this deployment's revision of the handler; request-response deployments get
+ * inactivity 0. */
+void schema_resolve_options(const struct schema_defaults *d, const struct schema_handler *h,
+                            struct invocation_options *out);
 
-/* A place where one loop finds the current snapshot and defaults; the node replaces both by messages to the loop. */
+/* A place where one loop finds the current snapshot and defaults; the node replaces both by messages to the
+ * loop. */
 struct schema_cell {
     struct schema *schema;
     struct schema_defaults defaults;

@@ -72,9 +72,10 @@ struct cv *config_toml_parse(const char *text, size_t len, const char *source, c
             rest = eol == std::string_view::npos ? std::string_view() : rest.substr(eol + 1);
         }
         std::string line(rest.substr(0, rest.find('\n')));
-        std::string out = "TOML parse error at line " + std::to_string(where.line) + ", column " + std::to_string(where.column) +
-                          "\n  |\n" + std::to_string(where.line) + " | " + line + "\n  | " +
-                          std::string(where.column > 0 ? where.column - 1 : 0, ' ') + "^\n" + std::string(e.description());
+        std::string out = "TOML parse error at line " + std::to_string(where.line) + ", column " +
+                          std::to_string(where.column) + "\n  |\n" + std::to_string(where.line) + " | " +
+                          line + "\n  | " + std::string(where.column > 0 ? where.column - 1 : 0, ' ') +
+                          "^\n" + std::string(e.description());
         *message = strdup(out.c_str());
         return nullptr;
     } catch (...) {

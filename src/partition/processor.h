@@ -1,30 +1,37 @@
-/* A partition replica: reads the log, applies, and - as leader - acts (spec/invocation-lifecycle.md §3, §10, §11; spec/cluster.md §4.6,
- * §4.7). A deterministic core: everything it touches comes through `struct env`, `struct log`, `struct kv_backend` and the host. */
+/* A partition replica: reads the log, applies, and - as leader - acts (spec/invocation-lifecycle.md §3, §10,
+ * §11; spec/cluster.md §4.6, §4.7). A deterministic core: everything it touches comes through `struct env`,
+ * `struct log`, `struct kv_backend` and the host. */
 #pragma once
 #include "partition/machine.h"
 #include "partition/rpc.h"
 
 struct processor;
 
-/* What the leader needs from its surroundings. All calls on the owner's loop, from the processor's deferred work. */
+/* What the leader needs from its surroundings. All calls on the owner's loop, from the processor's deferred
+ * work. */
 struct processor_host_ops {
     /* Start or resume an attempt of this Invoked invocation. */
     void (*invoke)(void *host, struct processor *p, struct invocation *inv);
     void (*abort)(void *host, struct processor *p, struct invocation_id id);
-    void (*forward_notification)(void *host, struct processor *p, struct invocation *inv, uint32_t entry_index);
+    void (*forward_notification)(void *host, struct processor *p, struct invocation *inv,
+                                 uint32_t entry_index);
     void (*ack_command)(void *host, struct processor *p, struct invocation_id id, uint32_t command_index);
     void (*retry_now)(void *host, struct processor *p, struct invocation_id id);
     /* Invoker record `batch` of attempt `token` was applied (dropped: it had no effect). */
-    void (*effects_applied)(void *host, struct processor *p, struct invocation_id id, uint64_t token, uint64_t batch, bool dropped);
+    void (*effects_applied)(void *host, struct processor *p, struct invocation_id id, uint64_t token,
+                            uint64_t batch, bool dropped);
     /* Ask the running attempt to pause (§8.5): true if the invoker has one (running or backing off). */
     bool (*pause)(void *host, struct processor *p, struct invocation_id id);
-    /* Ship outbox record `index` (header filled in: dedup FOREIGN(this partition, index)) to the partition that owns `partition_key`: append it to that
-     * log; then processor_outbox_shipped. Per destination the order of calls is the order of appends; retried by the host until done. */
-    void (*ship)(void *host, struct processor *p, uint64_t index, uint64_t partition_key, struct bytes record_take);
+    /* Ship outbox record `index` (header filled in: dedup FOREIGN(this partition, index)) to the partition
+     * that owns `partition_key`: append it to that log; then processor_outbox_shipped. Per destination the
+     * order of calls is the order of appends; retried by the host until done. */
+    void (*ship)(void *host, struct processor *p, uint64_t index, uint64_t partition_key,
+                 struct bytes record_take);
     /* Leadership began (leader tasks run) or ended (abort every attempt, forget retry state). */
     void (*leading)(void *host, struct processor *p, uint64_t epoch);
     void (*following)(void *host, struct processor *p);
-    /* The replica cannot go on: unknown command, corrupt log, trim gap without snapshot. It has stopped reading. */
+    /* The replica cannot go on: unknown command, corrupt log, trim gap without snapshot. It has stopped
+     * reading. */
     void (*failed)(void *host, struct processor *p, const struct err *err);
 };
 
@@ -32,34 +39,41 @@ struct processor_config {
     uint16_t partition_id;
     uint32_t node_id, node_generation;
     uint64_t key_start, key_end;
-    size_t max_inflight_ship;         /* outbox messages shipped and not yet acknowledged: 1024 */
-    size_t self_proposal_limit_bytes; /* 64 MiB: beyond it proposals of clients are refused with RC_OVERLOADED */
-    size_t max_timers_in_memory;      /* the earliest ones; 0: 4096 */
-    uint64_t trim_delay_ms;           /* after durable before the log is trimmed */
-    bool trim_log;                    /* durability-mode none: false */
-    const char *version;              /* for AnnounceLeader / created_using */
+    size_t max_inflight_ship; /* outbox messages shipped and not yet acknowledged: 1024 */
+    size_t
+        self_proposal_limit_bytes; /* 64 MiB: beyond it proposals of clients are refused with RC_OVERLOADED */
+    size_t max_timers_in_memory;   /* the earliest ones; 0: 4096 */
+    uint64_t trim_delay_ms;        /* after durable before the log is trimmed */
+    bool trim_log;                 /* durability-mode none: false */
+    const char *version;           /* for AnnounceLeader / created_using */
 };
 
 enum processor_role { PROCESSOR_FOLLOWER, PROCESSOR_CANDIDATE, PROCESSOR_LEADER };
 
 /* Takes over `store` and `log` (closed by processor_close). Starts reading at applied + 1. */
-struct processor *processor_new(struct env *env, const struct processor_config *config, struct partition_store *store,
-                                struct log *log, const struct processor_host_ops *ops, void *host);
-/* Leadership was obtained for `epoch` (unique, higher than any before): append AnnounceLeader; leader once it is read back. */
+struct processor *processor_new(struct env *env, const struct processor_config *config,
+                                struct partition_store *store, struct log *log,
+                                const struct processor_host_ops *ops, void *host);
+/* Leadership was obtained for `epoch` (unique, higher than any before): append AnnounceLeader; leader once it
+ * is read back. */
 /* Epochs not above one that is announced in the log already never lead: ops->following tells. */
 void processor_become_leader(struct processor *p, uint64_t epoch);
 void processor_step_down(struct processor *p);
-/* May be called from a host callback. No host callback runs afterwards. Stops reading, fails waiters with RC_LOST_LEADERSHIP, flushes (unless abandon) and closes store and log. */
+/* May be called from a host callback. No host callback runs afterwards. Stops reading, fails waiters with
+ * RC_LOST_LEADERSHIP, flushes (unless abandon) and closes store and log. */
 void processor_close(struct processor *p, bool abandon, void (*done)(void *ctx), void *ctx);
 
-/* A request routed here. Uses private_.b, .node, .link, .append, .stored and .state of the request; .a and .loop belong to the router.
- * A second request with the same id takes the place of the first, which is answered RC_CANCELED; nothing is proposed again. */
+/* A request routed here. Uses private_.b, .node, .link, .append, .stored and .state of the request; .a and
+ * .loop belong to the router. A second request with the same id takes the place of the first, which is
+ * answered RC_CANCELED; nothing is proposed again. */
 void processor_rpc(struct processor *p, struct partition_rpc *rpc);
 void processor_rpc_cancel(struct processor *p, struct partition_rpc *rpc);
 /* All the following consume `record_take` whatever they return. */
-/* The invoker proposes effects: `record` from effects_begin / effect_write with header room. RC_NOT_LEADER, RC_OVERLOADED (retry later), RC_NO_SPACE. */
+/* The invoker proposes effects: `record` from effects_begin / effect_write with header room. RC_NOT_LEADER,
+ * RC_OVERLOADED (retry later), RC_NO_SPACE. */
 enum rc processor_propose_effects(struct processor *p, struct bytes record_take);
-/* Another partition's outbox message for this one: appended as it is; `wait` at commit. RC_NOT_LEADER etc.: not appended. */
+/* Another partition's outbox message for this one: appended as it is; `wait` at commit. RC_NOT_LEADER etc.:
+ * not appended. */
 enum rc processor_ingest(struct processor *p, struct bytes record_take, struct log_append_wait *wait);
 /* Message `index` of this partition's outbox is committed in its destination's log. */
 void processor_outbox_shipped(struct processor *p, uint64_t index);
@@ -70,7 +84,8 @@ struct processor_status {
     enum processor_role role;
     uint64_t epoch;
     lsn_t applied, committed, durable;
-    uint64_t oldest_waiting_ms; /* age of the oldest committed but unapplied record or unanswered proposal (B1) */
+    uint64_t
+        oldest_waiting_ms; /* age of the oldest committed but unapplied record or unanswered proposal (B1) */
     size_t waiting_rpcs, timers, outbox_depth;
     size_t self_inflight; /* bytes proposed and not read back */
 };

@@ -1,7 +1,8 @@
-/* The objects of a partition: what the state machine mutates and the store persists (spec/invocation-lifecycle.md §4).
+/* The objects of a partition: what the state machine mutates and the store persists
+ * (spec/invocation-lifecycle.md §4).
  *
- * Ownership: every object belongs to its partition_store, hence to one loop. Byte strings inside are references into the records that
- * brought them (principle 4). */
+ * Ownership: every object belongs to its partition_store, hence to one loop. Byte strings inside are
+ * references into the records that brought them (principle 4). */
 #pragma once
 #include "base/containers.h"
 #include "bifrost/log.h"
@@ -21,18 +22,20 @@ const char *invocation_status_name(enum invocation_status s); /* "scheduled", ..
 
 /* One journal entry: a command or a notification. `payload` is the protobuf message body, verbatim. */
 struct journal_entry {
-    uint16_t type;              /* enum message_type */
-    uint8_t result;             /* notifications: enum outcome_kind of the result (OUTCOME_SUCCESS also for ids and keys) */
-    uint8_t notification_kind;  /* notifications: enum notification_id_kind */
-    uint32_t completion_id;     /* commands: field 11. notifications: completion id or signal index */
-    uint32_t completion_id2;    /* Call, OneWayCall: invocation-id completion id */
+    uint16_t type; /* enum message_type */
+    uint8_t
+        result; /* notifications: enum outcome_kind of the result (OUTCOME_SUCCESS also for ids and keys) */
+    uint8_t notification_kind; /* notifications: enum notification_id_kind */
+    uint32_t completion_id;    /* commands: field 11. notifications: completion id or signal index */
+    uint32_t completion_id2;   /* Call, OneWayCall: invocation-id completion id */
     uint64_t appended_at_ms;
     struct invocation_id callee; /* Call, OneWayCall: the child (for kill); Attach, GetOutput: the target */
     bool has_callee;
     struct bytes payload;
-    struct slice signal_name;   /* named signals: inside payload */
+    struct slice signal_name; /* named signals: inside payload */
 
-    /* Private to the store: payload[blob_at, blob_at + blob_len) is the content of blob `blob_id` (0: none). */
+    /* Private to the store: payload[blob_at, blob_at + blob_len) is the content of blob `blob_id` (0: none).
+     */
     uint64_t blob_id;
     uint32_t blob_at, blob_len;
 };
@@ -62,33 +65,43 @@ struct write_back {
 };
 struct journal_index;
 
-/* An invocation in any status but Free. `si` and its slices point into `origin` (the encoded ServiceInvocation of the Invoke record). */
+/* An invocation in any status but Free. `si` and its slices point into `origin` (the encoded
+ * ServiceInvocation of the Invoke record). */
 struct invocation {
     struct invocation_id id;
     enum invocation_status status;
     struct bytes origin;
     struct service_invocation si;
-    struct { struct sink *items; size_t len, cap; } sinks; /* who gets the result */
+    struct {
+        struct sink *items;
+        size_t len, cap;
+    } sinks; /* who gets the result */
     struct invocation_timestamps at;
-    uint64_t inbox_seq;                 /* INBOXED */
-    struct awaiting awaiting;           /* SUSPENDED */
+    uint64_t inbox_seq;       /* INBOXED */
+    struct awaiting awaiting; /* SUSPENDED */
 
-    bool pinned;                        /* in flight and completed */
+    bool pinned; /* in flight and completed */
     struct u128 deployment_id;
     uint32_t protocol_version;
-    bool has_random_seed;               /* only copies made by restart-as-new store one */
+    bool has_random_seed; /* only copies made by restart-as-new store one */
     uint64_t random_seed;
 
-    struct { struct journal_entry *items; size_t len, cap; } journal; /* entry 0 = Input */
-    uint32_t commands;                  /* commands among the entries */
-    bool journal_purged;                /* completed, journal dropped */
-    struct { struct journal_event *items; size_t len, cap; } events;
+    struct {
+        struct journal_entry *items;
+        size_t len, cap;
+    } journal;           /* entry 0 = Input */
+    uint32_t commands;   /* commands among the entries */
+    bool journal_purged; /* completed, journal dropped */
+    struct {
+        struct journal_event *items;
+        size_t len, cap;
+    } events;
 
     /* COMPLETED: result; `result_bytes` owns what the slices of `result` point to */
     struct outcome result;
     struct bytes result_bytes;
 
-    bool quarantined;                   /* applying a record met an impossible state (B2); visible as paused with a reason */
+    bool quarantined; /* applying a record met an impossible state (B2); visible as paused with a reason */
 
     /* Private to the store. */
     struct hmap_node by_id;
@@ -100,7 +113,8 @@ struct invocation {
     struct journal_index *index;
 };
 
-/* A message waiting to be appended to another partition's log: a whole record (header room + body), see wire/command.h. */
+/* A message waiting to be appended to another partition's log: a whole record (header room + body), see
+ * wire/command.h. */
 struct outbox_message {
     uint64_t index;
     uint64_t partition_key; /* of the destination */
@@ -112,8 +126,8 @@ enum inbox_entry_kind { INBOX_INVOCATION = 0, INBOX_STATE_PATCH = 1 };
 struct inbox_entry {
     uint64_t seq;
     enum inbox_entry_kind kind;
-    struct invocation_id id;    /* INBOX_INVOCATION */
-    struct bytes patch;         /* INBOX_STATE_PATCH: encoded cmd_patch_state */
+    struct invocation_id id; /* INBOX_INVOCATION */
+    struct bytes patch;      /* INBOX_STATE_PATCH: encoded cmd_patch_state */
 };
 
 /* (invocation, completion id) waiting for a promise. */
@@ -125,13 +139,13 @@ struct promise_listener {
 /* State machine variables of the partition, one persisted value. */
 struct partition_vars {
     lsn_t applied_lsn;
-    uint64_t applied_time_ms;  /* created_at of the last applied record: expiry is judged by it */
-    uint64_t inbox_seq;        /* next */
-    uint64_t outbox_seq;       /* next; rows are outbox_head..outbox_seq-1 */
+    uint64_t applied_time_ms; /* created_at of the last applied record: expiry is judged by it */
+    uint64_t inbox_seq;       /* next */
+    uint64_t outbox_seq;      /* next; rows are outbox_head..outbox_seq-1 */
     uint64_t outbox_head;
-    uint64_t leader_epoch;     /* of the last AnnounceLeader */
+    uint64_t leader_epoch; /* of the last AnnounceLeader */
     uint32_t leader_node_id, leader_node_generation;
-    uint64_t durable_lsn;      /* UpdatePartitionDurability */
+    uint64_t durable_lsn; /* UpdatePartitionDurability */
     uint64_t features;
-    uint64_t state_hash;       /* chained over every mutation: equal on replicas at equal LSN */
+    uint64_t state_hash; /* chained over every mutation: equal on replicas at equal LSN */
 };

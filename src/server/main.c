@@ -15,7 +15,8 @@ int main(int argc, char **argv, char **envp)
     log_configure(&(struct log_config){.format = config->log_format, .ansi = config->log_ansi});
     struct err err = {0};
     if (log_set_filter(config->log_filter, &err) != RC_OK) {
-        fprintf(stderr, "[RT0002] failed to configure logging and tracing: %s (key \"log-filter\")\n", err.msg);
+        fprintf(stderr, "[RT0002] failed to configure logging and tracing: %s (key \"log-filter\")\n",
+                err.msg);
         config_free(config);
         return 1;
     }

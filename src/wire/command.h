@@ -1,12 +1,13 @@
-/* Log records: the inputs of the partition state machine (spec/invocation-lifecycle.md §3). The encoding is private to this
- * server and versioned by the header's first byte.
+/* Log records: the inputs of the partition state machine (spec/invocation-lifecycle.md §3). The encoding is
+ * private to this server and versioned by the header's first byte.
  *
- * A record is one buffer: a header of fixed size that the proposing leader fills in place, then the body. Whoever builds a command
- * (ingress, invoker, another partition's state machine) reserves the header's room, so that a payload is copied once, into
- * the record, and never again (principle 4): the state machine keeps references into the record's buffer.
+ * A record is one buffer: a header of fixed size that the proposing leader fills in place, then the body.
+ * Whoever builds a command (ingress, invoker, another partition's state machine) reserves the header's room,
+ * so that a payload is copied once, into the record, and never again (principle 4): the state machine keeps
+ * references into the record's buffer.
  *
- * Decoders validate everything (spec/service-protocol.md §13: whatever enters the log must be decodable by every replica):
- * they return false on any malformed input and never crash. */
+ * Decoders validate everything (spec/service-protocol.md §13: whatever enters the log must be decodable by
+ * every replica): they return false on any malformed input and never crash. */
 #pragma once
 #include "base/codec.h"
 #include "wire/id.h"
@@ -16,7 +17,7 @@ enum command_kind {
     CMD_VERSION_BARRIER = 2,
     CMD_PARTITION_DURABILITY = 3,
     CMD_PATCH_STATE = 4,
-    CMD_TERMINATE = 5,         /* kill or cancel */
+    CMD_TERMINATE = 5, /* kill or cancel */
     CMD_PURGE = 6,
     CMD_PURGE_JOURNAL = 7,
     CMD_INVOKE = 8,
@@ -25,7 +26,7 @@ enum command_kind {
     CMD_ATTACH = 11,
     CMD_RESUME = 12,
     CMD_RESTART_AS_NEW = 13,
-    CMD_INVOKER_EFFECTS = 14,  /* one or more effects of one attempt, in stream order */
+    CMD_INVOKER_EFFECTS = 14, /* one or more effects of one attempt, in stream order */
     CMD_TIMER = 15,
     CMD_INVOCATION_RESPONSE = 17,
     CMD_OUTPUT_RESPONSE = 18,
@@ -36,17 +37,18 @@ const char *command_kind_name(enum command_kind kind); /* "Invoke", ... for logs
 
 enum dedup_kind {
     DEDUP_NONE = 0,
-    DEDUP_SELF = 1,      /* seq_hi = leader epoch, seq_lo = n */
-    DEDUP_FOREIGN = 2,   /* producer.lo = source partition id, seq_lo = outbox index */
-    DEDUP_PRODUCER = 3,  /* producer = 128-bit id, seq_lo = sequence (Kafka offset) */
+    DEDUP_SELF = 1,     /* seq_hi = leader epoch, seq_lo = n */
+    DEDUP_FOREIGN = 2,  /* producer.lo = source partition id, seq_lo = outbox index */
+    DEDUP_PRODUCER = 3, /* producer = 128-bit id, seq_lo = sequence (Kafka offset) */
 };
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION     1
 #define RECORD_HEADER_SIZE 64
 struct record_header {
     uint8_t version, kind, dedup;
-    uint64_t created_at_ms;  /* proposer's clock, never decreasing within a log: the state machine's "now" */
-    uint64_t key_start, key_end; /* partition keys the record concerns, inclusive; 0..2^64-1 for partition-wide commands */
+    uint64_t created_at_ms; /* proposer's clock, never decreasing within a log: the state machine's "now" */
+    uint64_t key_start,
+        key_end; /* partition keys the record concerns, inclusive; 0..2^64-1 for partition-wide commands */
     struct u128 producer;
     uint64_t seq_hi, seq_lo;
 };
@@ -64,8 +66,9 @@ void record_begin(struct writer *w, size_t body_size_hint);
 enum outcome_kind { OUTCOME_NONE = 0, OUTCOME_VOID = 1, OUTCOME_SUCCESS = 2, OUTCOME_FAILURE = 3 };
 struct outcome {
     enum outcome_kind kind;
-    struct slice value;       /* SUCCESS: content bytes. FAILURE: an encoded service-protocol Failure {1 code, 2 message, 3 metadata*} */
-    struct slice stacktrace;  /* FAILURE made from an attempt's error: may be non-empty */
+    struct slice value; /* SUCCESS: content bytes. FAILURE: an encoded service-protocol Failure {1 code, 2
+                           message, 3 metadata*} */
+    struct slice stacktrace; /* FAILURE made from an attempt's error: may be non-empty */
 };
 void outcome_write(struct writer *w, const struct outcome *o);
 bool outcome_read(struct reader *r, struct outcome *out);
@@ -88,9 +91,18 @@ enum target_kind {
     TARGET_WORKFLOW_RUN = 3,
     TARGET_WORKFLOW_SHARED = 4,
 };
-static inline bool target_is_keyed(enum target_kind k) { return k != TARGET_SERVICE; }
-static inline bool target_is_workflow(enum target_kind k) { return k == TARGET_WORKFLOW_RUN || k == TARGET_WORKFLOW_SHARED; }
-static inline bool target_writes_state(enum target_kind k) { return k == TARGET_OBJECT_EXCLUSIVE || k == TARGET_WORKFLOW_RUN; }
+static inline bool target_is_keyed(enum target_kind k)
+{
+    return k != TARGET_SERVICE;
+}
+static inline bool target_is_workflow(enum target_kind k)
+{
+    return k == TARGET_WORKFLOW_RUN || k == TARGET_WORKFLOW_SHARED;
+}
+static inline bool target_writes_state(enum target_kind k)
+{
+    return k == TARGET_OBJECT_EXCLUSIVE || k == TARGET_WORKFLOW_RUN;
+}
 struct target {
     enum target_kind kind;
     struct slice service, handler;
@@ -109,29 +121,37 @@ struct sink {
     struct u128 request_id;      /* SINK_INGRESS: waiting RPC, see partition/rpc.h */
 };
 
-enum source_kind { SOURCE_INGRESS = 0, SOURCE_SUBSCRIPTION = 1, SOURCE_SERVICE = 2, SOURCE_RESTART = 3, SOURCE_INTERNAL = 4 };
+enum source_kind {
+    SOURCE_INGRESS = 0,
+    SOURCE_SUBSCRIPTION = 1,
+    SOURCE_SERVICE = 2,
+    SOURCE_RESTART = 3,
+    SOURCE_INTERNAL = 4
+};
 
 /* ---- Invoke: ServiceInvocation (spec/invocation-lifecycle.md §4.2) ---- */
 struct service_invocation {
     struct invocation_id id;
     struct target target;
-    struct slice input;             /* an encoded InputCommandMessage {1 headers*, 14 value{1 content}}: journal entry 0, verbatim */
+    struct slice input; /* an encoded InputCommandMessage {1 headers*, 14 value{1 content}}: journal entry 0,
+                           verbatim */
     enum source_kind source;
     struct u128 source_request_id;  /* INGRESS; also subscription id (SUBSCRIPTION) */
     struct invocation_id source_id; /* SERVICE: caller; RESTART: original */
     struct target source_target;    /* SERVICE: caller's target */
     uint64_t execution_time_ms;     /* 0: now */
     uint64_t completion_retention_ms, journal_retention_ms;
-    struct slice idempotency_key;   /* ptr NULL if none */
-    struct slice limit_key;         /* ptr NULL if none */
-    struct slice traceparent;       /* span context for tracing; empty if none */
-    struct slice created_using;     /* version text of the proposer */
+    struct slice idempotency_key; /* ptr NULL if none */
+    struct slice limit_key;       /* ptr NULL if none */
+    struct slice traceparent;     /* span context for tracing; empty if none */
+    struct slice created_using;   /* version text of the proposer */
     struct sink response_sink;
-    bool notify_submission;         /* SINK_INGRESS submit notification to source_request_id */
+    bool notify_submission; /* SINK_INGRESS submit notification to source_request_id */
 };
 void service_invocation_write(struct writer *w, const struct service_invocation *si);
-/* Everything but the input, which comes last: the caller goes on to write exactly `input_len` bytes of it in place with
- * input_write_header and input_write_value, so that a payload is copied once. `si->input` is not looked at. */
+/* Everything but the input, which comes last: the caller goes on to write exactly `input_len` bytes of it in
+ * place with input_write_header and input_write_value, so that a payload is copied once. `si->input` is not
+ * looked at. */
 void service_invocation_write_head(struct writer *w, const struct service_invocation *si, size_t input_len);
 bool service_invocation_read(struct reader *r, struct service_invocation *out);
 
@@ -156,7 +176,7 @@ struct cmd_patch_state {
 };
 struct cmd_terminate {
     struct invocation_id id;
-    bool kill; /* else cancel */
+    bool kill;                    /* else cancel */
     struct u128 reply_request_id; /* zero: none */
 };
 struct cmd_target_id { /* PURGE, PURGE_JOURNAL, PAUSE */
@@ -236,26 +256,31 @@ void cmd_signal_write(struct writer *w, const struct cmd_signal *c);
 bool cmd_signal_read(struct reader *r, struct cmd_signal *out);
 
 /* ---- InvokerEffects: what an attempt said, several effects per record ----
- * body := id, u64 attempt token, u64 batch number, effect*. Token and batch number are only echoed to the leader's invoker. */
+ * body := id, u64 attempt token, u64 batch number, effect*. Token and batch number are only echoed to the
+ * leader's invoker. */
 enum effect_kind {
     EFFECT_PIN_DEPLOYMENT = 1,
-    EFFECT_ENTRY = 2,      /* a command or a run completion, verbatim, plus what the proposer resolved */
-    EFFECT_EVENT = 3,      /* journal event, JSON */
-    EFFECT_SUSPEND = 4,    /* V5/V6: any of these notification ids */
+    EFFECT_ENTRY = 2,        /* a command or a run completion, verbatim, plus what the proposer resolved */
+    EFFECT_EVENT = 3,        /* journal event, JSON */
+    EFFECT_SUSPEND = 4,      /* V5/V6: any of these notification ids */
     EFFECT_SUSPEND_TREE = 5, /* V7: a Future tree, encoded protobuf */
-    EFFECT_PAUSED = 6,     /* event JSON */
+    EFFECT_PAUSED = 6,       /* event JSON */
     EFFECT_END = 7,
-    EFFECT_FAILED = 8,     /* Failure + stack trace */
+    EFFECT_FAILED = 8, /* Failure + stack trace */
 };
-/* What the invoker resolved for a Call or OneWayCall before proposing (spec/service-protocol.md §7.1). The callee's request itself is
- * taken from the command's payload when applied. */
+/* What the invoker resolved for a Call or OneWayCall before proposing (spec/service-protocol.md §7.1). The
+ * callee's request itself is taken from the command's payload when applied. */
 struct callee {
     struct invocation_id id;
     enum target_kind kind;
     uint64_t completion_retention_ms, journal_retention_ms;
 };
 /* A notification id: completion id, signal index or signal name. */
-enum notification_id_kind { NOTIFICATION_COMPLETION = 0, NOTIFICATION_SIGNAL = 1, NOTIFICATION_NAMED_SIGNAL = 2 };
+enum notification_id_kind {
+    NOTIFICATION_COMPLETION = 0,
+    NOTIFICATION_SIGNAL = 1,
+    NOTIFICATION_NAMED_SIGNAL = 2
+};
 struct notification_id {
     enum notification_id_kind kind;
     uint32_t index;
@@ -267,14 +292,15 @@ struct effect {
     struct u128 deployment_id;
     uint32_t protocol_version;
     /* ENTRY */
-    uint16_t entry_type;       /* service-protocol message type id */
-    bool ack;                  /* the SDK asked for an acknowledgement */
+    uint16_t entry_type; /* service-protocol message type id */
+    bool ack;            /* the SDK asked for an acknowledgement */
     bool has_callee;
-    bool value_from_state;     /* GetEagerState: `payload` carries no value; the state machine takes it from the object's state, so that
-                                * large values are not written to the log again */
+    bool value_from_state; /* GetEagerState: `payload` carries no value; the state machine takes it from the
+                            * object's state, so that large values are not written to the log again */
     struct callee callee;
     struct invocation_id attach_id; /* AttachInvocation, GetInvocationOutput: target derived by the invoker */
-    struct slice payload;      /* ENTRY: protobuf body; EVENT, PAUSED: JSON; SUSPEND_TREE: encoded Future; SUSPEND: repeated notification ids (see below) */
+    struct slice payload; /* ENTRY: protobuf body; EVENT, PAUSED: JSON; SUSPEND_TREE: encoded Future; SUSPEND:
+                             repeated notification ids (see below) */
     /* FAILED */
     struct outcome failure;
 };
