@@ -1,6 +1,7 @@
 // Starts real servers and official TypeScript SDK services for the tests in this directory. A server listens on loopback with free
-// ports and a data directory of its own; `crash()` is SIGKILL, `stop()` is SIGTERM.
-import { spawn } from "node:child_process";
+// ports and a data directory of its own; `crash()` is SIGKILL, `stop()` is SIGTERM. TARGET=official runs the official server from npm
+// instead (installed below build/ by tools/official), for differential runs.
+import { execFileSync, spawn } from "node:child_process";
 import { createServer } from "node:net";
 import { mkdtempSync, openSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +11,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import * as restate from "@restatedev/restate-sdk";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
-const binary = process.env.RESTATE_SERVER ?? join(root, "build", "release", "bin", "restate-server");
+export const official = process.env.TARGET === "official";
+const binary = official
+  ? execFileSync(join(root, "tools", "official"), { encoding: "utf8" }).trim()
+  : (process.env.RESTATE_SERVER ?? join(root, "build", "release", "bin", "restate-server"));
 
 export { sleep, restate };
 
@@ -72,6 +76,7 @@ export class Server {
         RESTATE_ADMIN__BIND_PORT: String(this.ports.admin),
         RESTATE_LOG_FORMAT: "compact",
         RESTATE_LOG_DISABLE_ANSI_CODES: "true",
+        DO_NOT_TRACK: "1",
         ...this.env,
       },
     });
@@ -117,6 +122,14 @@ export class Server {
     return JSON.parse(text);
   }
 
+  // Rows of a SQL query, or null if this server has no SQL yet (501).
+  async sql(query) {
+    const r = await this.adminRequest("/query", { body: { query }, headers: { accept: "application/json" } });
+    if (r.status === 501) return null;
+    if (r.status !== 200) throw new Error(`${query}: ${r.status} ${JSON.stringify(r.body)}`);
+    return r.body.rows;
+  }
+
   // One ingress request. Returns {status, headers, body (parsed JSON if possible), id}.
   async request(path, { body, method = "POST", headers = {}, base = this.ingress, timeoutMs = 20_000, raw } = {}) {
     const response = await fetch(base + path, {
@@ -157,26 +170,49 @@ export class Server {
   }
 }
 
-// Services of one deployment, served by this process on a port of their own.
+// Services of one deployment, served by this process on a port of their own. Options: `http1`, `tls` ({key, cert}), `bidirectional`,
+// `identityKeys`, `prefix` (a path in front), and `onRequest`, which may answer a request itself (then it returns true).
 export class Endpoint {
-  static async start(...services) {
+  static start(...services) {
+    return Endpoint.with({ services });
+  }
+  static async with(options) {
     const endpoint = new Endpoint();
-    endpoint.services = services;
+    endpoint.options = options;
+    endpoint.services = options.services;
     endpoint.port = await freePort();
-    endpoint.uri = `http://127.0.0.1:${endpoint.port}`;
+    endpoint.uri = `${options.tls ? "https" : "http"}://${options.tls ? "localhost" : "127.0.0.1"}:${endpoint.port}${options.prefix ?? ""}`;
     await endpoint.open();
     return endpoint;
   }
+  // What the running process serves; `serve` changes it without closing the port, like a new version of the code behind one address.
+  serve(...services) {
+    this.services = services;
+    const { bidirectional, identityKeys } = this.options;
+    this.handler = restate.createEndpointHandler({ services, logger: quiet, bidirectional, identityKeys });
+  }
   async open() {
-    const handler = restate.createEndpointHandler({ services: this.services, logger: quiet });
-    const { createServer: createHttp2 } = await import("node:http2");
+    const { http1, tls, onRequest } = this.options;
+    this.serve(...this.services);
+    const handle = (request, response) => {
+      if (!onRequest?.(request, response)) this.handler(request, response);
+    };
+    const http = await import(http1 ? (tls ? "node:https" : "node:http") : "node:http2");
     this.sessions = new Set();
-    this.server = createHttp2(handler);
-    this.server.on("session", (session) => {
-      this.sessions.add(session);
-      session.once("close", () => this.sessions.delete(session));
-    });
+    this.server = tls && !http1 ? http.createSecureServer(tls, handle) : http.createServer(tls ?? {}, handle);
+    for (const kind of ["session", "connection"])
+      this.server.on(kind, (session) => {
+        this.sessions.add(session);
+        session.once("close", () => this.sessions.delete(session));
+      });
     await new Promise((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
+  }
+  // As a process that shuts down: HTTP/2 sessions say goodbye, what runs may end.
+  async terminate() {
+    const closed = new Promise((resolve) => this.server.close(resolve));
+    for (const session of this.sessions) session.close?.();
+    setTimeout(() => this.sessions.forEach((session) => session.destroy()), 100);
+    await closed;
   }
   // As if the process died: connections are cut, nothing listens.
   async kill() {

@@ -1,0 +1,37 @@
+// Section 15.1 of spec/invocation-lifecycle.md under the server settings of its suites.
+import { describe } from "node:test";
+import { check, assert, unique, world } from "./world.mjs";
+import { sdkServices, seen } from "./services.mjs";
+import { concurrentCases, disruptiveCases } from "./sdk-suite.mjs";
+
+const suspending = { RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "0s" };
+const lazy = { RESTATE_WORKER__INVOKER__DISABLE_EAGER_STATE: "true" };
+const suites = {
+  default: {},
+  alwaysSuspending: suspending,
+  lazyState: lazy,
+  lazyStateAlwaysSuspending: { ...suspending, ...lazy },
+  singleThreadSinglePartition: { RESTATE_DEFAULT_NUM_PARTITIONS: "1", RESTATE_DEFAULT_THREAD_POOL_SIZE: "1" },
+  persistedTimers: { RESTATE_WORKER__NUM_TIMERS_IN_MEMORY_LIMIT: "1" },
+  protocolV7: { RESTATE_EXPERIMENTAL_ENABLE_PROTOCOL_V7: "true" },
+  protocolV7AlwaysSuspending: { RESTATE_EXPERIMENTAL_ENABLE_PROTOCOL_V7: "true", ...suspending },
+};
+
+for (const [suite, env] of Object.entries(suites)) {
+  if (process.env.SUITE && process.env.SUITE !== suite) continue;
+  describe(suite, () => {
+    const w = world({ env, services: sdkServices });
+    w.suspends = "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT" in env;
+    describe("concurrent", { concurrency: 6 }, () => concurrentCases(w));
+    describe("disruptive", () => disruptiveCases(w));
+    if (suite.startsWith("protocolV7"))
+      describe("only here", () => {
+        check("Combinators.oneResume", async () => {
+          // The tree says that both sleeps are needed: one resume on V7, two before (spec/service-protocol.md §8.2).
+          const key = unique("sleeps");
+          await w.server.call(`/Combinators/${key}/sleeps`, [300, 600]);
+          if (w.suspends) assert.equal(seen(`sleeps-${key}`), 2);
+        });
+      });
+  });
+}
