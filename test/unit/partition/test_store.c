@@ -531,6 +531,47 @@ static void dedup(bool rocks)
     sf_free(&f);
 }
 
+static void written(void *ctx, enum rc rc)
+{
+    sf_stop_loop(ctx);
+}
+
+/* A damaged value is reported, nothing is written any more, and closing does not wait for what cannot be
+ * written. */
+static void damage_is_reported(bool rocks)
+{
+    struct store_fixture f;
+    sf_init(&f, rocks);
+    struct sf_spec spec = {.target = {TARGET_SERVICE, svc, SLICE_LIT("h"), {0}, {0}},
+                           .completion_retention_ms = 1000,
+                           .input = SLICE_LIT("\x72\x02\x0a\x00")};
+    sf_begin(&f);
+    sf_create(f.s, sf_id(1), &spec, f.now_ms);
+    sf_end(&f);
+    sf_evict(&f);
+    struct writer k = WRITER_INIT;
+    key_begin(&k, f.config.partition_id, TABLE_INVOCATION);
+    key_id(&k, sf_id(1));
+    struct kv_batch *batch = f.kv->ops->batch_new(f.kv);
+    f.kv->ops->batch_put(batch, writer_slice(&k), SLICE_LIT("garbage"));
+    writer_free(&k);
+    f.kv->ops->batch_write(f.kv, batch, written, &f);
+    sf_wait(&f);
+    assert_null(store_failure(f.s));
+    sf_begin(&f);
+    assert_null(store_invocation_get(f.s, sf_id(1)));
+    sf_end(&f);
+    assert_non_null(store_failure(f.s));
+    assert_int_equal(store_failure(f.s)->rc, RC_CORRUPT);
+    assert_non_null(strstr(store_failure(f.s)->msg, "inv_1"));
+    size_t flushes = f.s->flushes;
+    store_flush(f.s, sf_on_flushed, &f);
+    sf_wait(&f);
+    assert_int_equal(f.s->flushes, flushes);
+    sf_close_store(&f, false);
+    sf_free(&f);
+}
+
 #define ON_BOTH(name)                                                                                        \
     static void name##_memory(void **unused)                                                                 \
     {                                                                                                        \
@@ -549,6 +590,7 @@ ON_BOTH(promises)
 ON_BOTH(timers)
 ON_BOTH(outbox)
 ON_BOTH(dedup)
+ON_BOTH(damage_is_reported)
 #define BOTH(name) cmocka_unit_test(name##_memory), cmocka_unit_test(name##_rocks)
 
 int main(void)
@@ -558,7 +600,7 @@ int main(void)
         BOTH(scans),       BOTH(locks_and_inbox),
         BOTH(state),       BOTH(promises),
         BOTH(timers),      BOTH(outbox),
-        BOTH(dedup),
+        BOTH(dedup),       BOTH(damage_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
