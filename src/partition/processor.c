@@ -246,6 +246,11 @@ static void apply_one(struct processor *p, const struct log_record *rec)
         fail(p, &err);
         return;
     }
+    /* What was read while applying may have been damaged: nothing may follow from it. */
+    if (store_failure(p->store)) {
+        fail(p, store_failure(p->store));
+        return;
+    }
     if (r.dedup == DEDUP_SELF && r.seq_hi == p->epoch && p->role != PROCESSOR_FOLLOWER)
         on_own(p, &r, rec->body.len);
     if (r.leader_announced)
