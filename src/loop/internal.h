@@ -24,7 +24,10 @@ struct loop {
     uv_prepare_t prepare; /* the turn: runs right before the poll blocks */
     uv_check_t check;     /* right after the poll */
     uv_idle_t idle;       /* active while there is work left: keeps the poll from blocking */
-    uv_async_t wake;
+    /* An eventfd of our own: a uv_async_t makes the woken loop spin until the sender, which it has often just
+     * preempted, is done with uv_async_send. */
+    uv_poll_t wake;
+    int wake_fd;
     uv_timer_t timer; /* the one uv timer below all env timers */
 
     struct heap timers;
@@ -58,6 +61,8 @@ static inline void loop_resource_remove(struct loop_resource *r)
 /* Every uv callback that may be the first after a poll calls this: from here on senders need no wake-up call.
  */
 void loop_mark_awake(struct loop *l);
+/* Any thread: make the poll return. */
+void loop_wake(struct loop *l);
 
 /* Run all messages that were in the mailbox at the time of the call, oldest first. */
 void mailbox_drain(struct loop *l);

@@ -10,7 +10,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "base/time.h"
 #include "loop/internal.h"
@@ -190,9 +192,24 @@ static void on_check(uv_check_t *handle)
     loop_mark_awake(handle->data);
 }
 
-static void on_wake(uv_async_t *handle)
+static void on_wake(uv_poll_t *handle, int status, int events)
 {
-    loop_mark_awake(handle->data);
+    struct loop *l = handle->data;
+    uint64_t count;
+    loop_mark_awake(l);
+    ssize_t n = read(l->wake_fd, &count, sizeof(count));
+    ASSERT(n == sizeof(count) || errno == EAGAIN || errno == EINTR);
+}
+
+void loop_wake(struct loop *l)
+{
+    const uint64_t one = 1;
+    ssize_t n;
+    do
+        n = write(l->wake_fd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+    ASSERT(n == sizeof(one) ||
+           errno == EAGAIN); /* EAGAIN: the counter is full, so the loop is woken anyway */
 }
 
 void loop_flush_request(struct loop *l, struct loop_flush *f)
@@ -243,10 +260,13 @@ struct loop *loop_new(const char *name)
     rc |= uv_check_init(&l->uv, &l->check);
     rc |= uv_idle_init(&l->uv, &l->idle);
     rc |= uv_timer_init(&l->uv, &l->timer);
-    rc |= uv_async_init(&l->uv, &l->wake, on_wake);
+    l->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    ASSERT_MSG(l->wake_fd >= 0, "no eventfd for loop %s (errno %d)", name, errno);
+    rc |= uv_poll_init(&l->uv, &l->wake, l->wake_fd);
     l->prepare.data = l->check.data = l->idle.data = l->timer.data = l->wake.data = l;
     rc |= uv_prepare_start(&l->prepare, on_prepare);
     rc |= uv_check_start(&l->check, on_check);
+    rc |= uv_poll_start(&l->wake, UV_READABLE, on_wake);
     ASSERT_MSG(rc == 0, "creating loop %s failed", name);
     return l;
 }
@@ -287,8 +307,7 @@ void loop_start(struct loop *l)
 void loop_stop(struct loop *l)
 {
     atomic_store(&l->stop, true);
-    int rc = uv_async_send(&l->wake);
-    ASSERT(rc == 0);
+    loop_wake(l);
 }
 
 void loop_join(struct loop *l)
@@ -316,6 +335,7 @@ void loop_free(struct loop *l)
     ASSERT_MSG(rc == 0, "handles are left on loop %s", l->name);
     rc = uv_loop_close(&l->uv);
     ASSERT_MSG(rc == 0, "closing loop %s: %s", l->name, uv_strerror(rc));
+    close(l->wake_fd);
     /* Owners may look at their timers and tasks after the loop: leave them in the state "not armed". */
     while (heap_pop(&l->timers))
         ;

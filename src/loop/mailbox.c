@@ -13,10 +13,8 @@ void loop_post(struct loop *target, struct loop_msg *m)
     do {
         m->next = head;
     } while (!atomic_compare_exchange_weak(&target->inbox, &head, m));
-    if (atomic_load(&target->sleeping) && atomic_exchange(&target->sleeping, false)) {
-        int rc = uv_async_send(&target->wake);
-        ASSERT(rc == 0);
-    }
+    if (atomic_load(&target->sleeping) && atomic_exchange(&target->sleeping, false))
+        loop_wake(target);
 }
 
 bool mailbox_empty(const struct loop *l)
