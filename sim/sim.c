@@ -76,6 +76,7 @@ static void step(struct sim_world *w)
     sim_env_advance(&w->env, 1 + sim_env_below(&w->env, 10));
     sim_nodes_tick(w);
     disturb(w);
+    sim_operator_tick(w);
     sim_env_run(&w->env);
     sim_check_tick(w);
 }
@@ -104,11 +105,13 @@ static void run(const struct sim_options *options)
     }
     sim_check_final(w);
     if (options->verbose)
-        printf("seed %lu: %zu requests, %lu attempts (%lu failed), %lu suspensions, %lu crashes, %lu "
-               "leaderships, %lu ms to heal\n",
-               (unsigned long)options->seed, w->n_clients, (unsigned long)w->attempts,
-               (unsigned long)w->attempt_failures, (unsigned long)w->suspensions, (unsigned long)w->crashes,
-               (unsigned long)w->leader_changes, (unsigned long)(w->env.mono_ms - healed_at));
+        printf("seed %lu: %zu requests, %lu operations, %lu attempts (%lu failed), %lu suspensions, %lu "
+               "crashes, %lu leaderships, "
+               "%lu ms to heal\n",
+               (unsigned long)options->seed, w->n_clients, (unsigned long)w->operations,
+               (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions,
+               (unsigned long)w->crashes, (unsigned long)w->leader_changes,
+               (unsigned long)(w->env.mono_ms - healed_at));
     sim_clients_stop(w);
     sim_nodes_stop(w);
     sim_logs_free(w->logs);

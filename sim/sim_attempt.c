@@ -29,7 +29,7 @@ struct exec {
     struct partition_store *store;
     struct invocation *inv;
     struct writer effects;
-    bool wrote, ended;
+    bool wrote, ended, canceled;
     uint32_t command, next_cid; /* cursors */
     struct writer awaited;      /* notification ids; not empty: blocked */
 };
@@ -75,9 +75,9 @@ static void begin(struct exec *x)
     record_begin(&x->effects, 256);
     effects_begin(&x->effects, x->a->id, x->a->token, x->a->batch++);
     if (!x->inv->pinned && x->a->sent_commands <= 1)
-        effect_write(
-            &x->effects,
-            &(struct effect){.kind = EFFECT_PIN_DEPLOYMENT, .deployment_id = {1, 1}, .protocol_version = 6});
+        effect_write(&x->effects, &(struct effect){.kind = EFFECT_PIN_DEPLOYMENT,
+                                                   .deployment_id = {1, 1},
+                                                   .protocol_version = x->a->id.uuid.lo & 1 ? 7 : 6});
 }
 
 static const struct journal_entry *stored_command(struct invocation *inv, uint32_t command)
@@ -121,15 +121,16 @@ static void put_value(struct writer *p, uint32_t field, struct slice content)
 
 /* ---- results ---- */
 
-static bool result(struct exec *x, struct notification_id id, struct notification_view *view,
-                   ptrdiff_t *index)
+/* The store finds the last one; the first decides. */
+static ptrdiff_t first_notification(const struct invocation *inv, const struct notification_id *id)
 {
-    *index = store_find_notification(x->store, x->inv, &id);
-    if (*index < 0)
-        return false;
-    bool ok = notification_decode(bytes_slice(x->inv->journal.items[*index].payload), view);
-    SIM_CHECK(x->w, ok, "stored notification %ld does not decode", (long)*index);
-    return true;
+    for (size_t i = 0; i < inv->journal.len; i++) {
+        const struct journal_entry *e = &inv->journal.items[i];
+        if (message_is_notification(e->type) && e->notification_kind == id->kind &&
+            e->completion_id == id->index)
+            return (ptrdiff_t)i;
+    }
+    return -1;
 }
 
 static void await(struct exec *x, struct notification_id id)
@@ -137,15 +138,34 @@ static void await(struct exec *x, struct notification_id id)
     notification_id_write(&x->awaited, &id);
 }
 
-/* False: blocked. */
+/* The first of `ids` that is there; otherwise wait for any: false, blocked or canceled. Every await is also
+ * one for the cancel signal: what came first counts, now and in every replay. */
+static bool first_of(struct exec *x, const struct notification_id *ids, size_t n,
+                     struct notification_view *view)
+{
+    struct notification_id cancel = {.kind = NOTIFICATION_SIGNAL, .index = SIGNAL_INDEX_CANCEL};
+    ptrdiff_t canceled = first_notification(x->inv, &cancel), first = -1;
+    for (size_t i = 0; i < n; i++) {
+        ptrdiff_t at = first_notification(x->inv, &ids[i]);
+        if (at >= 0 && (first < 0 || at < first))
+            first = at;
+    }
+    if (canceled >= 0 && (first < 0 || canceled < first)) {
+        x->canceled = true;
+        return false;
+    }
+    for (size_t i = 0; i < n && first < 0; i++)
+        await(x, ids[i]);
+    if (first < 0)
+        return false;
+    bool ok = notification_decode(bytes_slice(x->inv->journal.items[first].payload), view);
+    SIM_CHECK(x->w, ok, "stored notification %ld does not decode", (long)first);
+    return true;
+}
+
 static bool completed(struct exec *x, uint32_t cid, struct notification_view *view)
 {
-    ptrdiff_t index;
-    struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = cid};
-    if (result(x, id, view, &index))
-        return true;
-    await(x, id);
-    return false;
+    return first_of(x, &(struct notification_id){.kind = NOTIFICATION_COMPLETION, .index = cid}, 1, view);
 }
 
 /* ---- operations ---- */
@@ -217,7 +237,7 @@ static bool op_run(struct exec *x, struct notification_view *view)
     }
     if (completed(x, cid, view))
         return true;
-    if (!(x->a->runs_sent & UINT32_C(1) << (cid % 32))) {
+    if (!x->canceled && !(x->a->runs_sent & UINT32_C(1) << (cid % 32))) {
         x->a->runs_sent |= UINT32_C(1) << (cid % 32);
         struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = cid};
         notification_write(&p, &id, &(struct outcome){.kind = OUTCOME_SUCCESS, .value = SLICE_LIT("ran")});
@@ -234,25 +254,18 @@ static bool op_awakeable(struct exec *x, uint32_t index)
     op_call(x, true, "Resolver", TARGET_SERVICE, NULL, slice_cstr(text), 0);
     struct notification_id id = {.kind = NOTIFICATION_SIGNAL, .index = index};
     struct notification_view view;
-    ptrdiff_t at;
-    if (result(x, id, &view, &at))
-        return true;
-    await(x, id);
-    return false;
+    return first_of(x, &id, 1, &view);
 }
 
 static bool op_race(struct exec *x, const struct sim_program *prog, size_t i)
 {
-    uint32_t cids[2] = {op_sleep(x, prog->ops[i].delay_ms), op_append(x, false, prog, i, 0)};
+    struct notification_id ids[2] = {
+        {.kind = NOTIFICATION_COMPLETION, .index = op_sleep(x, prog->ops[i].delay_ms)},
+        {.kind = NOTIFICATION_COMPLETION},
+    };
+    ids[1].index = op_append(x, false, prog, i, 0);
     struct notification_view view;
-    ptrdiff_t at;
-    bool any = false;
-    for (int k = 0; k < 2; k++)
-        any |= result(x, (struct notification_id){.kind = NOTIFICATION_COMPLETION, .index = cids[k]}, &view,
-                      &at);
-    for (int k = 0; k < 2 && !any; k++)
-        await(x, (struct notification_id){.kind = NOTIFICATION_COMPLETION, .index = cids[k]});
-    return any;
+    return first_of(x, ids, 2, &view);
 }
 
 static void end_with(struct exec *x, struct slice value)
@@ -261,6 +274,21 @@ static void end_with(struct exec *x, struct slice value)
         struct writer p = WRITER_INIT;
         struct effect e = {0};
         put_value(&p, 14, value);
+        write_entry(x, &e, MSG_OUTPUT, &p);
+    }
+    begin(x);
+    effect_write(&x->effects, &(struct effect){.kind = EFFECT_END});
+    x->ended = true;
+}
+
+static void end_canceled(struct exec *x)
+{
+    if (command(x, MSG_OUTPUT)) {
+        struct writer p = WRITER_INIT, failure = WRITER_INIT;
+        struct effect e = {0};
+        failure_write(&failure, 409, SLICE_LIT("Cancelled"));
+        pb_write_bytes_always(&p, 15, writer_slice(&failure));
+        writer_free(&failure);
         write_entry(x, &e, MSG_OUTPUT, &p);
     }
     begin(x);
@@ -429,11 +457,28 @@ static void run_handler(struct exec *x)
 
 /* ---- the attempt ---- */
 
+/* V7: race(awaited...), as SDKs send it for a single await. */
+static void write_future(struct writer *f, struct slice awaited)
+{
+    struct reader r = reader_make(awaited);
+    struct notification_id id;
+    while (reader_left(&r) && notification_id_read(&r, &id))
+        pb_write_u64_always(f, id.kind == NOTIFICATION_SIGNAL ? 2 : 1, id.index);
+    pb_write_u64(f, 5, 1);
+}
+
 static void suspend(struct exec *x)
 {
     begin(x);
     await(x, (struct notification_id){.kind = NOTIFICATION_SIGNAL, .index = SIGNAL_INDEX_CANCEL});
-    effect_write(&x->effects, &(struct effect){.kind = EFFECT_SUSPEND, .payload = writer_slice(&x->awaited)});
+    struct writer future = WRITER_INIT;
+    struct effect e = {.kind = EFFECT_SUSPEND, .payload = writer_slice(&x->awaited)};
+    if (x->inv->pinned && x->inv->protocol_version == 7) {
+        write_future(&future, e.payload);
+        e = (struct effect){.kind = EFFECT_SUSPEND_TREE, .payload = writer_slice(&future)};
+    }
+    effect_write(&x->effects, &e);
+    writer_free(&future);
     x->ended = true;
     x->w->suspensions++;
 }
@@ -442,7 +487,7 @@ static void suspend(struct exec *x)
 static void conclude(struct exec *x)
 {
     struct attempt *a = x->a;
-    bool blocked = x->awaited.len > 0;
+    bool blocked = x->awaited.len > 0 && !x->ended;
     if (blocked && a->mode == MODE_IDLE)
         suspend(x);
     enum rc rc = RC_OK;
@@ -485,6 +530,8 @@ static void step(struct env_timer *t)
         return;
     }
     run_handler(&x);
+    if (x.canceled)
+        end_canceled(&x);
     conclude(&x);
     writer_free(&x.awaited);
 }
@@ -524,9 +571,27 @@ void sim_attempt_notify(struct sim_replica *r, struct invocation_id id)
         arm(a, MODE_STEP, 0, 2);
 }
 
-void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token)
+void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token, bool dropped)
 {
     struct attempt *a = find(r, id);
-    if (a && a->token == token)
-        a->inflight--;
+    if (!a || a->token != token)
+        return;
+    SIM_CHECK(r->world, !dropped, "effects of a live attempt were dropped");
+    a->inflight--;
+}
+
+bool sim_attempt_pause(struct sim_replica *r, struct invocation_id id)
+{
+    struct attempt *a = find(r, id);
+    if (!a)
+        return false;
+    struct writer w = WRITER_INIT;
+    record_begin(&w, 64);
+    effects_begin(&w, id, a->token, a->batch++);
+    effect_write(&w, &(struct effect){.kind = EFFECT_PAUSED, .payload = SLICE_LIT("{\"ty\":\"Paused\"}")});
+    if (processor_propose_effects(r->p, writer_take(&w)) == RC_OK)
+        forget(a);
+    else
+        lose_connection(a);
+    return true;
 }

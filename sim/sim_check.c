@@ -44,7 +44,7 @@ static size_t open_invocations(struct processor *p)
 
 bool sim_quiescent(struct sim_world *w)
 {
-    if (w->clients_done < w->n_clients)
+    if (w->clients_done < w->n_clients || w->operations_out)
         return false;
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         struct processor *p = sim_leader(w, i);
@@ -63,6 +63,8 @@ static bool print_open(void *ctx, const struct invocation *inv)
 {
     if (inv->status == INV_COMPLETED)
         return true;
+    if (++*(size_t *)ctx > 10)
+        return false;
     char id[INVOCATION_ID_TEXT + 1];
     invocation_id_format(inv->id, id);
     fprintf(stderr, "  %s %.*s %s, journal:", id, SLICE_FMT(inv->si.target.service),
@@ -88,7 +90,8 @@ void sim_print_open(struct sim_world *w)
                 "%zu\n",
                 (int)st.role, (unsigned long)st.applied, (unsigned long)st.committed, st.self_inflight,
                 st.outbox_depth, st.timers, st.waiting_rpcs);
-        store_scan_invocations(processor_store(p), print_open, NULL);
+        size_t printed = 0;
+        store_scan_invocations(processor_store(p), print_open, &printed);
         struct timer_key keys[16];
         size_t n = store_timer_scan(processor_store(p), NULL, keys, ARRAY_LEN(keys));
         for (size_t k = 0; k < n; k++)
@@ -137,7 +140,7 @@ static void check_object(struct sim_world *w, uint32_t object, struct sim_append
         struct sim_append *e = find_expected(expected, a);
         SIM_CHECK(w, e, "object %u holds an append nobody made (%lx, %lu)", object, (unsigned long)a.tag,
                   (unsigned long)a.seq);
-        for (size_t before = 0; before < at; before += 16) {
+        for (size_t before = 0; before < at && !e->maybe; before += 16) {
             if (get_u64be(log.ptr + before) != a.tag)
                 continue;
             struct sim_append b = {.tag = a.tag, .seq = get_u64be(log.ptr + before + 8), .object = object};
@@ -147,7 +150,7 @@ static void check_object(struct sim_world *w, uint32_t object, struct sim_append
                       "appends %lu and %lu of %lx to object %u are out of order", (unsigned long)b.seq,
                       (unsigned long)a.seq, (unsigned long)a.tag, object);
         }
-        ++*found;
+        *found += !e->maybe;
     }
     bytes_unref(&log);
 }
@@ -161,7 +164,10 @@ static void check_appends(struct sim_world *w)
     size_t found = 0;
     for (uint32_t i = 0; i < w->options.objects; i++)
         check_object(w, i, &expected, &found);
-    SIM_CHECK(w, found == expected.len, "%zu appends were lost", expected.len - found);
+    size_t certain = 0;
+    for (size_t i = 0; i < expected.len; i++)
+        certain += !expected.items[i].maybe;
+    SIM_CHECK(w, found == certain, "%zu appends were lost", certain - found);
     if (w->options.verbose)
         printf("  %zu appends, each exactly once\n", found);
     VEC_FREE(&expected);

@@ -4,7 +4,14 @@
 
 #include "sim/sim_world.h"
 
-enum client_kind { CLIENT_CALL, CLIENT_SEND, CLIENT_APPEND, CLIENT_WORKFLOW, CLIENT_WORKFLOW_PROMISE };
+enum client_kind {
+    CLIENT_CALL,
+    CLIENT_SEND,
+    CLIENT_VICTIM,
+    CLIENT_APPEND,
+    CLIENT_WORKFLOW,
+    CLIENT_WORKFLOW_PROMISE
+};
 
 struct sim_client {
     struct sim_world *world;
@@ -21,10 +28,15 @@ struct sim_client {
     struct env_timer timer;
 };
 
+static bool waits(const struct sim_client *c)
+{
+    return c->kind != CLIENT_SEND && c->kind != CLIENT_VICTIM;
+}
+
 static struct bytes make_record(struct sim_client *c)
 {
     struct writer input = WRITER_INIT, w = WRITER_INIT;
-    bool wait = c->kind != CLIENT_SEND;
+    bool wait = waits(c);
     input_write_value(&input, slice_make(c->input, c->input_len));
     struct service_invocation si = {
         .id = c->id,
@@ -50,7 +62,7 @@ static void check_answer(struct sim_client *c, const struct rpc_reply *reply)
 {
     struct sim_world *w = c->world;
     SIM_CHECK(w, invocation_id_eq(reply->id, c->id), "answer for another invocation");
-    if (c->kind == CLIENT_SEND)
+    if (!waits(c))
         return;
     SIM_CHECK(w, reply->outcome.kind == OUTCOME_SUCCESS, "request %lu failed", (unsigned long)c->number);
     struct slice v = reply->outcome.value;
@@ -102,7 +114,7 @@ static void ask(struct env_timer *t)
     c->rpc.kind = RPC_INVOKE;
     c->rpc.partition_key = c->id.partition_key;
     c->rpc.id = c->id;
-    c->rpc.wait_result = c->kind != CLIENT_SEND;
+    c->rpc.wait_result = waits(c);
     c->rpc.record = make_record(c);
     c->rpc.reply = on_reply;
     c->asked = p;
@@ -126,7 +138,7 @@ static void make_client(struct sim_world *w, size_t i)
     c->input_len = 9;
     c->id.partition_key = sim_env_random(&w->env);
     if (dice < 6) {
-        c->kind = dice < 3 ? CLIENT_CALL : CLIENT_SEND;
+        c->kind = dice < 2 ? CLIENT_CALL : dice < 4 ? CLIENT_SEND : CLIENT_VICTIM;
         return;
     }
     if (dice < 8) {
@@ -195,11 +207,18 @@ void sim_clients_expect(struct sim_world *w, struct sim_appends *out)
             char key[16];
             for (sim_object_key(object, key); !slice_eq_cstr(c->target.key, key); sim_object_key(object, key))
                 object++;
-            VEC_PUSH(out, ((struct sim_append){get_u64be(c->input), 0, object, true}));
-        } else if (c->kind == CLIENT_CALL || c->kind == CLIENT_SEND) {
+            VEC_PUSH(out, ((struct sim_append){get_u64be(c->input), 0, object, true, false}));
+        } else if (c->kind == CLIENT_CALL || c->kind == CLIENT_SEND || c->kind == CLIENT_VICTIM) {
             struct sim_program prog;
             sim_program_make(&prog, get_u64be(c->input), c->input[8], w->options.objects);
-            sim_program_expect(&prog, w->options.objects, out);
+            sim_program_expect(&prog, w->options.objects, c->kind == CLIENT_VICTIM, out);
         }
     }
+}
+
+bool sim_clients_pick(struct sim_world *w, bool victim, struct invocation_id *id)
+{
+    const struct sim_client *c = &w->clients[sim_env_below(&w->env, w->n_clients)];
+    *id = c->id;
+    return !victim || c->kind == CLIENT_VICTIM;
 }

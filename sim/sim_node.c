@@ -25,13 +25,12 @@ static void host_applied(void *host, struct processor *p, struct invocation_id i
                          uint64_t batch, bool dropped)
 {
     struct sim_replica *r = host;
-    SIM_CHECK(r->world, !dropped, "effects of a live attempt were dropped");
-    sim_attempt_applied(r, id, token);
+    sim_attempt_applied(r, id, token, dropped);
 }
 
 static bool host_pause(void *host, struct processor *p, struct invocation_id id)
 {
-    return false;
+    return sim_attempt_pause(host, id);
 }
 
 static void host_ship(void *host, struct processor *p, uint64_t index, uint64_t partition_key,

@@ -24,7 +24,7 @@ void sim_program_make(struct sim_program *p, uint64_t seed, uint32_t depth, uint
     }
 }
 
-void sim_program_expect(const struct sim_program *p, uint32_t objects, struct sim_appends *out)
+void sim_program_expect(const struct sim_program *p, uint32_t objects, bool maybe, struct sim_appends *out)
 {
     for (size_t i = 0; i < p->n; i++) {
         const struct sim_op *op = &p->ops[i];
@@ -33,12 +33,13 @@ void sim_program_expect(const struct sim_program *p, uint32_t objects, struct si
         case OP_SEND_APPEND:
         case OP_SEND_APPEND_LATER:
         case OP_RACE_SLEEP_CALL:
-            VEC_PUSH(out, ((struct sim_append){p->seed, i, op->object, op->kind != OP_SEND_APPEND_LATER}));
+            VEC_PUSH(out,
+                     ((struct sim_append){p->seed, i, op->object, op->kind != OP_SEND_APPEND_LATER, maybe}));
             break;
         case OP_CALL_FLOW: {
             struct sim_program child;
             sim_program_make(&child, op->child_seed, p->depth + 1, objects);
-            sim_program_expect(&child, objects, out);
+            sim_program_expect(&child, objects, maybe, out);
             break;
         }
         default:

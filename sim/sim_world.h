@@ -53,7 +53,8 @@ struct sim_world {
     bool faulty; /* faults are being injected */
     struct sim_client *clients;
     size_t n_clients, clients_done;
-    uint64_t crashes, leader_changes, attempts, attempt_failures, suspensions;
+    size_t operations_out; /* operator requests without an answer */
+    uint64_t operations, crashes, leader_changes, attempts, attempt_failures, suspensions;
 };
 
 #define SIM_CHECK(w, cond, ...) ((cond) ? (void)0 : sim_fail(w, #cond, __VA_ARGS__))
@@ -82,8 +83,9 @@ void sim_ship_reset(struct sim_replica *r);
 void sim_attempt_start(struct sim_replica *r, struct invocation *inv);
 void sim_attempt_abort(struct sim_replica *r, struct invocation_id id);
 void sim_attempt_abort_all(struct sim_replica *r);
+bool sim_attempt_pause(struct sim_replica *r, struct invocation_id id);
 void sim_attempt_notify(struct sim_replica *r, struct invocation_id id);
-void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token);
+void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_t token, bool dropped);
 
 /* ---- sim_program.c: what handlers do ---- */
 enum sim_op_kind {
@@ -116,18 +118,26 @@ struct sim_append {
     uint64_t tag, seq;
     uint32_t object;
     bool ordered; /* false: delayed */
+    bool
+        maybe; /* of a program that operators interfere with: at most once, or as often as it was restarted */
 };
 struct sim_appends {
     struct sim_append *items;
     size_t len, cap;
 };
-void sim_program_expect(const struct sim_program *p, uint32_t objects, struct sim_appends *out);
+void sim_program_expect(const struct sim_program *p, uint32_t objects, bool maybe, struct sim_appends *out);
 void sim_object_key(uint32_t object, char out[16]);
 
 /* ---- sim_client.c ---- */
 void sim_clients_start(struct sim_world *w);
 void sim_clients_stop(struct sim_world *w);
 void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
+
+/* ---- sim_operator.c: cancel, kill, pause, resume, purge, restart of the victims among the clients'
+ * invocations; attach, reads ---- */
+void sim_operator_tick(struct sim_world *w);
+/* The invocation of a random victim (true) or of any client. */
+bool sim_clients_pick(struct sim_world *w, bool victim, struct invocation_id *id);
 
 /* ---- sim_check.c ---- */
 void sim_check_tick(struct sim_world *w);
