@@ -177,7 +177,8 @@ static inline bool quorum_passes(const struct quorum *q, struct marks m)
 
 struct quorum_tolerance {
     int writable; /* so many arbitrary members may be down and it can still be written; -1: it cannot now */
-    int sealable; /* ... and it can still be sealed, and read for recovery */
+    int sealable; /* ... and it can still be sealed, and read for recovery (at least: where labels are
+                     missing, it may be more) */
 };
 struct quorum_tolerance quorum_tolerance(const struct quorum *q);
 
