@@ -1,17 +1,14 @@
-/* The file below the `local` key-value provider: frames of operations appended to `metadata.kv`, each with a
- * checksum and a sequence number, one fsync per frame; rewritten (temporary file, fsync, rename, fsync of the
- * directory) when it has grown.
+/* The file below the `local` key-value provider: `metadata.kv`, a file of frames (metadata/frame_file.h). One
+ * frame is one batch of operations.
  *
- *   file  := "RSTKV001" frame*
- *   frame := u32 magic, u32 body length, u32 crc32c(length, sequence, body), u64 sequence, body     little
- * endian body  := operation* operation := u8 kind (1 put, 2 delete), u32 version, varint-prefixed key,
- * varint-prefixed value
+ *   body      := operation*
+ *   operation := u8 kind (1 put, 2 delete), u32 version, varint-prefixed key, varint-prefixed value
  *
- * A frame becomes visible in full or not at all. An incomplete last frame (a crash) is cut off; a broken
- * frame with a good one behind it means that synced bytes were lost and is refused as RC_CORRUPT (BETTER
- * B12). All calls block; one thread at a time. */
+ * All calls block; one thread at a time. */
 #pragma once
 #include "base/codec.h"
+
+#define KV_FILE_NAME "metadata.kv"
 
 struct kv_file;
 

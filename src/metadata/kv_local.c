@@ -8,25 +8,18 @@
 
 #include "base/log.h"
 #include "metadata/kv_file.h"
+#include "metadata/kv_table.h"
 
 #define REWRITE_MIN_BYTES (256u << 10) /* below this size a file is never rewritten */
 #define REWRITE_FACTOR    4u           /* rewritten when this many times larger than the live entries */
 #define BATCH_MAX_BYTES   (16u << 20)
-
-struct entry {
-    struct omap_node node;
-    struct slice key; /* heap */
-    struct bytes value;
-    uint32_t version;
-};
 
 struct kv_local {
     struct kv base;
     struct env *env;
     struct loop *loop;
     struct kv_file *file;
-    struct omap entries;
-    size_t live_bytes;
+    struct kv_table table;
     size_t rewrite_above; /* not rewritten below this size: a rewrite that failed is not repeated at once */
     struct list queue;    /* submitted, in order */
     struct list batch;    /* being written */
@@ -38,62 +31,13 @@ struct kv_local {
     struct err work_err;
 };
 
-static int compare_entries(const struct omap_node *a, const struct omap_node *b)
-{
-    return slice_cmp(CONTAINER_OF(a, struct entry, node)->key, CONTAINER_OF(b, struct entry, node)->key);
-}
-
-static int compare_key(const void *key, const struct omap_node *n)
-{
-    return slice_cmp(*(const struct slice *)key, CONTAINER_OF(n, struct entry, node)->key);
-}
-
-static struct entry *find(struct kv_local *kv, struct slice key)
-{
-    struct omap_node *n = omap_find(&kv->entries, &key, compare_key);
-    return n ? CONTAINER_OF(n, struct entry, node) : NULL;
-}
-
-static size_t entry_bytes(const struct entry *e)
-{
-    return e->key.len + e->value.len + 16;
-}
-
-static void remove_entry(struct kv_local *kv, struct entry *e)
-{
-    kv->live_bytes -= entry_bytes(e);
-    omap_remove(&kv->entries, &e->node);
-    free((void *)e->key.ptr);
-    bytes_unref(&e->value);
-    free(e);
-}
-
-static void store_entry(struct kv_local *kv, struct slice key, struct bytes value_take, uint32_t version)
-{
-    struct entry *e = find(kv, key);
-    if (e) {
-        kv->live_bytes -= entry_bytes(e);
-        bytes_unref(&e->value);
-    } else {
-        e = xcalloc(1, sizeof(*e));
-        e->key = slice_make(slice_dup_cstr(key), key.len);
-        omap_insert(&kv->entries, &e->node);
-    }
-    e->value = value_take;
-    e->version = version;
-    kv->live_bytes += entry_bytes(e);
-}
-
 static void replay(void *ctx, const struct kv_file_op *op)
 {
     struct kv_local *kv = ctx;
-    if (op->kind == KV_FILE_PUT) {
-        store_entry(kv, op->key, bytes_copy(op->value), op->version);
-        return;
-    }
-    struct entry *e = find(kv, op->key);
-    if (e)
-        remove_entry(kv, e);
+    if (op->kind == KV_FILE_PUT)
+        kv_table_put(&kv->table, op->key, bytes_copy(op->value), op->version);
+    else
+        kv_table_delete(&kv->table, op->key);
 }
 
 /* ---- answering ---- */
@@ -107,10 +51,9 @@ static void answer(struct kv_op *op, enum rc rc, const char *message)
 
 static void answer_get(struct kv_local *kv, struct kv_op *op)
 {
-    struct entry *e = find(kv, op->key);
-    struct kv_result r = {.rc = e ? RC_OK : RC_NOT_FOUND, .message = ""};
-    if (e)
-        r.entry = (struct kv_entry){e->key, e->value, e->version};
+    struct kv_result r = {.rc = RC_NOT_FOUND, .message = ""};
+    if (kv_table_get(&kv->table, op->key, &r.entry))
+        r.rc = RC_OK;
     op->done(op, &r);
 }
 
@@ -120,12 +63,11 @@ static void answer_list(struct kv_local *kv, struct kv_op *op)
         struct kv_entry *items;
         size_t len, cap;
     } found = {0};
-    for (struct omap_node *n = omap_lower_bound(&kv->entries, &op->key, compare_key); n; n = omap_next(n)) {
-        struct entry *e = CONTAINER_OF(n, struct entry, node);
-        if (!slice_starts_with(e->key, op->key))
+    struct kv_entry e;
+    for (struct kv_cursor c = kv_table_seek(&kv->table, op->key); kv_cursor_next(&c, &e);) {
+        if (!slice_starts_with(e.key, op->key))
             break;
-        struct kv_entry item = {e->key, e->value, e->version};
-        VEC_PUSH(&found, item);
+        VEC_PUSH(&found, e);
     }
     struct kv_result r = {.rc = RC_OK, .message = "", .entries = found.items, .n_entries = found.len};
     op->done(op, &r);
@@ -135,29 +77,9 @@ static void answer_list(struct kv_local *kv, struct kv_op *op)
 /* RC_OK if the write may be done against the entries as they are. */
 static enum rc judge(struct kv_local *kv, const struct kv_op *op, const char **message)
 {
-    const struct entry *e = find(kv, op->key);
-    *message = "";
-    if (op->key.len == 0 || op->key.len > KV_KEY_MAX) {
-        *message = "a metadata key has 1 to 512 bytes";
-        return RC_INVALID;
-    }
-    if (op->value.len > KV_VALUE_MAX) {
-        *message = "the metadata value is larger than 8 MiB";
-        return RC_TOO_LARGE;
-    }
-    if (op->precondition == KV_DOES_NOT_EXIST && e) {
-        *message = "the key exists already";
-        return RC_CONFLICT;
-    }
-    if (op->precondition == KV_MATCHES_VERSION && (!e || e->version != op->expected_version)) {
-        *message = "the version of the key is another one";
-        return RC_CONFLICT;
-    }
-    if (op->kind == KV_PUT && e && op->version < e->version) {
-        *message = "the version of a key cannot go back";
-        return RC_CONFLICT;
-    }
-    return RC_OK;
+    struct kv_write w = {op->kind == KV_PUT,   op->precondition, op->version,
+                         op->expected_version, op->key,          bytes_slice(op->value)};
+    return kv_table_judge(&kv->table, &w, message);
 }
 
 /* ---- batches ---- */
@@ -211,9 +133,7 @@ static void work_run(struct loop_work *w)
 
 static void free_all(struct kv_local *kv)
 {
-    struct omap_node *n;
-    while ((n = omap_first(&kv->entries)))
-        remove_entry(kv, CONTAINER_OF(n, struct entry, node));
+    kv_table_free(&kv->table);
     writer_free(&kv->body);
     if (kv->file)
         kv_file_close(kv->file);
@@ -245,10 +165,10 @@ static void work_done(struct loop_work *w)
         {
             struct kv_op *op = CONTAINER_OF(pos, struct kv_op, link);
             if (op->kind == KV_PUT) {
-                store_entry(kv, op->key, op->value, op->version);
+                kv_table_put(&kv->table, op->key, op->value, op->version);
                 op->value = BYTES_EMPTY;
-            } else if (find(kv, op->key)) {
-                remove_entry(kv, find(kv, op->key));
+            } else {
+                kv_table_delete(&kv->table, op->key);
             }
         }
     while ((n = list_pop_front(&batch)))
@@ -275,9 +195,9 @@ static void start_work(struct kv_local *kv)
 
 static void start_rewrite(struct kv_local *kv)
 {
-    for (struct omap_node *n = omap_first(&kv->entries); n; n = omap_next(n)) {
-        struct entry *e = CONTAINER_OF(n, struct entry, node);
-        struct kv_file_op op = {KV_FILE_PUT, e->version, e->key, bytes_slice(e->value)};
+    struct kv_entry e;
+    for (struct kv_cursor c = kv_table_seek(&kv->table, SLICE_EMPTY); kv_cursor_next(&c, &e);) {
+        struct kv_file_op op = {KV_FILE_PUT, e.version, e.key, bytes_slice(e.value)};
         kv_file_op_write(&kv->body, &op);
     }
     kv->rewriting = true;
@@ -292,7 +212,7 @@ static void run(struct env_task *t)
     if (kv->busy)
         return;
     size_t size = kv_file_size(kv->file);
-    if (list_empty(&kv->batch) && size > kv->rewrite_above && size / REWRITE_FACTOR > kv->live_bytes)
+    if (list_empty(&kv->batch) && size > kv->rewrite_above && size / REWRITE_FACTOR > kv->table.bytes)
         start_rewrite(kv);
     else if (!list_empty(&kv->batch))
         start_work(kv);
@@ -326,7 +246,7 @@ enum rc kv_local_open(struct env *env, struct loop *loop, const char *dir, struc
     kv->env = env;
     kv->loop = loop;
     kv->rewrite_above = REWRITE_MIN_BYTES;
-    omap_init(&kv->entries, compare_entries);
+    kv_table_init(&kv->table);
     list_init(&kv->queue);
     list_init(&kv->batch);
     env_task_init(&kv->work_task, run);
