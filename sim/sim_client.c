@@ -1,5 +1,6 @@
 /* Clients: each submits one request, and again with the same request id until it has a definite answer, as
  * the ingress does. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "sim/sim_world.h"
@@ -149,8 +150,7 @@ static void make_client(struct sim_world *w, size_t i)
         c->input_len = 16;
     } else { /* the run, and somebody who completes its promise */
         c->kind = i % 2 ? CLIENT_WORKFLOW_PROMISE : CLIENT_WORKFLOW;
-        memcpy(c->key, "workflow-", 9);
-        put_u64be((uint8_t *)c->key + 9, 0x4141414141414141 + i / 2);
+        snprintf(c->key, sizeof(c->key), "workflow-%zu", i / 2);
         c->target = (struct target){.kind = i % 2 ? TARGET_WORKFLOW_SHARED : TARGET_WORKFLOW_RUN,
                                     .service = SLICE_LIT("Workflow"),
                                     .handler = SLICE_LIT("handle")};

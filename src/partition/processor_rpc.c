@@ -184,6 +184,29 @@ static void append(struct processor *p, struct partition_rpc *rpc, enum command_
 
 /* ---- entry points ---- */
 
+/* Whatever enters the log must be decodable by every replica (spec/service-protocol.md §13): a record that is
+ * not would stop them all. */
+static bool record_valid(const struct partition_rpc *rpc)
+{
+    if (rpc->record.len < RECORD_HEADER_SIZE)
+        return false;
+    union {
+        struct service_invocation invoke;
+        struct cmd_signal signal;
+        struct cmd_patch_state patch;
+    } c;
+    struct reader r = reader_make(record_body(bytes_slice(rpc->record)));
+    switch (rpc->kind) {
+    case RPC_INVOKE:
+        return service_invocation_read(&r, &c.invoke) && reader_done(&r) &&
+               c.invoke.id.partition_key == rpc->partition_key;
+    case RPC_SIGNAL:
+        return cmd_signal_read(&r, &c.signal) && reader_done(&r);
+    default:
+        return cmd_patch_state_read(&r, &c.patch) && reader_done(&r);
+    }
+}
+
 void processor_rpc(struct processor *p, struct partition_rpc *rpc)
 {
     rpc->private_.b = p;
@@ -194,8 +217,8 @@ void processor_rpc(struct processor *p, struct partition_rpc *rpc)
         fail_later(p, rpc, RC_UNAVAILABLE, "the partition is closing");
     } else if (p->role != PROCESSOR_LEADER) {
         fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
-    } else if (has_record && rpc->record.len < RECORD_HEADER_SIZE) {
-        fail_later(p, rpc, RC_INVALID, "request without a record");
+    } else if (has_record && !record_valid(rpc)) {
+        fail_later(p, rpc, RC_INVALID, "the record of the request cannot be decoded");
     } else if (rpc->kind == RPC_INVOKE) {
         struct bytes record = rpc->record;
         rpc->record = BYTES_EMPTY;

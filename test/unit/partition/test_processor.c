@@ -439,6 +439,19 @@ static void refused_appends_fail_safely(void **state)
     assert_string_equal(call.value, "done");
 }
 
+static void undecodable_records_never_reach_the_log(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call =
+        invoke_rpc(1, (struct invoke_options){
+                          .id = id_of(1), .kind = TARGET_OBJECT_SHARED, .key = "\xff\xfe", .request = 1});
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    assert_int_equal(call.reply.rc, RC_INVALID);
+    assert_false(r->failed);
+}
+
 /* ---- timers and shuffle ---- */
 
 static void timers_fire_even_when_many_and_refused(void **state)
@@ -754,6 +767,7 @@ int main(void)
         CASE(operations),
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
+        CASE(undecodable_records_never_reach_the_log),
         CASE(timers_fire_even_when_many_and_refused),
         CASE(timers_registered_while_others_fire),
         CASE(outbox_is_shipped_and_truncated),
