@@ -222,6 +222,7 @@ static const struct bench_handler handlers[] = {
     {"BenchCounter/get", counter_get},
     {"BenchState/write", state_write},
     {"BenchState/read", state_read},
+    {"BenchState/peek", state_read},
     {"BenchSteps/run", steps_run},
     {"BenchFlow/run", steps_run},
     {"BenchChain/a", chain_a},

@@ -15,6 +15,7 @@ LOADS = {
     "workflow": ("/BenchFlow/{n}/run", {}),
     "chain": ("/BenchChain/a", {}),
     "state-read": ("/BenchState/{k}/read", {"keys": 16}),
+    "state-peek": ("/BenchState/{k}/peek", {"keys": 16}),
 }
 
 # What issue and design ask for: (scenario, connections) -> {column: limit}. op/s are lower limits.
@@ -51,7 +52,7 @@ def load_scenario(bench, product, size, name, connections):
     path, options = LOADS[name]
     server = bench.start_ready(product)
     try:
-        if name == "state-read":
+        if name.startswith("state-"):
             for key in range(options["keys"]):
                 status, text = http_call(server.ingress, "POST", f"/BenchState/{key}/write")
                 assert status == 200, text
@@ -151,7 +152,7 @@ QUICK = [("start", 0), ("idle", 0), ("greet", 1), ("greet-syncs", 1), ("greet", 
          ("steps", 1), ("steps", 64), ("chain", 64), ("state-read", 16), ("restart", 0), ("sleepers", 0)]
 FULL = [("start", 0), ("idle", 0), ("greet-syncs", 1)] + \
     [(name, n) for name in ("greet", "counter", "steps", "workflow", "chain") for n in (1, 64, 256)] + \
-    [("hotkey", 64), ("state-read", 16), ("restart", 0), ("sleepers", 0)]
+    [("hotkey", 64), ("state-read", 16), ("state-peek", 16), ("restart", 0), ("sleepers", 0)]
 
 
 def select(quick, wanted):
