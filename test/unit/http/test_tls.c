@@ -170,7 +170,7 @@ static int tls_setup(void **state)
     fclose(f);
     http_client_config_default(&cc);
     cc.ca_file = T.ca_file;
-    cc.connect_timeout_ms = 300;
+    cc.connect_timeout_ms = 20 * 1000;
     fixture_start(NULL, &cc);
     assert_int_equal(net_listen(F.loop, &a, false, &lops, NULL, &T.nl, &err), RC_OK);
     assert_int_equal(net_listener_start(T.nl, &err), RC_OK);
