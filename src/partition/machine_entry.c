@@ -10,7 +10,8 @@ static size_t value_size(struct slice content)
     return content.len ? pb_len_field_size(1, content.len) : 0;
 }
 
-/* InputCommandMessage of the callee: exactly the headers of the command, then its parameter. Written straight into the record. */
+/* InputCommandMessage of the callee: exactly the headers of the command, then its parameter. Written straight
+ * into the record. */
 static size_t callee_input_size(const struct command_view *c)
 {
     size_t size = pb_len_field_size(14, value_size(c->parameter));
@@ -113,11 +114,55 @@ static bool complete_awakeable(struct machine *m, const struct command_view *c)
 
 /* ---- state ---- */
 
+/* From this size on, the bytes in front of a state value make it the payload of a GetEagerState command:
+ * reading it again stores a reference instead of a copy (principle 4). */
+#define EAGER_LAYOUT_MIN 4096
+
+/* Everything of a GetEagerState payload up to the content: the command without its value, then 14 Value{1
+ * content}. */
+static void eager_prefix_write(struct writer *w, struct slice without_value, size_t content_len)
+{
+    write_slice_raw(w, without_value);
+    pb_write_len_header(w, 14, content_len ? pb_len_field_size(1, content_len) : 0);
+    if (content_len)
+        pb_write_len_header(w, 1, content_len);
+}
+
 static void set_state(struct machine *m, const struct target *t, const struct command_view *c)
 {
-    struct bytes value = bytes_part(m->record, c->value.value);
-    bytes_compact(&value); /* state outlives the record it came with */
+    struct bytes value;
+    if (c->value.value.len < EAGER_LAYOUT_MIN) {
+        value = bytes_part(m->record, c->value.value);
+        bytes_compact(&value); /* state outlives the record it came with */
+    } else {
+        struct writer key = WRITER_INIT, w = WRITER_INIT;
+        pb_write_bytes(&key, 1, c->key);
+        writer_init(&w, key.len + 32 + c->value.value.len);
+        eager_prefix_write(&w, writer_slice(&key), c->value.value.len);
+        write_slice_raw(&w, c->value.value);
+        writer_free(&key);
+        struct bytes whole = writer_take(&w);
+        value = bytes_part(whole,
+                           slice_sub(bytes_slice(whole), whole.len - c->value.value.len, c->value.value.len));
+        bytes_unref(&whole);
+    }
     store_state_put(m->store, t->service, t->key, c->key, value);
+}
+
+/* The payload made of `prefix` and `value` (consumed): by reference if the one stands in front of the other
+ * already. */
+static struct bytes join_value(struct slice prefix, struct bytes value)
+{
+    if (value.owner && value.len >= EAGER_LAYOUT_MIN &&
+        (size_t)(value.ptr - value.owner->data) >= prefix.len &&
+        memcmp(value.ptr - prefix.len, prefix.ptr, prefix.len) == 0)
+        return (struct bytes){value.ptr - prefix.len, prefix.len + value.len, value.owner};
+    struct writer w = WRITER_INIT;
+    writer_init(&w, prefix.len + value.len + 1);
+    write_slice_raw(&w, prefix);
+    write_slice_raw(&w, bytes_slice(value));
+    bytes_unref(&value);
+    return writer_take(&w);
 }
 
 /* GetEagerState as the invoker proposes it: the payload without its value, which the object's state provides.
@@ -131,18 +176,16 @@ static struct bytes eager_state_payload(struct machine *m, const struct target *
         if (f.number == 1 && f.wire == PB_LEN)
             key = f.bytes;
     struct bytes value = BYTES_EMPTY;
-    bool found = target_is_keyed(t->kind) && store_state_get(m->store, t->service, t->key, key, &value);
-    struct writer w = WRITER_INIT;
-    writer_init(&w, e->payload.len + value.len + 24);
-    write_slice_raw(&w, e->payload);
-    if (found) {
-        pb_write_len_header(&w, 14, value.len ? pb_len_field_size(1, value.len) : 0);
-        pb_write_bytes(&w, 1, bytes_slice(value));
+    struct writer prefix = WRITER_INIT;
+    if (target_is_keyed(t->kind) && store_state_get(m->store, t->service, t->key, key, &value)) {
+        eager_prefix_write(&prefix, e->payload, value.len);
     } else {
-        pb_write_len_header(&w, 13, 0);
+        write_slice_raw(&prefix, e->payload);
+        pb_write_len_header(&prefix, 13, 0);
     }
-    bytes_unref(&value);
-    return writer_take(&w);
+    struct bytes payload = join_value(writer_slice(&prefix), value);
+    writer_free(&prefix);
+    return payload;
 }
 
 /* ---- the entry ---- */

@@ -355,6 +355,42 @@ static void lazy_and_eager_state(void **state)
     assert_state(fx, "Obj", "k", "b", NULL);
 }
 
+static void large_state_is_read_by_reference(void **state)
+{
+    struct fixture *fx = *state;
+    static char large[20001];
+    memset(large, 'x', sizeof(large) - 1);
+    struct invocation_id id =
+        invoke(fx, (struct invoke_options){.kind = TARGET_OBJECT_EXCLUSIVE, .service = "Obj"});
+    struct writer w = effects_of(id), p = WRITER_INIT;
+    set_state_entry(&w, "big", large);
+    for (int i = 0; i < 2; i++) {
+        pb_write_bytes(&p, 1, SLICE_LIT("big"));
+        if (i)
+            pb_write_bytes(&p, 12, SLICE_LIT("label")); /* another layout: copied, equally right */
+        effect_write(&w, &(struct effect){.kind = EFFECT_ENTRY,
+                                          .entry_type = MSG_GET_EAGER_STATE,
+                                          .value_from_state = true,
+                                          .payload = writer_slice(&p)});
+        writer_free(&p);
+    }
+    apply_effects(fx, &w);
+    assert_state(fx, "Obj", "k", "big", large);
+    struct invocation *inv = store_invocation_get(fx->store, id);
+    struct bytes value;
+    assert_true(store_state_get(fx->store, SLICE_LIT("Obj"), SLICE_LIT("k"), SLICE_LIT("big"), &value));
+    for (int i = 0; i < 2; i++) {
+        struct command_view c;
+        assert_int_equal(
+            command_decode(MSG_GET_EAGER_STATE, bytes_slice(inv->journal.items[2 + i].payload), &c, NULL),
+            RC_OK);
+        assert_true(slice_eq_cstr(c.key, "big"));
+        assert_success(c.value, large);
+        assert_int_equal(c.value.value.ptr == value.ptr, i == 0);
+    }
+    bytes_unref(&value);
+}
+
 /* ---- quarantine ---- */
 
 static void assert_quarantined(struct fixture *fx, struct invocation_id id)
@@ -442,6 +478,7 @@ int main(void)
         CASE(expired_results_are_free),
         CASE(open_sleeps_end_with_their_invocation),
         CASE(lazy_and_eager_state),
+        CASE(large_state_is_read_by_reference),
         CASE(impossible_entries_quarantine),
         CASE(unknown_commands_stop_the_replica),
     };
