@@ -128,6 +128,8 @@ static void use(struct segment_store *s)
     }
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     log_set_sink(drop_line, NULL);

@@ -85,6 +85,8 @@ static void small_rows(struct bytes value)
     key_timer_decode(v, &t);
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (size == 0)
