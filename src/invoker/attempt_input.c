@@ -3,15 +3,15 @@
 
 #define FIRST_BODY_ROOM (16u << 10)
 
-/* Append to the message under assembly. The buffer doubles with what arrived, so a lying header costs
- * nothing. */
+/* Append to the message under assembly. The buffer grows fourfold with what arrived, so a lying header costs
+ * little, and a large message is not copied over and over. */
 static void body_append(struct frame_input *in, const uint8_t *p, size_t n)
 {
     size_t need = in->body_len + n;
     if (!in->body) {
         in->body = buf_new(MIN((size_t)in->header.length, MAX(need, FIRST_BODY_ROOM)));
     } else if (in->body->cap < need) {
-        in->body = buf_grow(in->body, MIN((size_t)in->header.length, MAX(need, in->body->cap * 2)));
+        in->body = buf_grow(in->body, MIN((size_t)in->header.length, MAX(need, in->body->cap * 4)));
     }
     memcpy(in->body->data + in->body_len, p, n);
     in->body_len = need;

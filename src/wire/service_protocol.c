@@ -261,6 +261,8 @@ enum rc future_decode(struct slice payload, uint32_t field, uint32_t max_depth, 
 
 /* ---- Start ---- */
 
+#define START_TAIL_ROOM 128
+
 void start_begin(struct writer *w, const struct start_message *m)
 {
     ASSERT_MSG(w->len == 0, "start_finish finds the frame header at the beginning of the writer");
@@ -279,7 +281,8 @@ void start_state(struct writer *w, struct slice key, struct slice value)
 {
     size_t size =
         (key.len ? pb_len_field_size(1, key.len) : 0) + (value.len ? pb_len_field_size(2, value.len) : 0);
-    writer_reserve(w, pb_len_field_size(4, size)); /* at most one growth per entry */
+    /* At most one growth per entry; start_finish must not move a large state again for its few fields. */
+    writer_reserve(w, pb_len_field_size(4, size) + START_TAIL_ROOM);
     pb_write_len_header(w, 4, size);
     pb_write_bytes(w, 1, key);
     pb_write_bytes(w, 2, value);
