@@ -18,7 +18,8 @@ void *vec_grow(void *items, size_t *cap, size_t need, size_t item_size)
     ASSERT(item_size > 0 && need < SIZE_MAX / 2 / item_size);
     if (need <= *cap)
         return items;
-    size_t grown = MAX(*cap * 2, (size_t)8);
+    size_t first = item_size < 64 ? 8 : 2; /* most lists of large items stay short: journals, sinks */
+    size_t grown = MAX(*cap * 2, first);
     *cap = MAX(grown, need);
     return xrealloc(items, *cap * item_size);
 }
