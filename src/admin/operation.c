@@ -95,23 +95,11 @@ static void submit(struct admin_call *c)
 
 /* ---- which deployment ---- */
 
-/* The service of a pinned invocation. The leader names it in the status answer's detail; without that, the
- * pinned deployment tells when all its services have gone to the same latest deployment. */
+/* The latest deployment of the invocation's service, whichever deployment it is pinned to. */
 static const struct schema_deployment *latest_for(struct admin_call *c, const struct rpc_reply *status)
 {
-    const struct schema *schema = call_schema(c);
-    const struct schema_service *named =
-        status->detail[0] ? schema_service(schema, slice_cstr(status->detail)) : NULL;
-    if (named)
-        return named->deployment;
-    const struct schema_deployment *pinned = schema_deployment(schema, status->deployment_id), *latest = NULL;
-    for (size_t i = 0; pinned && i < pinned->n_services; i++) {
-        const struct schema_service *s = schema_service(schema, slice_cstr(pinned->services[i]->name));
-        if (latest && s->deployment != latest)
-            return NULL;
-        latest = s->deployment;
-    }
-    return latest;
+    const struct schema_service *service = schema_service(call_schema(c), status->target.service);
+    return service ? service->deployment : NULL;
 }
 
 static void repin_and_submit(struct admin_call *c, const struct rpc_reply *status,

@@ -98,10 +98,10 @@ enum rc apply_pause(struct machine *m, struct err *err);
 enum rc apply_resume(struct machine *m, struct err *err);
 enum rc apply_restart_as_new(struct machine *m, struct err *err);
 /* Preconditions, shared with the leader's checks before proposing. `inv` may be NULL (Free). RPC_OK: go on.
- */
+ * `now_ms` decides whether the journal is still retained: the record's time, or the leader's clock. */
 enum rpc_status machine_resume_check(const struct invocation *inv, bool repin);
 enum rpc_status machine_restart_check(struct partition_store *s, struct invocation *old,
-                                      uint32_t copy_prefix_up_to);
+                                      uint32_t copy_prefix_up_to, uint64_t now_ms);
 
 /* ---- machine_state.c: state patches and promises ---- */
 enum rc apply_patch_state(struct machine *m, struct err *err);
@@ -128,4 +128,8 @@ static inline uint64_t add_saturating(uint64_t a, uint64_t b)
 static inline uint64_t retained_until(const struct invocation *inv)
 {
     return add_saturating(inv->at.completed_at, inv->si.completion_retention_ms);
+}
+static inline uint64_t journal_retained_until(const struct invocation *inv)
+{
+    return add_saturating(inv->at.completed_at, inv->si.journal_retention_ms);
 }

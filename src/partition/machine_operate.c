@@ -208,7 +208,7 @@ static bool completed_in_journal(struct partition_store *s, struct invocation *i
 }
 
 enum rpc_status machine_restart_check(struct partition_store *s, struct invocation *old,
-                                      uint32_t copy_prefix_up_to)
+                                      uint32_t copy_prefix_up_to, uint64_t now_ms)
 {
     switch (old ? old->status : INV_FREE) {
     case INV_FREE:
@@ -225,7 +225,7 @@ enum rpc_status machine_restart_check(struct partition_store *s, struct invocati
     }
     if (target_is_workflow(old->si.target.kind))
         return RPC_UNSUPPORTED;
-    if (old->journal_purged || old->journal.len == 0)
+    if (old->journal_purged || old->journal.len == 0 || journal_retained_until(old) <= now_ms)
         return RPC_GONE;
     if (copy_prefix_up_to == 0)
         return RPC_OK;
@@ -329,7 +329,8 @@ enum rc apply_restart_as_new(struct machine *m, struct err *err)
                      ? RPC_OK
                      : RPC_UNSUPPORTED;
     else
-        status = machine_restart_check(m->store, store_invocation_get(m->store, c.id), c.copy_prefix_up_to);
+        status = machine_restart_check(m->store, store_invocation_get(m->store, c.id), c.copy_prefix_up_to,
+                                       m->now_ms);
     if (status == RPC_OK && !existing)
         create_copy(m, store_invocation_get(m->store, c.id), &c);
     machine_operation_reply(m, c.reply_request_id, c.id, status, c.new_id);

@@ -323,6 +323,8 @@ static void evaluate_status(struct partition_rpc *rpc, const struct invocation *
         .pinned = inv->pinned,
         .deployment_id = inv->deployment_id,
         .protocol_version = inv->protocol_version,
+        .target = inv->si.target,
+        .target_bytes = inv->origin,
     };
     reply(rpc, &r);
 }
@@ -396,7 +398,8 @@ static void evaluate_resume(struct processor *p, struct partition_rpc *rpc, cons
 
 static void evaluate_restart(struct processor *p, struct partition_rpc *rpc, struct invocation *inv)
 {
-    enum rpc_status status = machine_restart_check(p->store, inv, rpc->copy_prefix_up_to);
+    enum rpc_status status =
+        machine_restart_check(p->store, inv, rpc->copy_prefix_up_to, env_wall_ms(p->env));
     if (status != RPC_OK || !deployment_fits(rpc, inv)) {
         refuse(rpc, status != RPC_OK ? status : RPC_BAD_DEPLOYMENT,
                status != RPC_OK ? "" : DEPLOYMENT_MISFIT);
@@ -417,13 +420,24 @@ static void evaluate_restart(struct processor *p, struct partition_rpc *rpc, str
     propose(p, rpc, CMD_RESTART_AS_NEW, writer_take(&w));
 }
 
+/* The store decides expiry by the time of the last record, which stands still in an idle partition: what the
+ * next record would find gone is not shown either. Workflows stay until their clean-up timer is applied, with
+ * state and promises. */
+static struct invocation *find_retained(struct processor *p, struct invocation_id id)
+{
+    struct invocation *inv = store_invocation_get(p->store, id);
+    bool expired = inv && inv->status == INV_COMPLETED && inv->si.target.kind != TARGET_WORKFLOW_RUN &&
+                   retained_until(inv) <= env_wall_ms(p->env);
+    return expired ? NULL : inv;
+}
+
 static void evaluate(struct processor *p, struct partition_rpc *rpc)
 {
     if (p->role != PROCESSOR_LEADER) {
         fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
         return;
     }
-    struct invocation *inv = store_invocation_get(p->store, rpc->id);
+    struct invocation *inv = find_retained(p, rpc->id);
     switch (rpc->kind) {
     case RPC_ATTACH:
         evaluate_attach(p, rpc, inv);

@@ -46,8 +46,8 @@ struct rpc_reply {
     struct outcome
         outcome; /* slices into outcome_bytes; valid during the callback: take a reference to keep them */
     struct bytes outcome_bytes;
-    struct target target; /* RPC_ATTACH, RPC_GET_OUTPUT: whose result it is (service.ptr NULL: unknown).
-                             Slices into target_bytes */
+    struct target target; /* RPC_ATTACH, RPC_GET_OUTPUT, RPC_STATUS: whose it is (service.ptr NULL:
+                             unknown). Slices into target_bytes */
     struct bytes target_bytes;
     uint64_t
         expiry_ms; /* completed_at + completion retention, only for answers from retained results; 0: none */

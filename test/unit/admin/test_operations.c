@@ -211,8 +211,11 @@ static void deployments_for_resume_and_restart(void **state)
     char path[160], id[64];
     strcpy(id, answered_id(f));
     resource_id_parse(RESOURCE_DEPLOYMENT, slice_cstr(id), &b);
-    struct rpc_reply paused = {
-        .invocation_status = INV_PAUSED, .pinned = true, .deployment_id = a, .protocol_version = 6};
+    struct rpc_reply paused = {.invocation_status = INV_PAUSED,
+                               .pinned = true,
+                               .deployment_id = a,
+                               .protocol_version = 6,
+                               .target = {.service = SLICE_LIT("Greeter")}};
     struct rpc_reply done = {.status = RPC_OK};
 
     replies(f, 2, (struct rpc_reply[]){paused, done});

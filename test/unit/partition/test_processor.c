@@ -329,6 +329,35 @@ static void point_reads_and_attach(void **state)
     assert_string_equal(attach.value, "done");
 }
 
+/* Found by the conformance suite: without new records the time of the last one stands still. */
+static void retention_ends_in_an_idle_partition(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call = invoke_rpc(
+        1, (struct invoke_options){.id = id_of(1), .request = 1, .journal_retention_ms = RETENTION_MS / 2});
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    sim_env_advance(&w->env, RETENTION_MS / 2 + 1);
+    struct test_rpc restart = new_rpc(RPC_RESTART_AS_NEW, 2, id_of(1)),
+                    output = new_rpc(RPC_GET_OUTPUT, 3, id_of(1));
+    processor_rpc(r->p, &restart.rpc);
+    processor_rpc(r->p, &output.rpc);
+    sim_env_run(&w->env);
+    assert_int_equal(restart.reply.status, RPC_GONE);
+    assert_string_equal(output.value, "done");
+    sim_env_advance(&w->env, RETENTION_MS);
+    output = new_rpc(RPC_GET_OUTPUT, 4, id_of(1));
+    struct test_rpc attach = new_rpc(RPC_ATTACH, 5, id_of(1)), status = new_rpc(RPC_STATUS, 6, id_of(1));
+    processor_rpc(r->p, &output.rpc);
+    processor_rpc(r->p, &attach.rpc);
+    processor_rpc(r->p, &status.rpc);
+    sim_env_run(&w->env);
+    assert_int_equal(output.reply.status, RPC_NOT_FOUND);
+    assert_int_equal(attach.reply.status, RPC_NOT_FOUND);
+    assert_int_equal(status.reply.status, RPC_NOT_FOUND);
+}
+
 static void commit_replied_requests(void **state)
 {
     struct world *w = *state;
@@ -763,6 +792,7 @@ int main(void)
         CASE(call_and_send),
         CASE(a_retry_replaces_the_waiter),
         CASE(point_reads_and_attach),
+        CASE(retention_ends_in_an_idle_partition),
         CASE(commit_replied_requests),
         CASE(operations),
         CASE(cancel_answers_once),
