@@ -87,6 +87,32 @@ static void env_path(const char *name, size_t len, char *out, size_t cap)
     out[n] = 0;
 }
 
+/* Deprecated places of keys, which still act and win (spec/config.md §2.17). */
+static const struct {
+    const char *from, *to;
+} moved_keys[] = {
+    {"connect-timeout", "worker.invoker.connect-timeout"},
+    {"http-proxy", "worker.invoker.http-proxy"},
+    {"no-proxy", "worker.invoker.no-proxy"},
+    {"request-identity-private-key-pem-file", "worker.invoker.request-identity-private-key-pem-file"},
+    {"additional-request-headers", "worker.invoker.additional-request-headers"},
+    {"aws-profile", "worker.invoker.aws-profile"},
+    {"aws-assume-role-external-id", "worker.invoker.aws-assume-role-external-id"},
+    {"request-compression-threshold", "worker.invoker.request-compression-threshold"},
+    {"initial-max-send-streams", "worker.invoker.http2-initial-max-send-streams"},
+    {"http-keep-alive-options.interval", "worker.invoker.http2-keep-alive-interval"},
+    {"http-keep-alive-options.timeout", "worker.invoker.http2-keep-alive-timeout"},
+    {"http-keep-alive-options.jitter", "worker.invoker.http2-keep-alive-jitter"},
+};
+
+static bool key_was_moved(const char *path)
+{
+    for (size_t i = 0; i < ARRAY_LEN(moved_keys); i++)
+        if (strcmp(moved_keys[i].from, path) == 0)
+            return true;
+    return false;
+}
+
 static enum rc apply_env(struct loaded *l, struct cv *root, char **envp, struct err *err)
 {
     for (char **e = envp; *e; e++) {
@@ -99,7 +125,7 @@ static enum rc apply_env(struct loaded *l, struct cv *root, char **envp, struct 
             continue;
         bool table = config_key_is_table(path);
         const struct config_key *key = config_key_find(path);
-        if (!key && !table && !strchr(path, '.'))
+        if (!key && !table && !strchr(path, '.') && !key_was_moved(path))
             continue; /* not ours: ignored silently (spec/config.md §1.3) */
         struct cv *v = cli_key_reads_env(path) ? cv_string(eq + 1, "`RESTATE_` environment variable(s)")
                                                : cv_parse_env(eq + 1);
@@ -148,36 +174,19 @@ static void apply_special_env(struct cv *root, char **envp)
     }
 }
 
-/* Deprecated places still act and win (spec/config.md §2.17). */
 static void move_deprecated(struct loaded *l, struct cv *root)
 {
-    static const struct {
-        const char *from, *to;
-    } moves[] = {
-        {"connect-timeout", "worker.invoker.connect-timeout"},
-        {"http-proxy", "worker.invoker.http-proxy"},
-        {"no-proxy", "worker.invoker.no-proxy"},
-        {"request-identity-private-key-pem-file", "worker.invoker.request-identity-private-key-pem-file"},
-        {"additional-request-headers", "worker.invoker.additional-request-headers"},
-        {"aws-profile", "worker.invoker.aws-profile"},
-        {"aws-assume-role-external-id", "worker.invoker.aws-assume-role-external-id"},
-        {"request-compression-threshold", "worker.invoker.request-compression-threshold"},
-        {"initial-max-send-streams", "worker.invoker.http2-initial-max-send-streams"},
-        {"http-keep-alive-options.interval", "worker.invoker.http2-keep-alive-interval"},
-        {"http-keep-alive-options.timeout", "worker.invoker.http2-keep-alive-timeout"},
-        {"http-keep-alive-options.jitter", "worker.invoker.http2-keep-alive-jitter"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(moves); i++) {
-        struct cv *v = cv_get(root, moves[i].from);
+    for (size_t i = 0; i < ARRAY_LEN(moved_keys); i++) {
+        struct cv *v = cv_get(root, moved_keys[i].from);
         if (!v)
             continue;
-        cv_set(root, moves[i].to, cv_copy(v));
+        cv_set(root, moved_keys[i].to, cv_copy(v));
         warn(l, true,
              xasprintf("Using the deprecated config option '%s' instead of '%s'. Please update the config to "
                        "use '%s' instead.",
-                       moves[i].from, moves[i].to, moves[i].to));
-        if (!strchr(moves[i].from, '.'))
-            cv_remove_member(root, moves[i].from);
+                       moved_keys[i].from, moved_keys[i].to, moved_keys[i].to));
+        if (!strchr(moved_keys[i].from, '.'))
+            cv_remove_member(root, moved_keys[i].from);
     }
     cv_remove_member(root, "http-keep-alive-options");
     static const struct {

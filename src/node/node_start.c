@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "invoker/identity.h"
 #include "metadata/schema_records.h"
 #include "node/node_internal.h"
 #include "node/version.h"
@@ -228,6 +229,13 @@ static enum rc read_identity_key(struct node *n, struct err *err)
     if (len == 0)
         return err_set(err, RC_INVALID, "Failed to read request identity private key: cannot read %s", path);
     text[len] = 0;
+    struct identity *id;
+    struct err reason = {0};
+    if (identity_new(text, n->config->invoker.identity_expiration_s, &id, &reason) != RC_OK)
+        return err_set(err, RC_INVALID, "Failed to read request identity private key: %s", reason.msg);
+    LOG(LOG_INFO, "restate_service_client::request_identity::v1",
+        LOG_FIELDS({"kid", identity_key_id(id)}, {"path", path}), "Loaded request identity key");
+    identity_free(id);
     n->shared.identity_key_pem = xstrdup(text);
     return RC_OK;
 }
