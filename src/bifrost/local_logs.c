@@ -17,6 +17,7 @@
 #define BATCH_BYTES        ((uint64_t)4 << 20) /* of one write; a single larger record goes alone */
 #define BATCH_RECORDS      ((size_t)16384)
 #define HOUSEKEEP_PAUSE_MS 5
+#define KEEP_READS_MS      1000 /* read buffers are freed when nobody has read for this long */
 #define FULL_RETRY_MS      500
 
 struct local_logs {
@@ -25,7 +26,8 @@ struct local_logs {
     struct segment_store *store;
     uint64_t inflight_limit;
     struct env_task work;
-    struct env_timer housekeeping, full_retry;
+    struct env_timer housekeeping, full_retry, forget_reads;
+    bool has_read;       /* since forget_reads was armed */
     struct list pending; /* local_message.link: appends not durable yet */
     struct list ops;     /* local_op.link: to be answered after the next commit */
     struct {
@@ -284,8 +286,26 @@ static void do_close(struct local_logs *l, struct local_op *op)
     answer_op(op, RC_OK);
 }
 
+static void on_forget_reads(struct env_timer *t)
+{
+    struct local_logs *l = CONTAINER_OF(t, struct local_logs, forget_reads);
+    if (l->has_read)
+        env_timer_arm(loop_env(l->loop), t, KEEP_READS_MS);
+    else
+        segment_store_forget_reads(l->store);
+    l->has_read = false;
+}
+
+static void note_read(struct local_logs *l)
+{
+    l->has_read = true;
+    if (!env_timer_armed(&l->forget_reads))
+        env_timer_arm(loop_env(l->loop), &l->forget_reads, KEEP_READS_MS);
+}
+
 static void do_read(struct local_logs *l, struct local_op *op)
 {
+    note_read(l);
     enum rc rc =
         segment_store_read(l->store, op->loglet, op->offset, LOCAL_READ_BYTES, &op->records, &op->err);
     struct loglet_info info;
@@ -390,6 +410,8 @@ static void on_housekeeping(struct env_timer *t)
     struct err err = {0};
     bool was_full = segment_store_full(l->store);
     enum rc rc = segment_store_housekeep(l->store, &err);
+    if (rc == RC_OK)
+        note_read(l); /* it reads what it moves */
     if (rc == RC_CORRUPT || rc == RC_IO)
         LOG0(LOG_ERROR, LOG_TARGET, "Cannot reclaim log space: %s", err.msg);
     if (rc == RC_OK)
@@ -507,6 +529,7 @@ enum rc local_logs_open_disk(const struct local_logs_config *config,
     env_task_init(&l->work, run_work);
     env_timer_init(&l->housekeeping, on_housekeeping);
     env_timer_init(&l->full_retry, on_full_retry);
+    env_timer_init(&l->forget_reads, on_forget_reads);
     register_metrics(l);
     publish_stats(l);
     l->loop = loop_new("log");

@@ -21,6 +21,11 @@ void store_windows_forget(struct segment_store *s, const struct segment *g)
     }
 }
 
+void segment_store_forget_reads(struct segment_store *s)
+{
+    store_windows_forget(s, NULL);
+}
+
 static struct read_window *find_window(struct segment_store *s, const struct segment *g, uint64_t position,
                                        uint64_t len)
 {
@@ -50,7 +55,8 @@ static enum rc fill_window(struct segment_store *s, struct segment *g, uint64_t 
                            struct read_window **out, struct err *err)
 {
     uint64_t block = s->disk->block_size;
-    uint64_t start = position / block * block;
+    /* On a common grid, so that partitions at different places of the same stretch share the window. */
+    uint64_t start = position / READ_WINDOW_BYTES * READ_WINDOW_BYTES;
     uint64_t limit = align_up(g->end, block);
     uint64_t want = MIN(MAX(position + len - start, READ_WINDOW_BYTES), limit - start);
     want = align_up(want, block);

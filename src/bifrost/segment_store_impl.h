@@ -48,7 +48,7 @@ struct read_window {
     const uint8_t *data;
     uint64_t last_use;
 };
-#define READ_WINDOWS      8
+#define READ_WINDOWS      64 /* after a crash 24 partitions replay from different places */
 #define READ_WINDOW_BYTES ((uint64_t)1 << 20)
 
 struct staged_entry {
