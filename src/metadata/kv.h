@@ -1,5 +1,5 @@
 /* The versioned key-value interface below cluster metadata (spec/cluster.md §2.1, §2.2): one linearizable
- * register per key. Providers: `local` (metadata/kv_local.h); a replicated one keeps this interface.
+ * register per key. Providers: `local` (metadata/kv_local.h), `replicated` (metadata/raft_client.h).
  *
  * Threading: an operation belongs to one loop. `done` runs exactly once on that loop, never from inside
  * kv_submit. */
@@ -19,7 +19,7 @@ struct kv_entry {
 };
 struct kv_result {
     enum rc rc; /* GET: RC_NOT_FOUND if absent. PUT, DELETE: RC_CONFLICT if the precondition does not hold;
-                   RC_NO_SPACE, RC_IO: not done. RC_TIMEOUT, RC_CLOSED: it may have happened, read back and
+                   RC_NO_SPACE, RC_IO, RC_UNAVAILABLE: not done. RC_TIMEOUT, RC_CLOSED: it may have happened, read back and
                    compare. RC_INVALID, RC_TOO_LARGE: refused */
     const char *message;   /* "" or a sentence */
     struct kv_entry entry; /* GET: valid during the callback, take a reference to the value to keep it */
