@@ -118,6 +118,11 @@ static void map_apply(struct omap *m, const struct kv_batch *w)
     }
 }
 
+/* A copy of all rows (the bytes are shared). */
+struct kv_view {
+    struct omap rows;
+};
+
 /* ---- batches ---- */
 
 static struct kv_batch *mem_batch_new(struct kv_backend *b)
@@ -266,6 +271,39 @@ static void mem_iter_free(struct kv_iter *it)
     free(it);
 }
 
+/* ---- views ---- */
+
+static struct kv_view *mem_view_new(struct kv_backend *b)
+{
+    struct memory_backend *m = (struct memory_backend *)b;
+    struct kv_view *v = xcalloc(1, sizeof(*v));
+    omap_init(&v->rows, row_cmp);
+    for (struct omap_node *n = omap_first(&m->rows); n; n = omap_next(n)) {
+        struct mem_row *row = CONTAINER_OF(n, struct mem_row, node);
+        map_put(&v->rows, row->key, row->value);
+    }
+    return v;
+}
+
+static void mem_view_free(struct kv_view *v)
+{
+    map_clear(&v->rows);
+    free(v);
+}
+
+static struct kv_iter *mem_view_iter_new(struct kv_view *v, struct slice from, struct slice to)
+{
+    struct kv_iter *it = xcalloc(1, sizeof(*it));
+    it->next = omap_lower_bound(&v->rows, &from, key_cmp);
+    it->to = bytes_copy(to);
+    return it;
+}
+
+static enum rc mem_view_iter_error(struct kv_iter *it, struct err *err)
+{
+    return RC_OK;
+}
+
 static const struct kv_backend_ops memory_backend_ops = {
     .get = mem_get,
     .batch_new = mem_batch_new,
@@ -278,6 +316,10 @@ static const struct kv_backend_ops memory_backend_ops = {
     .iter_new = mem_iter_new,
     .iter_next = mem_iter_next,
     .iter_free = mem_iter_free,
+    .view_new = mem_view_new,
+    .view_free = mem_view_free,
+    .view_iter_new = mem_view_iter_new,
+    .view_iter_error = mem_view_iter_error,
 };
 
 struct kv_backend *memory_backend_new(struct env *env)

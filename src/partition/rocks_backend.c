@@ -17,6 +17,12 @@ struct kv_iter {
     rocksdb_readoptions_t *options;
     struct bytes to; /* RocksDB borrows the bound */
     bool started;
+    bool may_fail; /* of a view: the reader asks for the error */
+};
+
+struct kv_view {
+    struct rocks_db *db;
+    const rocksdb_snapshot_t *snapshot;
 };
 
 struct rocks_backend {
@@ -70,6 +76,8 @@ static bool backend_iter_next(struct kv_iter *it, struct slice *key, struct slic
     if (!rocksdb_iter_valid(it->it)) {
         char *text = NULL;
         struct err err = {0};
+        if (it->may_fail)
+            return false;
         rocksdb_iter_get_error(it->it, &text);
         if (rocks_error(text, &err) != RC_OK) {
             /* An iteration that ends early would look like missing rows: the state would be wrong from here
@@ -93,6 +101,45 @@ static void backend_iter_free(struct kv_iter *it)
     rocksdb_readoptions_destroy(it->options);
     bytes_unref(&it->to);
     free(it);
+}
+
+/* ---- views ---- */
+
+static struct kv_view *backend_view_new(struct kv_backend *b)
+{
+    struct kv_view *v = xcalloc(1, sizeof(*v));
+    v->db = ((struct rocks_backend *)b)->db;
+    v->snapshot = rocksdb_create_snapshot(v->db->db);
+    return v;
+}
+
+static void backend_view_free(struct kv_view *v)
+{
+    rocksdb_release_snapshot(v->db->db, v->snapshot);
+    free(v);
+}
+
+/* Once through, so nothing of it should push the working set out of the cache. */
+static struct kv_iter *backend_view_iter_new(struct kv_view *v, struct slice from, struct slice to)
+{
+    struct kv_iter *it = xcalloc(1, sizeof(*it));
+    it->may_fail = true;
+    it->to = bytes_copy(to);
+    it->options = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_snapshot(it->options, v->snapshot);
+    rocksdb_readoptions_set_fill_cache(it->options, 0);
+    rocksdb_readoptions_set_readahead_size(it->options, 1 << 20);
+    rocksdb_readoptions_set_iterate_upper_bound(it->options, (const char *)it->to.ptr, it->to.len);
+    it->it = rocksdb_create_iterator(v->db->db, it->options);
+    rocksdb_iter_seek(it->it, (const char *)from.ptr, from.len);
+    return it;
+}
+
+static enum rc backend_view_iter_error(struct kv_iter *it, struct err *err)
+{
+    char *text = NULL;
+    rocksdb_iter_get_error(it->it, &text);
+    return rocks_error(text, err);
 }
 
 /* ---- batches ---- */
@@ -221,6 +268,10 @@ static const struct kv_backend_ops rocks_backend_ops = {
     .iter_next = backend_iter_next,
     .iter_free = backend_iter_free,
     .set_watermark = backend_set_watermark,
+    .view_new = backend_view_new,
+    .view_free = backend_view_free,
+    .view_iter_new = backend_view_iter_new,
+    .view_iter_error = backend_view_iter_error,
 };
 
 struct kv_backend *rocks_backend_new(struct rocks_db *db, struct loop *loop)

@@ -176,6 +176,20 @@ static void start_batch(struct partition_store *s)
     s->kv->ops->batch_write(s->kv, batch, on_batch_written, s);
 }
 
+/* What an export sees stays until it is over. */
+static void raise_watermark(struct partition_store *s)
+{
+    if (s->kv->ops->set_watermark && s->durable.lsn && s->views == 0)
+        s->kv->ops->set_watermark(s->kv, s->config.partition_id, s->durable.time_ms);
+}
+
+void store_views_change(struct partition_store *s, int by)
+{
+    s->views += (unsigned)by;
+    ASSERT(s->views < 1000);
+    raise_watermark(s);
+}
+
 static void on_synced(void *ctx, enum rc rc)
 {
     struct partition_store *s = ctx;
@@ -184,8 +198,7 @@ static void on_synced(void *ctx, enum rc rc)
         store_fail(s, rc, "making the database durable failed: %s", rc_name(rc));
     if (rc == RC_OK) {
         s->durable = s->in_sync;
-        if (s->kv->ops->set_watermark)
-            s->kv->ops->set_watermark(s->kv, s->config.partition_id, s->durable.time_ms);
+        raise_watermark(s);
     }
     pump(s);
 }
@@ -385,8 +398,22 @@ void store_get_stats(const struct partition_store *s, struct store_stats *out)
 
 /* ---- opening and closing ---- */
 
+static bool table_is_empty(struct partition_store *s, enum store_table table)
+{
+    key_begin(&s->key, s->config.partition_id, table);
+    key_begin(&s->key2, s->config.partition_id, table + 1);
+    struct kv_iter *it = s->kv->ops->iter_new(s->kv, writer_slice(&s->key), writer_slice(&s->key2));
+    struct slice key, value;
+    bool any = s->kv->ops->iter_next(it, &key, &value);
+    s->kv->ops->iter_free(it);
+    return !any;
+}
+
 static enum rc load_vars(struct partition_store *s, struct err *err)
 {
+    if (!table_is_empty(s, TABLE_IMPORT))
+        return err_set(err, RC_CONFLICT, "an import into partition %u was interrupted",
+                       (unsigned)s->config.partition_id);
     key_begin(&s->key, s->config.partition_id, TABLE_VARS);
     struct bytes value = BYTES_EMPTY;
     enum rc rc = s->kv->ops->get(s->kv, writer_slice(&s->key), &value, err);
@@ -404,17 +431,6 @@ static enum rc load_vars(struct partition_store *s, struct err *err)
     s->live_invocations = v.live_invocations;
     s->next_blob_id = v.next_blob_id;
     return RC_OK;
-}
-
-static bool table_is_empty(struct partition_store *s, enum store_table table)
-{
-    key_begin(&s->key, s->config.partition_id, table);
-    key_begin(&s->key2, s->config.partition_id, table + 1);
-    struct kv_iter *it = s->kv->ops->iter_new(s->kv, writer_slice(&s->key), writer_slice(&s->key2));
-    struct slice key, value;
-    bool any = s->kv->ops->iter_next(it, &key, &value);
-    s->kv->ops->iter_free(it);
-    return !any;
 }
 
 static void init_lists(struct partition_store *s)
@@ -470,8 +486,7 @@ enum rc store_open(struct kv_backend *backend, struct env *env, const struct sto
     s->outbox_deleted = s->outbox_delete_to = s->vars.outbox_head;
     s->written = s->durable = s->in_batch =
         (struct store_point){0, s->vars.applied_lsn, s->vars.applied_time_ms};
-    if (backend->ops->set_watermark && s->durable.lsn)
-        backend->ops->set_watermark(backend, config->partition_id, s->durable.time_ms);
+    raise_watermark(s);
     *out = s;
     return RC_OK;
 }

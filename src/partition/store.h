@@ -14,6 +14,7 @@
 struct kv_backend;
 struct kv_batch;
 struct kv_iter;
+struct kv_view;
 struct kv_backend_ops {
     /* RC_NOT_FOUND if absent. */
     enum rc (*get)(struct kv_backend *b, struct slice key, struct bytes *out, struct err *err);
@@ -37,6 +38,13 @@ struct kv_backend_ops {
     /* Optional (may be NULL). Values of `partition_id` whose expiry (store_codec.h) is <= `durable_time_ms`
      * may be dropped from now on. */
     void (*set_watermark)(struct kv_backend *b, uint16_t partition_id, uint64_t durable_time_ms);
+    /* A frozen view of everything whose batch_write was done; any thread may read and free it. */
+    struct kv_view *(*view_new)(struct kv_backend *b);
+    void (*view_free)(struct kv_view *v);
+    /* As iter_new, but a failed read ends the iteration early: view_iter_error tells (RC_OK: complete). Free
+     * with iter_free. */
+    struct kv_iter *(*view_iter_new)(struct kv_view *v, struct slice from, struct slice to);
+    enum rc (*view_iter_error)(struct kv_iter *it, struct err *err);
 };
 struct kv_backend {
     const struct kv_backend_ops *ops;
@@ -70,7 +78,8 @@ struct store_config {
     size_t flush_dirty_bytes;   /* start a flush when this much is dirty: 4 MiB */
     uint64_t flush_interval_ms; /* or the oldest dirty object is this old: 10 s */
 };
-/* Reads the variables; blocking backend reads. A fresh partition starts at LSN 0. */
+/* Reads the variables; blocking backend reads. A fresh partition starts at LSN 0. RC_CONFLICT: an import into
+ * the partition was interrupted (partition/snapshot.h: drop it first). */
 enum rc store_open(struct kv_backend *backend, struct env *env, const struct store_config *config,
                    struct partition_store **out, struct err *err);
 /* `done` after a final flush and sync (unless `abandon`, which drops what is dirty: as after a crash). */

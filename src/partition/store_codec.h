@@ -8,6 +8,7 @@
 #include "partition/store.h"
 
 enum store_table {
+    TABLE_IMPORT = 0,       /* -> there while an import is unfinished; never in a snapshot */
     TABLE_VARS = 1,         /* -> variables */
     TABLE_DEDUP = 2,        /* kind, producer -> sequence */
     TABLE_INVOCATION = 3,   /* id -> status row, or everything packed (completed) */
@@ -22,6 +23,7 @@ enum store_table {
     TABLE_BLOB = 12,        /* blob id -> content */
     TABLE_BLOB_META = 13,   /* blob id -> references, expiry */
     TABLE_BLOB_EXPIRY = 14, /* expiry, blob id -> nothing */
+    TABLE_LAST = TABLE_BLOB_EXPIRY,
 };
 enum journal_part { PART_ORIGIN = 0, PART_ENTRY = 1, PART_EVENT = 2 };
 

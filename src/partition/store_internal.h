@@ -184,6 +184,7 @@ struct partition_store {
     size_t unsynced_bytes;
     uint64_t unsynced_since_ms;
     struct list waiters;
+    unsigned views; /* exports that read: the backend may not reclaim what they see */
     struct env_timer timer;
     struct env_task task;
     bool closing, abandoned;
@@ -212,6 +213,9 @@ static inline void store_charge(struct partition_store *s, size_t *charged, size
     s->cached_bytes += bytes - *charged;
     *charged = bytes;
 }
+
+/* An export begins (1) or ends (-1) to hold a view of the backend. */
+void store_views_change(struct partition_store *s, int by);
 
 /* ---- state hash (store_hash.c) ---- */
 enum mutation {

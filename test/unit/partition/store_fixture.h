@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "loop/loop.h"
+#include "partition/snapshot.h"
 #include "partition/store_internal.h"
 #include "sim/sim_env.h"
 
@@ -140,6 +141,131 @@ static inline void sf_evict(struct store_fixture *f)
     f->s->config.cache_bytes = 0;
     store_maintain(f->s);
     f->s->config.cache_bytes = budget;
+}
+
+/* ---- snapshots ---- */
+
+struct sf_snapshot {
+    lsn_t lsn;
+    struct {
+        struct bytes *items;
+        size_t len, cap;
+    } files;
+    struct store_export *export;
+    struct err err;
+    bool end;
+};
+
+static inline void sf_snapshot_free(struct sf_snapshot *x)
+{
+    for (size_t i = 0; i < x->files.len; i++)
+        bytes_unref(&x->files.items[i]);
+    VEC_FREE(&x->files);
+    *x = (struct sf_snapshot){0};
+}
+
+struct sf_snapshot_call {
+    struct store_fixture *f;
+    struct sf_snapshot *x;
+};
+
+static inline void sf_export_ready(void *ctx, lsn_t lsn, const struct err *err)
+{
+    struct sf_snapshot_call *c = ctx;
+    c->x->lsn = lsn;
+    c->x->err = err ? *err : (struct err){0};
+    sf_stop_loop(c->f);
+}
+
+static inline void sf_export_file(void *ctx, struct snapshot_file *file_take, const struct err *err)
+{
+    struct sf_snapshot_call *c = ctx;
+    c->x->err = err ? *err : (struct err){0};
+    c->x->end = !file_take;
+    if (file_take) {
+        VEC_PUSH(&c->x->files, bytes_ref(file_take->content));
+        snapshot_file_release(file_take);
+    }
+    sf_stop_loop(c->f);
+}
+
+static inline void sf_export_begin(struct store_fixture *f, struct job_runner *jobs, struct sf_snapshot *x)
+{
+    struct sf_snapshot_call c = {f, x};
+    x->export = store_export_new(f->s, jobs, sf_export_ready, &c);
+    sf_wait(f);
+    assert_int_equal(x->err.rc, RC_OK);
+}
+
+static inline void sf_export_rest(struct store_fixture *f, struct sf_snapshot *x)
+{
+    struct sf_snapshot_call c = {f, x};
+    while (!x->end) {
+        store_export_next(x->export, sf_export_file, &c);
+        sf_wait(f);
+        if (x->err.rc != RC_OK)
+            fail_msg("%s", x->err.msg);
+    }
+    store_export_free(x->export);
+    x->export = NULL;
+}
+
+static inline void sf_export(struct store_fixture *f, struct sf_snapshot *x)
+{
+    struct job_runner_deferred jobs;
+    job_runner_deferred_init(&jobs, f->env);
+    sf_export_begin(f, &jobs.base, x);
+    sf_export_rest(f, x);
+    job_runner_deferred_free(&jobs);
+}
+
+struct sf_import_call {
+    struct store_fixture *f;
+    struct err err;
+};
+
+static inline void sf_import_called(void *ctx, const struct err *err)
+{
+    struct sf_import_call *c = ctx;
+    c->err = err ? *err : (struct err){0};
+    sf_stop_loop(c->f);
+}
+
+static inline void sf_drop(struct store_fixture *f)
+{
+    struct sf_import_call c = {.f = f};
+    store_drop(f->kv, f->config.partition_id, sf_import_called, &c);
+    sf_wait(f);
+    assert_int_equal(c.err.rc, RC_OK);
+}
+
+/* Import into the closed partition; `steps`: how many calls are made before it is left (SIZE_MAX: all). */
+static inline enum rc sf_import_steps(struct store_fixture *f, const struct sf_snapshot *x, size_t steps,
+                                      struct err *err)
+{
+    struct job_runner_deferred jobs;
+    job_runner_deferred_init(&jobs, f->env);
+    struct sf_import_call c = {.f = f};
+    struct store_import *i = store_import_new(f->kv, &jobs.base, f->config.partition_id, x->lsn);
+    for (size_t n = 0; n < steps && n < x->files.len + 2 && c.err.rc == RC_OK; n++) {
+        if (n == 0)
+            store_import_begin(i, sf_import_called, &c);
+        else if (n <= x->files.len)
+            store_import_file(i, bytes_ref(x->files.items[n - 1]), sf_import_called, &c);
+        else
+            store_import_commit(i, sf_import_called, &c);
+        sf_wait(f);
+    }
+    store_import_free(i);
+    job_runner_deferred_free(&jobs);
+    if (err)
+        *err = c.err;
+    return c.err.rc;
+}
+
+static inline enum rc sf_import(struct store_fixture *f, const struct sf_snapshot *x, struct err *err)
+{
+    return sf_import_steps(f, x, SIZE_MAX, err);
 }
 
 static inline void sf_free(struct store_fixture *f)

@@ -3,6 +3,7 @@
  * same state hash, and every read made while applying must have had the same answer.
  *
  * A record is a seed: what it does follows from the seed and from what it reads in the store. */
+#include "partition/rocks_internal.h"
 #include "unit/partition/store_fixture.h"
 
 enum { IDS = 40, OBJECTS = 6, STATE_KEYS = 14, PROMISE_KEYS = 4 };
@@ -692,7 +693,73 @@ static void crash(struct store_fixture *f, lsn_t reported)
     assert_true(store_vars(f->s)->applied_lsn >= reported);
 }
 
-static void disturb(struct store_fixture *f, struct actor *a, const struct history *h, uint64_t rng[4])
+static lsn_t store_durable_of(struct store_fixture *f)
+{
+    lsn_t applied;
+    bool unfinished;
+    struct err err = {0};
+    assert_int_equal(store_peek_applied(f->kv, f->config.partition_id, &applied, &unfinished, &err), RC_OK);
+    return applied;
+}
+
+static bool store_unfinished(struct store_fixture *f)
+{
+    lsn_t applied;
+    bool unfinished;
+    struct err err = {0};
+    assert_int_equal(store_peek_applied(f->kv, f->config.partition_id, &applied, &unfinished, &err), RC_OK);
+    return unfinished;
+}
+
+/* Back to an earlier snapshot, through an import that is broken off now and then, and on from there. */
+static void restore(struct store_fixture *f, struct actor *a, const struct history *h, struct sf_snapshot *x,
+                    uint64_t rng[4])
+{
+    sf_close_store(f, true);
+    struct err err = {0};
+    if (store_durable_of(f) > x->lsn) {
+        assert_int_equal(sf_import(f, x, &err), RC_CONFLICT); /* an import never goes back (T-d) ... */
+        sf_drop(f);                                           /* ... unless the old state was given up */
+    }
+    if (sim_rng_next(rng) % 2) {
+        assert_int_equal(sf_import_steps(f, x, 1 + sim_rng_next(rng) % (x->files.len + 1), &err), RC_OK);
+        if (!f->rocks)
+            memory_backend_crash(f->kv);
+        if (store_unfinished(f)) {
+            assert_int_equal(store_open(f->kv, f->env, &f->config, &f->s, &err), RC_CONFLICT);
+            if (sim_rng_next(rng) % 2)
+                sf_drop(f);
+        }
+    }
+    if (sf_import(f, x, &err) != RC_OK)
+        fail_msg("%s", err.msg);
+    sf_open_store(f);
+    assert_int_equal(store_vars(f->s)->applied_lsn, x->lsn);
+    replay(f, a, h);
+}
+
+/* An export while the store goes on and RocksDB compacts. */
+static void save(struct store_fixture *f, struct actor *a, struct history *h, struct sf_snapshot *x)
+{
+    sf_snapshot_free(x);
+    struct job_runner_deferred jobs;
+    job_runner_deferred_init(&jobs, f->env);
+    sf_export_begin(f, &jobs.base, x);
+    assert_int_equal(x->lsn, h->len);
+    if (f->rocks)
+        rocksdb_compact_range(f->db->db, NULL, 0, NULL, 0);
+    sf_export_rest(f, x);
+    job_runner_deferred_free(&jobs);
+    uint64_t rows;
+    struct err err = {0};
+    for (size_t i = 0; i < x->files.len; i++)
+        assert_int_equal(snapshot_file_verify(bytes_slice(x->files.items[i]), f->config.partition_id, x->lsn,
+                                              (uint32_t)i, &rows, &err),
+                         RC_OK);
+}
+
+static void disturb(struct store_fixture *f, struct actor *a, struct history *h, struct sf_snapshot *x,
+                    uint64_t rng[4])
 {
     uint64_t what = sim_rng_next(rng) % 100;
     if (what < 40) {
@@ -717,6 +784,11 @@ static void disturb(struct store_fixture *f, struct actor *a, const struct histo
         sf_reopen(f);
         a->s = f->s;
         replay(f, a, h);
+    } else if (what < 69) {
+        if (sim_rng_next(rng) % 2 == 0)
+            save(f, a, h, x);
+        else if (x->files.len)
+            restore(f, a, h, x, rng);
     }
 }
 
@@ -725,6 +797,7 @@ static void run(bool rocks, uint64_t seed, size_t records)
     static struct history h;
     h.len = 0;
     struct store_fixture f, plain;
+    struct sf_snapshot saved = {0};
     sf_init(&plain, false);
     sf_init(&f, rocks);
     uint64_t rng[4];
@@ -747,7 +820,7 @@ static void run(bool rocks, uint64_t seed, size_t records)
         apply(&b, h.len, h.items[h.len - 1].seed, now);
         if (a.seen != b.seen || store_vars(a.s)->state_hash != store_vars(b.s)->state_hash)
             fail_msg("seed %llu: the stores differ after record %zu", (unsigned long long)seed, h.len);
-        disturb(&f, &a, &h, rng);
+        disturb(&f, &a, &h, &saved, rng);
         if (i % 500 == 499)
             compare(a.s, b.s);
     }
@@ -756,6 +829,7 @@ static void run(bool rocks, uint64_t seed, size_t records)
     a.s = f.s;
     compare(a.s, b.s);
     check_nothing_is_left(&f, now + 1000000);
+    sf_snapshot_free(&saved);
     sf_free(&f);
     sf_free(&plain);
 }
