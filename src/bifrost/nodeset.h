@@ -1,5 +1,5 @@
-/* Who stores a segment, and how many of them make a quorum (spec/cluster.md §1.4, §4.2, §5.3): replication
- * properties, locations, storage states, node sets and the predicates on them. Plain values and pure
+/* Who stores a segment, and how many of them make a quorum (spec/cluster.md §1.4, §4.2, §5.3): locations,
+ * node sets, and the predicates on them and on storage states. Plain values and pure
  * functions.
  *
  * Lemma Q, on which everything in the replicated log rests: with respect to one effective node set, every
@@ -8,46 +8,12 @@
  * that can still be read or sealed. */
 #pragma once
 #include "base/codec.h"
+#include "metadata/nodes_config.h"
+#include "metadata/replication.h"
 #include "wire/node_ref.h"
-
-/* ---- replication property ---- */
-
-enum location_scope { SCOPE_NODE, SCOPE_ZONE, SCOPE_REGION, SCOPES };
-
-/* Copies that must lie in distinct domains of each scope; 0: the scope was not given. */
-struct replication {
-    uint8_t copies[SCOPES];
-};
-
-/* `2`, `"2"`, `{node: 2}`, `{node: 3, zone: 2}`; case-insensitive, blanks free, quotes around keys and values
- * allowed (JSON). RC_INVALID with a sentence. */
-enum rc replication_parse(struct slice text, struct replication *out, struct err *err);
-/* `{node: 3, zone: 2}`: narrowest scope first, given scopes only. */
-void replication_print(struct writer *w, const struct replication *r);
-/* The same as JSON, for the parameters of a segment: `{"node":3,"zone":2}`. */
-void replication_print_json(struct writer *w, const struct replication *r);
-/* Number of copies of a record: that of the narrowest scope given. */
-unsigned replication_copies(const struct replication *r);
-/* What the scope demands; 0: nothing. The node scope always demands replication_copies. */
-unsigned replication_at(const struct replication *r, enum location_scope scope);
-bool replication_eq(const struct replication *a, const struct replication *b);
-static inline struct replication replication_nodes(uint8_t n)
-{
-    return (struct replication){{n, 0, 0}};
-}
 
 /* ---- nodes as the log sees them ---- */
 
-enum storage_state {
-    STORAGE_PROVISIONING,
-    STORAGE_READ_WRITE,
-    STORAGE_READ_ONLY,
-    STORAGE_GONE,
-    STORAGE_DATA_LOSS,
-    STORAGE_DISABLED,
-};
-const char *storage_state_name(enum storage_state s); /* `read-write`, ... */
-bool storage_state_parse(struct slice text, enum storage_state *out);
 bool storage_takes_writes(enum storage_state s); /* of node sets that contain the node already */
 bool storage_wants_writes(enum storage_state s); /* a candidate for new node sets */
 bool storage_can_read(enum storage_state s);

@@ -1,64 +1,29 @@
-/* The typed values of cluster metadata: see values.h. */
+/* Partition table and key ranges: see values.h. */
 #include "metadata/values.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "base/hash.h"
-#include "metadata/json.h"
+#include "metadata/values_internal.h"
 
-#define FORMAT 1u
+#define HYBRID_EPOCH_MS 1640995200000u /* 2022-01-01 UTC */
 
-/* ---- reading ---- */
-
-static bool read_u32(const json_t *o, const char *key, uint32_t *out)
+uint64_t hybrid_timestamp(uint64_t wall_ms)
 {
-    const json_t *v = json_object_get(o, key);
-    if (!json_is_integer(v) || json_integer_value(v) < 0 || json_integer_value(v) > UINT32_MAX)
-        return false;
-    *out = (uint32_t)json_integer_value(v);
-    return true;
+    return ((wall_ms > HYBRID_EPOCH_MS ? wall_ms - HYBRID_EPOCH_MS : 0) << 22) + 1;
 }
 
-/* A decimal string of at most 20 digits. */
-static bool read_u64_text(const json_t *o, const char *key, uint64_t *out)
+enum rc value_open(struct slice stored, const char *what, struct flex *root, struct err *err)
 {
-    const char *text = json_string_value(json_object_get(o, key));
-    if (!text || !*text)
-        return false;
-    uint64_t v = 0;
-    for (; *text; text++) {
-        if (*text < '0' || *text > '9' || v > (UINT64_MAX - (uint64_t)(*text - '0')) / 10)
-            return false;
-        v = v * 10 + (uint64_t)(*text - '0');
+    if (flex_parse_stored(stored, root, err) != RC_OK) {
+        err_prefix(err, "the %s cannot be decoded", what);
+        if (err)
+            err->rc = RC_CORRUPT;
+        return RC_CORRUPT;
     }
-    *out = v;
-    return true;
+    return flex_kind(*root) == FLEX_MAP ? RC_OK : err_set(err, RC_CORRUPT, "the %s is not a map", what);
 }
 
-static void write_u64_text(struct json_out *o, const char *key, uint64_t v)
-{
-    char text[24];
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)v);
-    json_text(o, key, text);
-}
-
-static json_t *load(struct slice json, const char *what, struct err *err)
-{
-    json_error_t parse;
-    uint32_t format;
-    json_t *o = json_loadb((const char *)json.ptr, json.len, JSON_REJECT_DUPLICATES, &parse);
-    if (!o)
-        err_set(err, RC_CORRUPT, "the %s is not JSON: %.200s", what, parse.text);
-    else if (!read_u32(o, "v", &format) || format != FORMAT) {
-        err_set(err, RC_CORRUPT, "the %s has the format of another version of this server", what);
-        json_decref(o);
-        o = NULL;
-    }
-    return o;
-}
-
-/* ---- partition table ---- */
+/* ---- key ranges ---- */
 
 /* ceil(i * 2^64 / n), as a 128-bit number: i = n gives 2^64. */
 static unsigned __int128 range_start(uint32_t n, uint32_t i)
@@ -81,207 +46,88 @@ uint32_t partition_of_key(uint32_t n, uint64_t key)
     return i;
 }
 
+/* ---- partition table ---- */
+
 void partition_table_encode(struct writer *w, const struct partition_table *t)
 {
-    struct json_out o = json_out_make(w);
-    json_open(&o, '{');
-    json_number(&o, "v", FORMAT);
-    json_number(&o, "version", t->version);
-    json_number(&o, "num_partitions", t->n_partitions);
-    json_number(&o, "replication", t->replication);
-    json_close(&o, '}');
-}
-
-enum rc partition_table_decode(struct slice json, struct partition_table *out, struct err *err)
-{
-    json_t *o = load(json, "partition table", err);
-    if (!o)
-        return RC_CORRUPT;
-    bool good = read_u32(o, "version", &out->version) && read_u32(o, "num_partitions", &out->n_partitions) &&
-                read_u32(o, "replication", &out->replication) && out->n_partitions >= 1 &&
-                out->n_partitions <= PARTITIONS_MAX;
-    json_decref(o);
-    return good ? RC_OK : err_set(err, RC_CORRUPT, "the partition table is incomplete or out of range");
-}
-
-/* ---- nodes configuration ---- */
-
-static const struct {
-    enum node_role role;
-    const char *name;
-} roles[] = {
-    {ROLE_ADMIN, "admin"},           {ROLE_HTTP_INGRESS, "http-ingress"},
-    {ROLE_LOG_SERVER, "log-server"}, {ROLE_METADATA_SERVER, "metadata-server"},
-    {ROLE_WORKER, "worker"},
-};
-
-uint32_t node_role_parse(struct slice name)
-{
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (slice_eq_cstr(name, roles[i].name))
-            return roles[i].role;
-    return 0;
-}
-
-const char *node_role_name(enum node_role role)
-{
-    for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-        if (roles[i].role == role)
-            return roles[i].name;
-    return "unknown";
-}
-
-void cluster_fingerprint_format(uint64_t fingerprint, char out[12])
-{
-    base62_encode_u64(fingerprint, out);
-    out[BASE62_U64_WIDTH] = '\0';
-}
-
-static void encode_node(struct json_out *o, const struct node_entry *n)
-{
-    json_open(o, '{');
-    json_number(o, "id", n->id);
-    if (n->tombstone) {
-        json_flag(o, "tombstone", true);
-    } else {
-        json_number(o, "generation", n->generation);
-        json_text(o, "name", n->name);
-        json_text(o, "address", n->address);
-        json_open_at(o, "roles", '[');
-        for (size_t i = 0; i < ARRAY_LEN(roles); i++)
-            if (n->roles & roles[i].role)
-                json_text(o, NULL, roles[i].name);
-        json_close(o, ']');
+    struct flex_writer f = FLEX_WRITER_INIT;
+    flex_open_map(&f);
+    value_put_u64(&f, "version", t->version);
+    value_put_u64(&f, "num_partitions", t->n_partitions);
+    flex_key(&f, "partitions");
+    flex_open_sequence(&f);
+    for (uint32_t i = 0; i < t->n_partitions; i++) {
+        struct key_range range = partition_key_range(t->n_partitions, i);
+        flex_open_sequence(&f);
+        flex_put_u64(&f, i);
+        flex_open_map(&f);
+        value_put_null(&f, "log_id");
+        flex_key(&f, "key_range");
+        flex_open_map(&f);
+        value_put_u64(&f, "start", range.start);
+        value_put_u64(&f, "end", range.end);
+        flex_close_map(&f);
+        value_put_null(&f, "db_name");
+        value_put_null(&f, "cf_name");
+        flex_close_map(&f);
+        flex_close_sequence(&f);
     }
-    json_close(o, '}');
+    flex_close_sequence(&f);
+    flex_key(&f, "replication");
+    flex_open_map(&f);
+    flex_key(&f, "limit");
+    replication_write(&f, &t->replication, true);
+    flex_close_map(&f);
+    flex_close_map(&f);
+    flex_finish_stored(&f, w);
 }
 
-void nodes_config_encode(struct writer *w, const struct nodes_config *c)
+/* Every partition once, with its equal range and its own log. `seen` has n bits. */
+static bool check_partition(struct flex entry, uint32_t n, uint8_t *seen)
 {
-    struct json_out o = json_out_make(w);
-    json_open(&o, '{');
-    json_number(&o, "v", FORMAT);
-    json_number(&o, "version", c->version);
-    json_text(&o, "cluster_name", c->cluster_name);
-    write_u64_text(&o, "cluster_fingerprint", c->cluster_fingerprint);
-    json_open_at(&o, "nodes", '[');
-    for (size_t i = 0; i < c->n_nodes; i++)
-        encode_node(&o, &c->nodes[i]);
-    json_close(&o, ']');
-    json_close(&o, '}');
-}
-
-static bool decode_node(struct arena *a, const json_t *o, struct node_entry *n)
-{
-    if (!read_u32(o, "id", &n->id) || n->id == 0)
+    uint64_t id, start, end, log_id;
+    struct flex partition, range;
+    if (!value_pair(entry, &id, &partition) || id >= n || (seen[id / 8] & 1u << id % 8))
         return false;
-    n->tombstone = json_is_true(json_object_get(o, "tombstone"));
-    if (n->tombstone)
+    seen[id / 8] |= (uint8_t)(1u << id % 8);
+    struct key_range expected = partition_key_range(n, (uint32_t)id);
+    return flex_get(partition, "key_range", &range) && flex_get_u64(range, "start", &start) &&
+           flex_get_u64(range, "end", &end) && start == expected.start && end == expected.end &&
+           (value_missing(partition, "log_id") ||
+            (flex_get_u64(partition, "log_id", &log_id) && log_id == id));
+}
+
+static bool check_partitions(struct flex root, uint32_t n)
+{
+    struct flex list;
+    uint8_t seen[PARTITIONS_MAX / 8 + 1] = {0};
+    if (value_missing(root, "partitions"))
         return true;
-    n->name = arena_copy_text(a, json_string_value(json_object_get(o, "name")));
-    n->address = arena_copy_text(a, json_string_value(json_object_get(o, "address")));
-    const json_t *list = json_object_get(o, "roles");
-    if (!read_u32(o, "generation", &n->generation) || n->generation == 0 || !n->name || !n->address ||
-        !json_is_array(list))
+    if (!flex_get(root, "partitions", &list) || flex_kind(list) != FLEX_SEQUENCE || flex_count(list) != n)
         return false;
-    for (size_t i = 0; i < json_array_size(list); i++) {
-        uint32_t role = node_role_parse(slice_cstr(json_string_value(json_array_get(list, i))));
-        if (!role)
+    for (size_t i = 0; i < n; i++) {
+        if (!check_partition(flex_at(list, i), n, seen))
             return false;
-        n->roles |= role;
     }
     return true;
 }
 
-static bool decode_nodes(struct arena *a, const json_t *list, struct nodes_config *c)
+enum rc partition_table_decode(struct slice stored, struct partition_table *out, struct err *err)
 {
-    if (!json_is_array(list))
-        return false;
-    c->n_nodes = json_array_size(list);
-    c->nodes = arena_array(a, struct node_entry, c->n_nodes + 1);
-    for (size_t i = 0; i < c->n_nodes; i++)
-        if (!decode_node(a, json_array_get(list, i), &c->nodes[i]) ||
-            (i > 0 && c->nodes[i].id <= c->nodes[i - 1].id))
-            return false;
-    return true;
-}
-
-enum rc nodes_config_decode(struct arena *a, struct slice json, struct nodes_config *out, struct err *err)
-{
-    memset(out, 0, sizeof(*out));
-    json_t *o = load(json, "nodes configuration", err);
-    if (!o)
-        return RC_CORRUPT;
-    out->cluster_name = arena_copy_text(a, json_string_value(json_object_get(o, "cluster_name")));
-    bool good = read_u32(o, "version", &out->version) && out->cluster_name &&
-                read_u64_text(o, "cluster_fingerprint", &out->cluster_fingerprint) &&
-                out->cluster_fingerprint != 0 && decode_nodes(a, json_object_get(o, "nodes"), out);
-    json_decref(o);
-    return good ? RC_OK : err_set(err, RC_CORRUPT, "the nodes configuration is incomplete or out of range");
-}
-
-static struct node_entry *by_name(const struct nodes_config *c, const char *name)
-{
-    for (size_t i = 0; i < c->n_nodes; i++)
-        if (!c->nodes[i].tombstone && strcmp(c->nodes[i].name, name) == 0)
-            return &c->nodes[i];
-    return NULL;
-}
-
-const struct node_entry *nodes_config_by_name(const struct nodes_config *c, const char *name)
-{
-    return by_name(c, name);
-}
-
-struct node_entry *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
-                                      const char *address, uint32_t roles_bits)
-{
-    struct node_entry *n = by_name(c, name);
-    if (!n) {
-        struct node_entry *grown = arena_array(a, struct node_entry, c->n_nodes + 1);
-        if (c->n_nodes)
-            memcpy(grown, c->nodes, c->n_nodes * sizeof(*grown));
-        c->nodes = grown;
-        n = &grown[c->n_nodes];
-        /* Tombstones count: an id is never used twice. */
-        n->id = c->n_nodes ? grown[c->n_nodes - 1].id + 1 : 1;
-        c->n_nodes++;
-    }
-    n->generation++;
-    n->name = name;
-    n->address = address;
-    n->roles = roles_bits;
-    c->version++;
-    return n;
-}
-
-/* ---- leader epoch ---- */
-
-void epoch_key(uint32_t partition, char out[EPOCH_KEY_SIZE])
-{
-    snprintf(out, EPOCH_KEY_SIZE, "pp_epoch_%u", partition);
-}
-
-void leader_epoch_encode(struct writer *w, const struct leader_epoch *e)
-{
-    struct json_out o = json_out_make(w);
-    json_open(&o, '{');
-    json_number(&o, "v", FORMAT);
-    json_number(&o, "version", e->version);
-    write_u64_text(&o, "epoch", e->epoch);
-    json_number(&o, "node_id", e->node_id);
-    json_number(&o, "node_generation", e->node_generation);
-    json_close(&o, '}');
-}
-
-enum rc leader_epoch_decode(struct slice json, struct leader_epoch *out, struct err *err)
-{
-    json_t *o = load(json, "leader epoch", err);
-    if (!o)
-        return RC_CORRUPT;
-    bool good = read_u32(o, "version", &out->version) && read_u64_text(o, "epoch", &out->epoch) &&
-                read_u32(o, "node_id", &out->node_id) &&
-                read_u32(o, "node_generation", &out->node_generation);
-    json_decref(o);
-    return good ? RC_OK : err_set(err, RC_CORRUPT, "the leader epoch is incomplete or out of range");
+    struct flex root, replication, limit;
+    *out = (struct partition_table){.replication = replication_nodes(1)};
+    enum rc rc = value_open(stored, "partition table", &root, err);
+    if (rc != RC_OK)
+        return rc;
+    if (!value_u32(root, "version", &out->version) ||
+        !value_u32(root, "num_partitions", &out->n_partitions) || out->n_partitions == 0 ||
+        out->n_partitions > PARTITIONS_MAX)
+        return err_set(err, RC_CORRUPT, "the partition table is incomplete or out of range");
+    if (!check_partitions(root, out->n_partitions))
+        return err_set(err, RC_CORRUPT,
+                       "the partition table does not divide the key space into equal ranges, one log each");
+    if (flex_get(root, "replication", &replication) && flex_get(replication, "limit", &limit) &&
+        !replication_read(limit, &out->replication))
+        return err_set(err, RC_CORRUPT, "the partition table has an invalid replication property");
+    return RC_OK;
 }

@@ -1,9 +1,15 @@
-/* The typed values of cluster metadata that a node needs now (spec/cluster.md §1.2, §1.3, §2.1, §4.1, §4.3),
- * each a JSON record with a format version, validated when read. Numbers above 2^53 are written as decimal
- * strings. */
+/* The typed values of cluster metadata, in the reference's storage encoding - the only one there is, because
+ * operators' tools read and write these values themselves (spec/restatectl.md §7.5, spec/cluster.md §0.3):
+ * partition table and leader epochs here, nodes and logs in nodes_config.h and logs_config.h.
+ *
+ * Decoding validates; RC_CORRUPT names what is wrong. Strings and arrays live in the arena. Unknown members
+ * are dropped. */
 #pragma once
 #include "base/codec.h"
 #include "metadata/arena.h"
+#include "metadata/logs_config.h"
+#include "metadata/nodes_config.h"
+#include "metadata/replication.h"
 
 /* ---- partition table: key ranges follow from the number of partitions, which is fixed at provisioning ----
  */
@@ -15,58 +21,54 @@ struct key_range {
 struct partition_table {
     uint32_t version;
     uint32_t n_partitions;
-    uint32_t replication; /* copies of a partition; 1 on a single node */
+    struct replication replication; /* copies of a partition */
 };
 /* Range of partition `i` of `n` (spec/invocation-lifecycle.md §2.3). */
 struct key_range partition_key_range(uint32_t n, uint32_t i);
 uint32_t partition_of_key(uint32_t n, uint64_t key);
 void partition_table_encode(struct writer *w, const struct partition_table *t);
-enum rc partition_table_decode(struct slice json, struct partition_table *out, struct err *err);
+/* Refuses tables whose ranges or logs are not the equal ranges and the logs of the same number. */
+enum rc partition_table_decode(struct slice stored, struct partition_table *out, struct err *err);
 
-/* ---- nodes configuration: identity of the cluster and its nodes ---- */
-#define NODES_CONFIG_KEY "nodes_config"
-enum node_role { /* bit set */
-    ROLE_ADMIN = 1,
-    ROLE_HTTP_INGRESS = 2,
-    ROLE_LOG_SERVER = 4,
-    ROLE_METADATA_SERVER = 8,
-    ROLE_WORKER = 16,
-};
-/* "admin", "http-ingress", ...; 0 if unknown. */
-uint32_t node_role_parse(struct slice name);
-const char *node_role_name(enum node_role role);
-struct node_entry {
-    uint32_t id, generation;
-    const char *name, *address;
-    uint32_t roles; /* enum node_role bits */
-    bool tombstone; /* removed; the id is never used again */
-};
-struct nodes_config {
-    uint32_t version;
-    const char *cluster_name;
-    uint64_t cluster_fingerprint; /* not 0 */
-    struct node_entry *nodes;    /* by id */
-    size_t n_nodes;
-};
-/* 11 base62 characters. */
-void cluster_fingerprint_format(uint64_t fingerprint, char out[12]);
-void nodes_config_encode(struct writer *w, const struct nodes_config *c);
-/* Strings and nodes live in `a`. */
-enum rc nodes_config_decode(struct arena *a, struct slice json, struct nodes_config *out, struct err *err);
-const struct node_entry *nodes_config_by_name(const struct nodes_config *c, const char *name);
-/* Register or restart the node of this name: its generation goes up by one, a new one gets the next id that
- * was never used. The version goes up by one. Strings are not copied. Returns the node's entry inside `c`,
- * whose array is moved to `a`. */
-struct node_entry *nodes_config_join(struct arena *a, struct nodes_config *c, const char *name,
-                                      const char *address, uint32_t roles);
-
-/* ---- leader epoch of a partition ---- */
-#define EPOCH_KEY_SIZE 24
+/* ---- epoch metadata of a partition: leadership and placement (spec/cluster.md §4.3) ---- */
+#define EPOCH_KEY_PREFIX "pp_epoch_"
+#define EPOCH_KEY_SIZE   24
 void epoch_key(uint32_t partition, char out[EPOCH_KEY_SIZE]); /* pp_epoch_<p> */
-struct leader_epoch {
+/* The other way round; false if this is no such key. */
+bool epoch_key_parse(struct slice key, uint32_t *partition);
+
+struct context_entry {
+    const char *key, *value;
+};
+/* A set of nodes that hold the partition. Version 0: none yet. */
+struct partition_configuration {
+    uint32_t version;
+    struct replication replication;
+    uint32_t *replicas; /* plain node ids */
+    size_t n_replicas;
+    uint64_t modified_at_ms; /* unix */
+    struct context_entry *context;
+    size_t n_context;
+};
+struct epoch_metadata {
     uint32_t version;
     uint64_t epoch;                    /* of the last claim; goes up by one with each claim */
-    uint32_t node_id, node_generation; /* the claimer */
+    uint32_t node_id, node_generation; /* the last claimer; 0: nobody yet */
+    struct partition_configuration current, next;
+    bool has_next;
+    const char *leadership_freeze, *placement_freeze; /* reasons; NULL: not frozen */
+    uint32_t affinity_node;                           /* 0: none */
+    const char *affinity_location;                    /* NULL: none */
 };
-void leader_epoch_encode(struct writer *w, const struct leader_epoch *e);
-enum rc leader_epoch_decode(struct slice json, struct leader_epoch *out, struct err *err);
+void epoch_metadata_encode(struct writer *w, uint32_t partition, const struct epoch_metadata *e);
+/* Refuses the value of another partition. */
+enum rc epoch_metadata_decode(struct arena *a, struct slice stored, uint32_t partition,
+                              struct epoch_metadata *out, struct err *err);
+/* Claim leadership: version and epoch + 1. A partition without a configuration gets `replicas` as current. */
+void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation,
+                          const struct replication *replication, uint64_t now_ms, struct arena *a);
+/* The prepared configuration becomes the current one: version + 1. */
+void epoch_metadata_complete_next(struct epoch_metadata *e);
+
+/* Hybrid timestamp of a wall clock (spec/restatectl.md §7.7). */
+uint64_t hybrid_timestamp(uint64_t wall_ms);

@@ -26,7 +26,9 @@ struct node_config {
     char node_name[256], cluster_name[256];
     char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
     bool auto_provision;
-    uint32_t num_partitions; /* at provisioning */
+    uint32_t num_partitions; /* at provisioning, as are: */
+    struct replication default_replication;
+    enum log_provider default_provider;
     char location[128];
     uint32_t force_node_id; /* 0 unset */
     struct listener_config fabric, admin, ingress;

@@ -42,6 +42,15 @@ static double real(const struct cv *root, const char *path, double otherwise)
     return v && v->type == CV_FLOAT ? v->number : otherwise;
 }
 
+/* A number or a normal text: it was checked when it was read. */
+static void fill_replication(const struct cv *root, struct replication *out)
+{
+    const char *property = text(root, "default-replication", NULL);
+    *out = replication_nodes((uint8_t)integer(root, "default-replication", 1));
+    if (property)
+        ASSERT(replication_parse(slice_cstr(property), out, NULL) == RC_OK);
+}
+
 static void fill_listener(const struct cv *section, uint16_t default_port, struct listener_config *out)
 {
     const char *mode = text(section, "listen-mode", "all");
@@ -163,6 +172,9 @@ void config_fill(struct loaded *l)
     snprintf(c->base_dir, sizeof(c->base_dir), "%s", text(root, "base-dir", "restate-data"));
     c->auto_provision = boolean(root, "auto-provision");
     c->num_partitions = (uint32_t)integer(root, "default-num-partitions", 24);
+    fill_replication(root, &c->default_replication);
+    ASSERT(log_provider_parse(slice_cstr(text(root, "bifrost.default-provider", "replicated")),
+                              &c->default_provider));
     snprintf(c->location, sizeof(c->location), "%s", text(root, "location", ""));
     c->force_node_id = (uint32_t)integer(root, "force-node-id", 0);
     fill_listener(root, 5122, &c->fabric);

@@ -100,15 +100,20 @@ static void respond_metrics(struct fabric *f, struct http_request *r)
     respond_text(r, 200, "text/plain; charset=utf-8", writer_take(&w));
 }
 
-static void respond_grpc_unimplemented(struct http_request *r)
+/* `/<package.Service>/<Method>` */
+static bool serve_grpc(struct fabric *f, struct http_request *r, struct slice path)
 {
-    struct http_header head = HTTP_HEADER_LIT("content-type", "application/grpc");
-    struct http_header trailers[] = {
-        HTTP_HEADER_LIT("grpc-status", "12"),
-        HTTP_HEADER_LIT("grpc-message", "this server does not offer this operation yet"),
-    };
-    http_response_start(r, 200, &head, 1);
-    http_response_end(r, trailers, ARRAY_LEN(trailers));
+    ptrdiff_t slash = path.len > 1 ? slice_find(path, '/', 1) : -1;
+    if (slash < 0 || !slice_eq_cstr(http_request_method(r), "POST"))
+        return false;
+    size_t at = (size_t)slash;
+    return f->ops->grpc(f->ctx, r, slice_sub(path, 1, at - 1), slice_sub(path, at + 1, path.len - at - 1));
+}
+
+static void respond_lost(struct http_request *r)
+{
+    respond_text(r, 404, "text/plain",
+                 bytes_static(SLICE_LIT("Are you lost? Maybe visit https://restate.dev instead!")));
 }
 
 static void on_request(void *ctx, struct http_request *r)
@@ -119,15 +124,14 @@ static void on_request(void *ctx, struct http_request *r)
     if (query >= 0)
         target.len = (size_t)query;
     bool get = slice_eq_cstr(http_request_method(r), "GET");
-    if (slice_starts_with(http_request_header(r, "content-type"), SLICE_LIT("application/grpc")))
-        respond_grpc_unimplemented(r);
-    else if (get && slice_eq_cstr(target, "/health"))
+    if (get && slice_eq_cstr(target, "/health"))
         respond_health(f, r);
     else if (get && slice_eq_cstr(target, "/metrics"))
         respond_metrics(f, r);
-    else
-        http_respond(r, slice_eq_cstr(target, "/health") || slice_eq_cstr(target, "/metrics") ? 405 : 404,
-                     NULL, 0, BYTES_EMPTY);
+    else if (slice_eq_cstr(target, "/health") || slice_eq_cstr(target, "/metrics"))
+        http_respond(r, 405, NULL, 0, BYTES_EMPTY);
+    else if (!serve_grpc(f, r, target))
+        respond_lost(r);
 }
 
 static void on_accept(void *ctx, struct net_conn *conn)

@@ -1,6 +1,5 @@
-/* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7). gRPC
- * services of the operator tools attach here; calls to services that this server does not offer are answered
- * with UNIMPLEMENTED. */
+/* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7), and the gRPC
+ * services of the operator tools (node/grpc_server.h), which the node serves. */
 #pragma once
 #include "http/server.h"
 #include "node/service.h"
@@ -22,6 +21,8 @@ struct fabric;
 struct fabric_ops {
     void (*health)(void *ctx, struct health_report *out);
     const char *(*metric_labels)(void *ctx); /* cluster_name="..",node_name=".." */
+    /* A POST to `/<service>/<method>`: false if there is no such service here. */
+    bool (*grpc)(void *ctx, struct http_request *r, struct slice service, struct slice method);
 };
 struct fabric *fabric_new(struct loop *loop, bool prometheus, const struct fabric_ops *ops, void *ctx);
 const struct net_listener_ops *fabric_listener_ops(void); /* ctx: the fabric */

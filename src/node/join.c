@@ -1,9 +1,22 @@
-/* Implementation of node/join.h: a chain of operations, each started by the answer to the one before. */
+/* Implementation of node/join.h: a chain of edits, each started by the end of the one before. */
 #include "node/join.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/log.h"
+#include "metadata/kv_edit.h"
+#include "node/provision.h"
+#include "node/version.h"
+
+#define TARGET "restate_node"
+
+struct epoch_claim {
+    struct join *join;
+    struct kv_edit edit;
+    uint32_t partition;
+    char key[EPOCH_KEY_SIZE];
+};
 struct join {
     struct env *env;
     struct kv *kv;
@@ -14,15 +27,13 @@ struct join {
     void *ctx;
 
     struct joined result;
+    struct partition_table table;
     struct kv_op op;
+    struct kv_edit edit;
+    bool provisioning_tried;
     struct epoch_claim *claims;
     uint32_t claims_waiting;
     struct err err;
-};
-struct epoch_claim {
-    struct join *join;
-    struct kv_op op;
-    char key[EPOCH_KEY_SIZE];
 };
 
 static void finish(struct join *j)
@@ -35,208 +46,305 @@ static void finish(struct join *j)
     free(j);
 }
 
-static void fail(struct join *j, enum rc rc, const char *what, const char *why)
+static void fail(struct join *j, const struct err *err, const char *what)
 {
-    err_set(&j->err, rc, "%s: %s", what, why);
+    err_set(&j->err, err->rc, "%s: %s", what, err->msg);
     finish(j);
-}
-
-static void submit(struct join *j, enum kv_op_kind kind, const char *key,
-                   void (*done)(struct kv_op *op, const struct kv_result *r))
-{
-    j->op.kind = kind;
-    j->op.key = slice_cstr(key);
-    j->op.done = done;
-    kv_submit(j->kv, &j->op);
-}
-
-static void put(struct join *j, const char *key, struct writer *w, uint32_t version, bool create,
-                void (*done)(struct kv_op *op, const struct kv_result *r))
-{
-    j->op.value = writer_take(w);
-    j->op.version = version;
-    j->op.precondition = create ? KV_DOES_NOT_EXIST : KV_MATCHES_VERSION;
-    j->op.expected_version = version - 1;
-    submit(j, KV_PUT, key, done);
 }
 
 /* ---- leadership epochs ---- */
 
-static void epoch_claimed(struct kv_op *op, const struct kv_result *r)
+static enum rc claim_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
+                            uint32_t *version, struct err *err)
 {
-    struct epoch_claim *c = CONTAINER_OF(op, struct epoch_claim, op);
+    struct epoch_claim *c = CONTAINER_OF(e, struct epoch_claim, edit);
     struct join *j = c->join;
-    if (r->rc != RC_OK && j->err.rc == RC_OK)
-        err_set(&j->err, r->rc, "cannot claim leadership (%s): %s", c->key, r->message);
+    struct arena arena = {0};
+    struct epoch_metadata m = {0};
+    enum rc rc = RC_OK;
+    if (current)
+        rc = epoch_metadata_decode(&arena, bytes_slice(current->value), c->partition, &m, err);
+    if (rc == RC_OK) {
+        epoch_metadata_claim(&m, j->result.node_id, j->result.generation, &j->table.replication,
+                             env_wall_ms(j->env), &arena);
+        epoch_metadata_encode(w, c->partition, &m);
+        *version = m.version;
+        j->result.epochs[c->partition] = m.epoch;
+    }
+    arena_free(&arena);
+    return rc;
+}
+
+static void claim_done(struct kv_edit *e, const struct err *err)
+{
+    struct join *j = CONTAINER_OF(e, struct epoch_claim, edit)->join;
+    if (err && j->err.rc == RC_OK)
+        err_set(&j->err, err->rc, "cannot claim leadership: %s", err->msg);
     if (--j->claims_waiting == 0)
         finish(j);
 }
 
-static void claim_epoch(struct join *j, uint32_t partition, const struct kv_entry *entry)
+static void claim_epochs(struct join *j)
 {
-    struct leader_epoch e = {0};
-    if (entry && leader_epoch_decode(bytes_slice(entry->value), &e, &j->err) != RC_OK) {
-        j->claims_waiting--;
-        return;
-    }
-    e.version++;
-    e.epoch++;
-    e.node_id = j->result.node_id;
-    e.node_generation = j->result.generation;
-    j->result.epochs[partition] = e.epoch;
-    struct writer w = WRITER_INIT;
-    leader_epoch_encode(&w, &e);
-    struct epoch_claim *c = &j->claims[partition];
-    c->join = j;
-    epoch_key(partition, c->key);
-    c->op = (struct kv_op){.kind = KV_PUT,
-                           .key = slice_cstr(c->key),
-                           .value = writer_take(&w),
-                           .version = e.version,
-                           .precondition = entry ? KV_MATCHES_VERSION : KV_DOES_NOT_EXIST,
-                           .expected_version = e.version - 1,
-                           .done = epoch_claimed};
-    kv_submit(j->kv, &c->op);
-}
-
-static void epochs_listed(struct kv_op *op, const struct kv_result *r)
-{
-    struct join *j = CONTAINER_OF(op, struct join, op);
-    if (r->rc != RC_OK) {
-        fail(j, r->rc, "cannot read the leadership epochs", r->message);
-        return;
-    }
     uint32_t n = j->result.n_partitions;
+    if (!(j->config->roles & ROLE_WORKER)) {
+        finish(j);
+        return;
+    }
     j->result.epochs = xcalloc(n, sizeof(uint64_t));
     j->claims = xcalloc(n, sizeof(*j->claims));
-    j->claims_waiting = n + 1; /* one for this function */
+    j->claims_waiting = n;
     for (uint32_t p = 0; p < n; p++) {
-        char key[EPOCH_KEY_SIZE];
-        epoch_key(p, key);
-        const struct kv_entry *found = NULL;
-        for (size_t i = 0; i < r->n_entries && !found; i++) {
-            if (slice_eq_cstr(r->entries[i].key, key))
-                found = &r->entries[i];
-        }
-        claim_epoch(j, p, found);
+        struct epoch_claim *c = &j->claims[p];
+        c->join = j;
+        c->partition = p;
+        epoch_key(p, c->key);
+        c->edit = (struct kv_edit){.kv = j->kv, .key = c->key, .change = claim_change, .done = claim_done};
+        kv_edit_start(&c->edit);
     }
-    if (--j->claims_waiting == 0)
-        finish(j);
 }
 
-static void list_epochs(struct join *j)
+/* ---- logs: every partition has one, whose sequencer is this process ---- */
+
+static const char *segment_params(struct join *j, struct arena *a, const struct logs_config *c,
+                                  uint32_t log_id, uint32_t index)
 {
-    if (j->config->roles & ROLE_WORKER)
-        submit(j, KV_LIST, "pp_epoch_", epochs_listed);
+    if (c->provider == LOG_PROVIDER_REPLICATED)
+        return replicated_params(a, loglet_id_make(log_id, index), j->result.node_id, j->result.generation,
+                                 &c->replication, &j->result.node_id, 1);
+    char text[24];
+    snprintf(text, sizeof(text), "%llu", (unsigned long long)loglet_id_make(log_id, index));
+    return arena_copy_text(a, text);
+}
+
+static void add_chain(struct join *j, struct arena *a, struct logs_config *c, uint32_t log_id,
+                      struct log_chain *out)
+{
+    out->log_id = log_id;
+    out->n_segments = 1;
+    out->segments = arena_array(a, struct log_segment, 1);
+    out->segments[0] = (struct log_segment){
+        .base_lsn = 1,
+        .kind = c->provider == LOG_PROVIDER_REPLICATED ? SEGMENT_REPLICATED : SEGMENT_LOCAL,
+        .params = segment_params(j, a, c, log_id, 0)};
+}
+
+/* The segment that is being written belongs to the sequencer of this process from now on: on one node the log
+ * survives a restart as it is, so no new segment is needed. */
+static bool adopt_tail(struct join *j, struct arena *a, const struct logs_config *c, struct log_chain *chain)
+{
+    const struct replication one_copy = replication_nodes(1);
+    struct log_segment *tail = &chain->segments[chain->n_segments - 1];
+    if (tail->kind != SEGMENT_REPLICATED)
+        return false;
+    const char *params = replicated_params(a, loglet_id_make(chain->log_id, tail->index), j->result.node_id,
+                                           j->result.generation, &one_copy, &j->result.node_id, 1);
+    if (strcmp(params, tail->params) == 0)
+        return false;
+    tail->params = params;
+    return true;
+}
+
+static bool take_over_logs(struct join *j, struct arena *a, struct logs_config *c)
+{
+    uint32_t n = j->result.n_partitions;
+    struct log_chain *chains = arena_array(a, struct log_chain, n);
+    bool changed = false;
+    for (uint32_t p = 0; p < n; p++) {
+        const struct log_chain *known = logs_config_chain(c, p);
+        if (known) {
+            chains[p] = *known;
+            changed |= adopt_tail(j, a, c, &chains[p]);
+        } else {
+            add_chain(j, a, c, p, &chains[p]);
+            changed = true;
+        }
+    }
+    c->chains = chains;
+    c->n_chains = n;
+    return changed;
+}
+
+static enum rc logs_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
+                           uint32_t *version, struct err *err)
+{
+    struct join *j = CONTAINER_OF(e, struct join, edit);
+    struct arena arena = {0};
+    struct logs_config c;
+    if (!current)
+        return err_set(err, RC_CORRUPT, "the configuration of the logs is missing");
+    enum rc rc = logs_config_decode(&arena, bytes_slice(current->value), &c, err);
+    if (rc == RC_OK && !take_over_logs(j, &arena, &c))
+        rc = RC_EOF;
+    if (rc == RC_OK) {
+        *version = ++c.version;
+        logs_config_encode(w, &c);
+    }
+    arena_free(&arena);
+    return rc;
+}
+
+static void logs_done(struct kv_edit *e, const struct err *err)
+{
+    struct join *j = CONTAINER_OF(e, struct join, edit);
+    if (err)
+        fail(j, err, "cannot take over the logs");
     else
-        finish(j);
+        claim_epochs(j);
 }
 
 /* ---- partition table ---- */
 
-static void table_written(struct kv_op *op, const struct kv_result *r)
-{
-    struct join *j = CONTAINER_OF(op, struct join, op);
-    if (r->rc != RC_OK) {
-        fail(j, r->rc, "cannot write the partition table", r->message);
-        return;
-    }
-    list_epochs(j);
-}
+static void provision(struct join *j);
 
 static void table_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
-    struct partition_table table = {
-        .version = 1, .n_partitions = MAX(j->config->num_partitions, 1u), .replication = 1};
-    if (r->rc == RC_OK && partition_table_decode(bytes_slice(r->entry.value), &table, &j->err) != RC_OK) {
+    if (r->rc == RC_NOT_FOUND && !j->provisioning_tried) {
+        provision(j); /* it was interrupted: complete it */
+        return;
+    }
+    enum rc rc = r->rc;
+    if (rc != RC_OK)
+        err_set(&j->err, rc, "cannot read the partition table: %s", r->message);
+    else
+        rc = partition_table_decode(bytes_slice(r->entry.value), &j->table, &j->err);
+    if (rc != RC_OK) {
         finish(j);
         return;
     }
-    if (r->rc != RC_OK && r->rc != RC_NOT_FOUND) {
-        fail(j, r->rc, "cannot read the partition table", r->message);
-        return;
-    }
-    j->result.n_partitions = table.n_partitions;
-    j->result.partition_table_version = table.version;
-    if (r->rc == RC_OK) {
-        list_epochs(j);
-        return;
-    }
-    struct writer w = WRITER_INIT;
-    partition_table_encode(&w, &table);
-    put(j, PARTITION_TABLE_KEY, &w, 1, true, table_written);
+    j->result.n_partitions = j->table.n_partitions;
+    j->edit = (struct kv_edit){.kv = j->kv, .key = LOGS_CONFIG_KEY, .change = logs_change, .done = logs_done};
+    kv_edit_start(&j->edit);
 }
 
 /* ---- nodes configuration ---- */
 
-static void config_written(struct kv_op *op, const struct kv_result *r)
-{
-    struct join *j = CONTAINER_OF(op, struct join, op);
-    if (r->rc != RC_OK) {
-        fail(j, r->rc, "cannot register this node", r->message);
-        return;
-    }
-    submit(j, KV_GET, PARTITION_TABLE_KEY, table_read);
-}
-
-static enum rc check_identity(struct join *j, const struct nodes_config *c, const struct node_entry *me)
+static enum rc check_identity(struct join *j, const struct nodes_config *c, const struct node_entry *me,
+                              struct err *err)
 {
     const struct node_config *mine = j->config;
     if (strcmp(c->cluster_name, mine->cluster_name) != 0)
         return err_set(
-            &j->err, RC_CONFLICT,
+            err, RC_CONFLICT,
             "cluster name mismatch: this node is configured for cluster '%s', the metadata belongs to '%s'",
             mine->cluster_name, c->cluster_name);
     if (j->known_fingerprint && c->cluster_fingerprint != j->known_fingerprint)
         return err_set(
-            &j->err, RC_CONFLICT,
+            err, RC_CONFLICT,
             "cluster fingerprint mismatch: the data directory belongs to another cluster of the same name");
     if (mine->force_node_id && me && me->id != mine->force_node_id)
-        return err_set(&j->err, RC_CONFLICT,
+        return err_set(err, RC_CONFLICT,
                        "node id mismatch: force-node-id is %u but node '%s' is registered as N%u",
                        mine->force_node_id, mine->node_name, me->id);
+    if (mine->force_node_id && !me && nodes_config_by_id(c, mine->force_node_id))
+        return err_set(err, RC_CONFLICT, "duplicate plain node id 'N%u'", mine->force_node_id);
     return RC_OK;
 }
 
-static void config_read(struct kv_op *op, const struct kv_result *r)
+/* spec/cluster.md §1.8: a location can be given and changed, not taken away. */
+static void set_location(struct node_entry *me, const char *location)
 {
-    struct join *j = CONTAINER_OF(op, struct join, op);
-    struct arena arena = {0};
-    struct nodes_config c = {.cluster_name = j->config->cluster_name};
-    bool absent = r->rc == RC_NOT_FOUND;
-    if (absent && !j->config->auto_provision && !j->known_fingerprint) {
-        err_set(&j->err, RC_AGAIN, "the cluster is not provisioned");
-    } else if (absent && j->known_fingerprint) {
-        err_set(&j->err, RC_CORRUPT, "the data directory was provisioned, but its metadata store is empty");
-    } else if (absent) {
-        j->result.provisioned_now = true;
-        while (c.cluster_fingerprint == 0)
-            c.cluster_fingerprint = env_random(j->env);
-    } else if (r->rc != RC_OK) {
-        err_set(&j->err, r->rc, "cannot read the nodes configuration: %s", r->message);
-    } else {
-        nodes_config_decode(&arena, bytes_slice(r->entry.value), &c, &j->err);
+    bool had = me->location && *me->location;
+    if (!*location) {
+        if (had)
+            LOG0(LOG_WARN, TARGET, "This node has the location '%s'; the empty one is ignored", me->location);
+        return;
     }
-    if (j->err.rc != RC_OK ||
-        check_identity(j, &c, nodes_config_by_name(&c, j->config->node_name)) != RC_OK) {
-        arena_free(&arena);
+    if (had && strcmp(me->location, location) != 0)
+        LOG0(LOG_WARN, TARGET, "The location of this node changes from '%s' to '%s'", me->location, location);
+    me->location = location;
+}
+
+static void register_node(struct join *j, struct arena *a, struct nodes_config *c)
+{
+    const struct node_config *config = j->config;
+    bool known = nodes_config_by_name(c, config->node_name) != NULL;
+    struct node_entry *me =
+        nodes_config_join(a, c, config->node_name, j->advertised, (uint32_t)config->roles);
+    if (!known && config->force_node_id)
+        me->id = config->force_node_id;
+    set_location(me, config->location);
+    me->binary_version = RESTATE_VERSION;
+    c->modified_at = hybrid_timestamp(env_wall_ms(j->env));
+    j->result.node_id = me->id;
+    j->result.generation = me->generation;
+    j->result.fingerprint = c->cluster_fingerprint;
+    j->result.nodes_config_version = c->version;
+    j->result.idempotent_sharding = false;
+    for (size_t i = 0; i < c->n_features; i++)
+        j->result.idempotent_sharding |= strcmp(c->features[i], FEATURE_CONTROLLED_IDEMPOTENT_SHARDING) == 0;
+}
+
+static enum rc nodes_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
+                            uint32_t *version, struct err *err)
+{
+    struct join *j = CONTAINER_OF(e, struct join, edit);
+    struct arena arena = {0};
+    struct nodes_config c;
+    if (!current && j->known_fingerprint)
+        return err_set(err, RC_CORRUPT,
+                       "the data directory was provisioned, but its metadata store is empty");
+    if (!current)
+        return err_set(err, RC_NOT_FOUND, "the cluster is not provisioned");
+    enum rc rc = nodes_config_decode(&arena, bytes_slice(current->value), &c, err);
+    if (rc == RC_OK)
+        rc = check_identity(j, &c, nodes_config_by_name(&c, j->config->node_name), err);
+    if (rc == RC_OK) {
+        register_node(j, &arena, &c);
+        nodes_config_encode(w, &c);
+        *version = c.version;
+    }
+    arena_free(&arena);
+    return rc;
+}
+
+static void nodes_done(struct kv_edit *e, const struct err *err)
+{
+    struct join *j = CONTAINER_OF(e, struct join, edit);
+    if (err && err->rc == RC_NOT_FOUND && j->config->auto_provision && !j->provisioning_tried) {
+        provision(j);
+        return;
+    }
+    if (err) {
+        j->err = *err;
+        if (err->rc == RC_NOT_FOUND)
+            j->err.rc = RC_AGAIN;
         finish(j);
         return;
     }
-    bool known = nodes_config_by_name(&c, j->config->node_name) != NULL;
-    struct node_entry *me =
-        nodes_config_join(&arena, &c, j->config->node_name, j->advertised, j->config->roles);
-    if (!known && j->config->force_node_id)
-        me->id = j->config->force_node_id;
-    j->result.node_id = me->id;
-    j->result.generation = me->generation;
-    j->result.fingerprint = c.cluster_fingerprint;
-    j->result.nodes_config_version = c.version;
-    struct writer w = WRITER_INIT;
-    nodes_config_encode(&w, &c);
-    arena_free(&arena);
-    put(j, NODES_CONFIG_KEY, &w, c.version, absent, config_written);
+    j->op = (struct kv_op){.kind = KV_GET, .key = SLICE_LIT(PARTITION_TABLE_KEY), .done = table_read};
+    kv_submit(j->kv, &j->op);
+}
+
+static void begin(struct join *j)
+{
+    j->edit =
+        (struct kv_edit){.kv = j->kv, .key = NODES_CONFIG_KEY, .change = nodes_change, .done = nodes_done};
+    kv_edit_start(&j->edit);
+}
+
+static void provisioned(void *ctx, bool newly, const struct err *err)
+{
+    struct join *j = ctx;
+    j->result.provisioned_now = newly;
+    if (err)
+        fail(j, err, "cannot provision the cluster");
+    else
+        begin(j);
+}
+
+static void provision(struct join *j)
+{
+    struct provision_settings settings;
+    struct err err = {0};
+    j->provisioning_tried = true;
+    provision_settings_from(j->config, &settings);
+    if (provision_settings_check(&settings, &err) != RC_OK) {
+        fail(j, &err, "cannot provision the cluster");
+        return;
+    }
+    provision_start(j->env, j->kv, j->config, j->advertised, &settings, provisioned, j);
 }
 
 void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
@@ -251,5 +359,71 @@ void join_start(struct env *env, struct kv *kv, const struct node_config *config
     j->known_fingerprint = known_fingerprint;
     j->done = done;
     j->ctx = ctx;
-    submit(j, KV_GET, NODES_CONFIG_KEY, config_read);
+    begin(j);
+}
+
+/* ---- states of this node ---- */
+
+struct activation {
+    struct kv_edit edit;
+    struct env *env;
+    uint32_t node_id;
+    void (*done)(void *ctx, const struct err *err);
+    void *ctx;
+};
+
+static bool activate(struct node_entry *me)
+{
+    struct node_entry before = *me;
+    if ((me->roles & ROLE_LOG_SERVER) && me->storage == STORAGE_PROVISIONING)
+        me->storage = STORAGE_READ_WRITE;
+    if ((me->roles & ROLE_WORKER) && me->worker == WORKER_PROVISIONING)
+        me->worker = WORKER_ACTIVE;
+    if ((me->roles & ROLE_METADATA_SERVER) && me->metadata_server == METADATA_SERVER_PROVISIONING)
+        me->metadata_server = METADATA_SERVER_MEMBER;
+    return before.storage != me->storage || before.worker != me->worker ||
+           before.metadata_server != me->metadata_server;
+}
+
+static enum rc activate_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
+                               uint32_t *version, struct err *err)
+{
+    struct activation *a = CONTAINER_OF(e, struct activation, edit);
+    struct arena arena = {0};
+    struct nodes_config c;
+    if (!current)
+        return err_set(err, RC_CORRUPT, "the nodes configuration is missing");
+    enum rc rc = nodes_config_decode(&arena, bytes_slice(current->value), &c, err);
+    if (rc == RC_OK) {
+        struct node_entry *me = nodes_config_by_id(&c, a->node_id);
+        if (!me || me->tombstone || !activate(me))
+            rc = RC_EOF;
+    }
+    if (rc == RC_OK) {
+        *version = ++c.version;
+        c.modified_at = hybrid_timestamp(env_wall_ms(a->env));
+        nodes_config_encode(w, &c);
+    }
+    arena_free(&arena);
+    return rc;
+}
+
+static void activate_done(struct kv_edit *e, const struct err *err)
+{
+    struct activation *a = CONTAINER_OF(e, struct activation, edit);
+    a->done(a->ctx, err);
+    free(a);
+}
+
+void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
+                   void (*done)(void *ctx, const struct err *err), void *ctx)
+{
+    struct activation *a = xcalloc(1, sizeof(*a));
+    a->edit =
+        (struct kv_edit){.kv = kv, .key = NODES_CONFIG_KEY, .change = activate_change, .done = activate_done};
+    a->env = env;
+    a->node_id = node_id;
+    a->done = done;
+    a->ctx = ctx;
+    kv_edit_start(&a->edit);
 }

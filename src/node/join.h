@@ -1,6 +1,6 @@
 /* Becoming a member: provision if allowed, register this process (generation + 1), learn the partition table,
- * claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node all of it is a handful of
- * compare-and-swaps on the local metadata store. */
+ * take over the logs and claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node all of
+ * it is a handful of compare-and-swaps on the local metadata store. */
 #pragma once
 #include "metadata/kv.h"
 #include "metadata/values.h"
@@ -11,7 +11,8 @@ struct joined {
     uint64_t fingerprint;
     uint32_t n_partitions;
     uint64_t *epochs; /* by partition; owned by the receiver */
-    uint32_t nodes_config_version, partition_table_version;
+    uint32_t nodes_config_version;
+    bool idempotent_sharding; /* cluster feature */
     bool provisioned_now;
 };
 struct join;
@@ -21,3 +22,8 @@ struct join;
 void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
                 uint64_t known_fingerprint,
                 void (*done)(void *ctx, const struct joined *joined, const struct err *err), void *ctx);
+
+/* After the roles have started: this node's states in the nodes configuration leave `provisioning` (storage
+ * read-write, worker active, metadata member). `done` with NULL on success. */
+void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
+                   void (*done)(void *ctx, const struct err *err), void *ctx);

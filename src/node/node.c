@@ -81,6 +81,7 @@ static void release(struct node *n)
         rocks_db_close(n->db);
     if (n->kv)
         kv_close(n->kv);
+    cluster_view_free(&n->view);
     if (n->schemas)
         schema_store_free(n->schemas);
     if (n->router)

@@ -3,7 +3,9 @@
 #include "admin/admin_http.h"
 #include "ingress/ingress.h"
 #include "metadata/kv_local.h"
+#include "metadata/kv_watch.h"
 #include "metadata/schema_store.h"
+#include "node/cluster_view.h"
 #include "node/data_dir.h"
 #include "node/fabric.h"
 #include "node/join.h"
@@ -28,7 +30,8 @@ struct node {
     struct fabric *fabric;
     char metric_labels[700];
 
-    struct kv *kv;
+    struct kv *kv;            /* everything that passes is seen by: */
+    struct cluster_view view; /* cluster metadata as this node knows it */
     struct joined joined;
     struct schema_store *schemas;
     bool schemas_loaded;
@@ -53,6 +56,9 @@ struct node {
 
 /* node_start.c: from configuration to Alive; errors end in node_fail. */
 void node_start(struct node *n);
+/* Try to join without waiting: the cluster has just been provisioned. */
+void node_join_now(struct node *n);
+void node_health(struct node *n, struct health_report *out);
 /* Log the error as the reference does and stop the loop with exit code 1. */
 void node_fail(struct node *n, const struct err *err);
 /* node_admin.c: the admin API of this node. */

@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "invoker/identity.h"
 #include "metadata/schema_records.h"
+#include "node/grpc_server.h"
 #include "node/node_internal.h"
 #include "node/version.h"
 
@@ -82,9 +83,8 @@ static enum rc bind_ingress(struct node *n, struct err *err)
     return RC_OK;
 }
 
-static void fabric_health(void *ctx, struct health_report *out)
+void node_health(struct node *n, struct health_report *out)
 {
-    struct node *n = ctx;
     bool up = n->state == NODE_ALIVE;
     *out = (struct health_report){
         .state = n->state,
@@ -97,13 +97,23 @@ static void fabric_health(void *ctx, struct health_report *out)
         .worker_ready = up,
         .log_server_ready = n->logs != NULL,
         .metadata_member = n->joined.node_id != 0,
-        .nodes_config_version = n->joined.nodes_config_version,
-        .logs_version = n->joined.node_id ? 1 : 0,
+        .nodes_config_version = n->view.nodes_value.version,
+        .logs_version = n->view.logs_value.version,
         .schema_version = n->schemas ? schema_version(schema_store_current(n->schemas)) : 0,
-        .partition_table_version = n->joined.partition_table_version,
+        .partition_table_version = n->view.table_value.version,
         .services = {n->config->roles & ROLE_HTTP_INGRESS ? &n->ingress_service : NULL,
                      n->config->roles & ROLE_ADMIN ? &n->admin_service : NULL, &n->fabric_service},
     };
+}
+
+static void fabric_health(void *ctx, struct health_report *out)
+{
+    node_health(ctx, out);
+}
+
+static bool fabric_grpc(void *ctx, struct http_request *r, struct slice service, struct slice method)
+{
+    return grpc_server_serve(ctx, r, service, method);
 }
 
 static const char *fabric_metric_labels(void *ctx)
@@ -112,8 +122,8 @@ static const char *fabric_metric_labels(void *ctx)
     return n->metric_labels;
 }
 
-static const struct fabric_ops fabric_callbacks = {.health = fabric_health,
-                                                   .metric_labels = fabric_metric_labels};
+static const struct fabric_ops fabric_callbacks = {
+    .health = fabric_health, .metric_labels = fabric_metric_labels, .grpc = fabric_grpc};
 
 static enum rc bind_fabric(struct node *n, struct err *err)
 {
@@ -142,6 +152,13 @@ static void print_addresses(const struct node *n)
     fflush(stdout);
 }
 
+/* The roles work whether or not this could be written: the states tell operators and other nodes. */
+static void activated(void *ctx, const struct err *err)
+{
+    if (err)
+        LOG0(LOG_ERROR, TARGET, "Cannot register the states of this node's roles: %s", err->msg);
+}
+
 static void become_alive(struct node *n)
 {
     if (n->shards_ready < n->n_shards || !n->schemas_loaded || n->state != NODE_STARTING_UP || n->stopping)
@@ -162,6 +179,7 @@ static void become_alive(struct node *n)
         LOG0(LOG_INFO, "restate_admin::service", "Admin API starting on: %s", n->admin_service.advertised);
     }
     n->state = NODE_ALIVE;
+    join_activate(n->env, n->kv, n->joined.node_id, activated, n);
     if (isatty(STDOUT_FILENO))
         print_addresses(n);
     char roles[128];
@@ -240,13 +258,13 @@ static enum rc read_identity_key(struct node *n, struct err *err)
     return RC_OK;
 }
 
-static struct ingress_shared *new_ingress_shared(const struct node_config *c)
+static struct ingress_shared *new_ingress_shared(const struct node_config *c, bool idempotent_sharding)
 {
     struct ingress_config ic = {
         .request_size_limit = c->ingress_options.request_size_limit,
         .concurrent_requests_limit = c->ingress_options.concurrent_requests_limit,
         .http2_max_concurrent_streams = c->ingress_options.http2_max_concurrent_streams,
-        .controlled_idempotent_sharding = !c->disable_idempotent_sharding,
+        .controlled_idempotent_sharding = idempotent_sharding,
         .version = RESTATE_VERSION,
     };
     return ingress_shared_new(&ic);
@@ -263,7 +281,7 @@ static void prepare_shards(struct node *n)
     n->shared.map = n->map;
     n->router = router_new(n->loop, n->map);
     if (n->config->roles & ROLE_HTTP_INGRESS)
-        n->shared.ingress = n->ingress = new_ingress_shared(n->config);
+        n->shared.ingress = n->ingress = new_ingress_shared(n->config, n->joined.idempotent_sharding);
     for (uint32_t i = 0; i < n->n_shards; i++)
         n->shards[i] = shard_new(&n->shared, i, n->schema_cell.schema);
 }
@@ -274,6 +292,12 @@ static void try_join(struct env_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, retry_timer);
     join_start(n->env, n->kv, n->config, n->fabric_service.advertised, n->dir.fingerprint, joined, n);
+}
+
+void node_join_now(struct node *n)
+{
+    if (env_timer_armed(&n->retry_timer))
+        env_timer_arm(n->env, &n->retry_timer, 0);
 }
 
 static void log_joined(struct node *n)
@@ -333,6 +357,30 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
         shard_start(n->shards[i], n->loop, shard_ready, n);
 }
 
+/* Does the nodes configuration still want this process? (spec/cluster.md §1.2, §1.10) */
+static void check_membership(struct node *n)
+{
+    const struct node_entry *me = nodes_config_by_id(&n->view.nodes, n->joined.node_id);
+    struct err err;
+    if (!n->joined.node_id || n->stopping)
+        return;
+    if (!me || me->tombstone)
+        err_set(&err, RC_CLOSED, "This node has been removed from nodes configuration");
+    else if (me->generation > n->joined.generation)
+        err_set(&err, RC_CLOSED, "This node is N%u:%u and was replaced by N%u:%u", me->id,
+                n->joined.generation, me->id, me->generation);
+    else
+        return;
+    node_fail(n, &err);
+}
+
+static void metadata_seen(void *ctx, const struct kv_entry *entry)
+{
+    struct node *n = ctx;
+    if (cluster_view_seen(&n->view, entry) && slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
+        check_membership(n);
+}
+
 static enum rc start(struct node *n, struct err *err)
 {
     const struct node_config *c = n->config;
@@ -349,8 +397,11 @@ static enum rc start(struct node *n, struct err *err)
     if (rc != RC_OK)
         return rc;
     char *path = xasprintf("%s/metadata", n->dir.path);
-    rc = kv_local_open(n->env, n->loop, path, &n->kv, err);
+    struct kv *store;
+    rc = kv_local_open(n->env, n->loop, path, &store, err);
     free(path);
+    if (rc == RC_OK)
+        n->kv = kv_watch_new(store, metadata_seen, n);
     return rc;
 }
 

@@ -16,9 +16,11 @@ struct shard_partition {
     struct shard *shard;
     uint16_t id;
     struct processor *processor;
+    struct log *log;                   /* the processor's; for its tail and trim point */
     struct invoker_partition *invoker; /* while leading */
     struct shipper *shipper;
-    bool ready, closed;
+    bool ready;
+    bool closing; /* its log may be gone already: the processor is not asked any more */
 };
 
 struct shard {
@@ -64,6 +66,12 @@ struct call {
     size_t n_listeners;
     void (*ready)(void *ctx, const struct err *err);
     void (*done)(void *ctx);
+    void (*reported)(void *ctx, const struct partition_report *reports, size_t n);
+    struct loop *reply_loop;
+    struct partition_report *reports;
+    size_t n_reports;
+    uint16_t partition;
+    lsn_t upto;
     void *ctx;
     struct err err;
 };
@@ -277,6 +285,7 @@ static void log_opened(void *ctx, struct log *log, const struct err *open_err)
     }
     struct processor_config pc = processor_configuration(s, sp->id);
     sp->processor = processor_new(s->env, &pc, store, log, &host_ops, sp);
+    sp->log = log;
     sp->shipper = shipper_new(s->loop, s->shared->map, sp->processor, sp->id);
     s->shared->map->slots[sp->id].processor = sp->processor;
     processor_become_leader(sp->processor, s->shared->epochs[sp->id]);
@@ -322,7 +331,7 @@ static void publish_stats(struct env_timer *t)
     struct shard *s = CONTAINER_OF(t, struct shard, stats_timer);
     int64_t lag = 0, waiting = 0;
     for (uint32_t i = 0; i < s->n_partitions; i++) {
-        if (!s->partitions[i].processor || s->partitions[i].closed)
+        if (!s->partitions[i].processor || s->partitions[i].closing)
             continue;
         struct processor_status st;
         processor_get_status(s->partitions[i].processor, &st);
@@ -456,6 +465,86 @@ void shard_serve_ingress(struct shard *s, struct net_listener **listeners, size_
     loop_post(s->loop, &c->msg);
 }
 
+/* ---- questions and requests of operators ---- */
+
+static void report_arrived(struct call *c)
+{
+    c->reported(c->ctx, c->reports, c->n_reports);
+    free(c->reports);
+}
+
+static void report_on_loop(struct call *c)
+{
+    struct shard *s = c->shard;
+    struct call *answer = call_new(s, report_arrived);
+    answer->reported = c->reported;
+    answer->ctx = c->ctx;
+    answer->reports = xcalloc(s->n_partitions + 1, sizeof(*answer->reports));
+    for (uint32_t i = 0; i < s->n_partitions; i++) {
+        const struct shard_partition *sp = &s->partitions[i];
+        if (!sp->processor || sp->closing)
+            continue;
+        struct processor_status st;
+        processor_get_status(sp->processor, &st);
+        answer->reports[answer->n_reports++] = (struct partition_report){
+            .id = sp->id,
+            .role = st.role,
+            .epoch = st.epoch,
+            .applied = st.applied,
+            .committed = st.committed,
+            .durable = st.durable,
+            .trimmed = sp->log->trim_point,
+            .schema_version = schema_version(s->schema.schema),
+        };
+    }
+    loop_post(c->reply_loop, &answer->msg);
+}
+
+void shard_report(struct shard *s, struct loop *reply_loop,
+                  void (*done)(void *ctx, const struct partition_report *reports, size_t n), void *ctx)
+{
+    struct call *c = call_new(s, report_on_loop);
+    c->reported = done;
+    c->reply_loop = reply_loop;
+    c->ctx = ctx;
+    loop_post(s->loop, &c->msg);
+}
+
+struct trim_request {
+    struct shard_partition *partition;
+    lsn_t upto;
+};
+
+static void flushed_for_trim(void *ctx, lsn_t durable)
+{
+    struct trim_request *t = ctx;
+    if (!t->partition->closing)
+        log_trim(t->partition->log, MIN(t->upto, durable));
+    free(t);
+}
+
+static void trim_on_loop(struct call *c)
+{
+    struct shard *s = c->shard;
+    for (uint32_t i = 0; i < s->n_partitions; i++) {
+        struct shard_partition *sp = &s->partitions[i];
+        if (sp->id != c->partition || !sp->processor || sp->closing)
+            continue;
+        struct trim_request *t = xcalloc(1, sizeof(*t));
+        t->partition = sp;
+        t->upto = c->upto;
+        store_flush(processor_store(sp->processor), flushed_for_trim, t);
+    }
+}
+
+void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto)
+{
+    struct call *c = call_new(s, trim_on_loop);
+    c->partition = partition;
+    c->upto = upto;
+    loop_post(s->loop, &c->msg);
+}
+
 /* ---- stopping ---- */
 
 static void call_done(struct call *c)
@@ -492,7 +581,6 @@ static void processor_closed(void *ctx)
 {
     struct shard_partition *sp = ctx;
     struct shard *s = sp->shard;
-    sp->closed = true;
     if (++s->n_closed == s->n_partitions)
         stop_finished(s);
 }
@@ -506,6 +594,7 @@ static void close_partitions(struct shard *s)
             unopened++;
             continue;
         }
+        sp->closing = true;
         processor_step_down(sp->processor);
         if (sp->invoker)
             host_following(sp, sp->processor);

@@ -48,6 +48,22 @@ void shard_drain(struct shard *s, uint64_t timeout_ms, struct loop *reply_loop, 
 void shard_stop(struct shard *s, struct loop *reply_loop, void (*done)(void *ctx), void *ctx);
 void shard_free(struct shard *s);
 
+/* What one partition replica of this shard is doing. */
+struct partition_report {
+    uint16_t id;
+    enum processor_role role;
+    uint64_t epoch;
+    lsn_t applied, committed, durable, trimmed; /* trimmed: last trimmed LSN of its log */
+    uint32_t schema_version;                    /* that its invocations see */
+};
+/* Any thread. Asks the shard; `done` on `reply_loop` with the reports of its open partitions, valid during
+ * the call. Not answered any more once shard_stop was called. */
+void shard_report(struct shard *s, struct loop *reply_loop,
+                  void (*done)(void *ctx, const struct partition_report *reports, size_t n), void *ctx);
+/* Any thread. Trim the log of a partition up to and including `upto`, but never beyond what the partition's
+ * store holds durably: there is no other copy. Flushes the store first. */
+void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto);
+
 struct shard_stats {
     uint32_t partitions, leaders;
     uint64_t busy_us;

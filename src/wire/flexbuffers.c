@@ -249,7 +249,7 @@ enum rc flex_parse_stored(struct slice stored, struct flex *root, struct err *er
 {
     if (stored.len == 0)
         return err_set(err, RC_INVALID, "a stored value is empty");
-    if (stored.ptr[0] != STORAGE_FLEXBUFFERS)
+    if (stored.ptr[0] != CODEC_FLEXBUFFERS)
         return err_set(err, RC_UNSUPPORTED, "unsupported codec kind: %u", stored.ptr[0]);
     if (stored.len < 5 || get_u32le(stored.ptr + 1) != stored.len - 5)
         return err_set(err, RC_INVALID, "the length of a stored value does not fit");

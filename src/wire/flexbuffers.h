@@ -92,12 +92,12 @@ void flex_writer_free(struct flex_writer *f);
 /* ---- the storage header ---- */
 
 enum storage_codec {
-    STORAGE_PROTOBUF = 1,
-    STORAGE_FLEXBUFFERS = 2,
-    STORAGE_RAW = 3,
-    STORAGE_JSON = 5,
-    STORAGE_BILROST = 6,
-    STORAGE_CUSTOM = 7,
+    CODEC_PROTOBUF = 1,
+    CODEC_FLEXBUFFERS = 2,
+    CODEC_RAW = 3,
+    CODEC_JSON = 5,
+    CODEC_BILROST = 6,
+    CODEC_CUSTOM = 7,
 };
 /* flex_finish with the header in front, appended to `w`. */
 void flex_finish_stored(struct flex_writer *f, struct writer *w);

@@ -216,9 +216,9 @@ static void close_container(struct flex_writer *f, size_t begin, struct flex_pen
 void flex_close_sequence(struct flex_writer *f)
 {
     ASSERT(f->depth > 0);
-    size_t begin = f->open[f->depth - 1];
+    size_t begin = f->open[f->depth - 1], n = f->stack.len - begin;
     struct flex_pending result;
-    write_sequence(f, f->stack.items + begin, f->stack.len - begin, &result);
+    write_sequence(f, n ? f->stack.items + begin : NULL, n, &result);
     close_container(f, begin, result);
 }
 
@@ -317,7 +317,7 @@ struct bytes flex_finish(struct flex_writer *f)
 void flex_finish_stored(struct flex_writer *f, struct writer *w)
 {
     write_root(f);
-    write_u8(w, STORAGE_FLEXBUFFERS);
+    write_u8(w, CODEC_FLEXBUFFERS);
     write_u32le(w, (uint32_t)f->out.len);
     write_slice_raw(w, writer_slice(&f->out));
     flex_writer_free(f);

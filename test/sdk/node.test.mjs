@@ -61,11 +61,11 @@ describe("a node as its operator sees it", () => {
     try {
       const health = (await server.get("/health", { base: server.fabric })).body;
       assert.equal(health.status, "Alive");
-      assert.equal(health.node_id, "N1:1");
+      assert.equal(health.node_id, "N1:2");
       const metrics = (await server.get("/metrics", { base: server.fabric })).body;
       assert.match(metrics, /restate_ingress_requests_total\{cluster_name="localcluster",node_name="node-1",status="admitted"\} \d+/);
       await server.restart();
-      assert.equal((await server.get("/health", { base: server.fabric })).body.node_id, "N1:2");
+      assert.equal((await server.get("/health", { base: server.fabric })).body.node_id, "N1:3");
     } finally {
       await server.dispose();
     }

@@ -1,0 +1,350 @@
+/* restate.node_ctl_svc.NodeCtlSvc (spec/restatectl.md §5.1, §6.2, §8.1): who this node is, its cached
+ * metadata, provisioning. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/grpc_messages.h"
+#include "node/grpc_server.h"
+#include "node/node_internal.h"
+
+/* ---- GetIdent ---- */
+
+enum { NODE_STATUS_ALIVE = 1, NODE_STATUS_STARTING_UP, NODE_STATUS_SHUTTING_DOWN };
+enum { ROLE_STATUS_READY = 1, ROLE_STATUS_STARTING_UP };
+enum { METADATA_STATUS_STARTING_UP = 1, METADATA_STATUS_AWAITING_PROVISIONING, METADATA_STATUS_MEMBER };
+enum { ADDRESS_TCP = 1, ADDRESS_HTTP, ADDRESS_UNIX };
+
+static unsigned role_status(const struct node *n, unsigned role, bool ready)
+{
+    return !(n->config->roles & role) ? 0 : ready ? ROLE_STATUS_READY : ROLE_STATUS_STARTING_UP;
+}
+
+static void put_address(struct writer *w, uint32_t field, const char *name, const char *address,
+                        unsigned kind)
+{
+    struct writer inner = WRITER_INIT;
+    pb_put_text(&inner, 1, name);
+    pb_put_text(&inner, 2, address);
+    pb_write_u64(&inner, 3, kind);
+    pb_put_message(w, field, &inner);
+}
+
+static void put_addresses(struct writer *w, const struct health_report *h)
+{
+    char text[128];
+    for (size_t i = 0; i < ARRAY_LEN(h->services); i++) {
+        const struct service *s = h->services[i];
+        for (size_t l = 0; s && l < s->n_listeners; l++) {
+            const struct net_address *a = &s->bound[l];
+            snprintf(text, sizeof(text), strchr(a->host, ':') ? "[%s]:%u" : "%s:%u", a->host, a->port);
+            bool unix_socket = a->family == NET_UNIX;
+            put_address(w, 14, s->name, unix_socket ? a->host : text,
+                        unix_socket ? ADDRESS_UNIX : ADDRESS_TCP);
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(h->services); i++) {
+        const struct service *s = h->services[i];
+        if (s)
+            put_address(w, 15, s->name, s->advertised,
+                        strncmp(s->advertised, "unix:", 5) == 0 ? ADDRESS_UNIX : ADDRESS_HTTP);
+    }
+}
+
+static void put_roles(struct writer *w, unsigned roles)
+{
+    enum node_role role;
+    for (size_t i = 0; (role = node_role_at(i)); i++) {
+        if (roles & role)
+            pb_put_text(w, 4, node_role_name(role));
+    }
+}
+
+static void get_ident(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    static const unsigned states[] = {NODE_STATUS_STARTING_UP, NODE_STATUS_ALIVE, NODE_STATUS_SHUTTING_DOWN};
+    struct health_report h = {0};
+    struct writer w = WRITER_INIT;
+    node_health(n, &h);
+    pb_write_u64(&w, 1, states[h.state]);
+    if (h.node_id)
+        pb_put_node_id(&w, 2, h.node_id, h.node_generation);
+    pb_put_text(&w, 3, h.cluster_name);
+    put_roles(&w, h.roles);
+    pb_write_u64(&w, 5, h.age_ns / 1000000000);
+    pb_write_u64(&w, 6, role_status(n, ROLE_ADMIN, h.admin_ready));
+    pb_write_u64(&w, 7, role_status(n, ROLE_WORKER, h.worker_ready));
+    pb_write_u64(&w, 8, role_status(n, ROLE_LOG_SERVER, h.log_server_ready));
+    if (h.roles & ROLE_METADATA_SERVER)
+        pb_write_u64(&w, 9,
+                     h.metadata_member ? METADATA_STATUS_MEMBER : METADATA_STATUS_AWAITING_PROVISIONING);
+    pb_write_u64(&w, 10, h.nodes_config_version);
+    pb_write_u64(&w, 11, h.logs_version);
+    pb_write_u64(&w, 12, h.schema_version);
+    pb_write_u64(&w, 13, h.partition_table_version);
+    put_addresses(&w, &h);
+    rpc_reply(rpc, &w);
+}
+
+/* ---- GetMetadata ---- */
+
+enum { KIND_NODES = 1, KIND_SCHEMA, KIND_PARTITION_TABLE, KIND_LOGS };
+
+/* The registry is managed through the admin API; here only its version is of interest to tools. */
+static void put_schema(struct node *n, struct writer *stored)
+{
+    struct flex_writer f = FLEX_WRITER_INIT;
+    flex_open_map(&f);
+    flex_key(&f, "deployments_v2");
+    flex_open_sequence(&f);
+    flex_close_sequence(&f);
+    flex_key(&f, "version");
+    flex_put_u64(&f, n->schemas ? schema_version(schema_store_current(n->schemas)) : 0);
+    flex_key(&f, "subscriptions");
+    flex_open_sequence(&f);
+    flex_close_sequence(&f);
+    flex_close_map(&f);
+    flex_finish_stored(&f, stored);
+}
+
+/* What a node answers for a value that it does not know yet: the empty one of version 0. */
+static void put_empty(uint64_t kind, struct writer *stored)
+{
+    if (kind == KIND_NODES) {
+        struct nodes_config c = {.cluster_name = ""};
+        nodes_config_encode(stored, &c);
+    } else if (kind == KIND_LOGS) {
+        struct logs_config c = {.provider = LOG_PROVIDER_REPLICATED, .replication = replication_nodes(1)};
+        logs_config_encode(stored, &c);
+    } else {
+        struct partition_table t = {.replication = replication_nodes(1)};
+        partition_table_encode(stored, &t);
+    }
+}
+
+static void get_metadata(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    struct reader r = reader_make(bytes_slice(message));
+    struct pb_field f;
+    uint64_t kind = 0;
+    while (pb_next(&r, &f)) {
+        if (f.number == 2 && f.wire == PB_VARINT)
+            kind = f.value;
+    }
+    if (kind < KIND_NODES || kind > KIND_LOGS) {
+        rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "unknown metadata kind");
+        return;
+    }
+    const struct cluster_view_value *values[] = {
+        [KIND_NODES] = &n->view.nodes_value,
+        [KIND_PARTITION_TABLE] = &n->view.table_value,
+        [KIND_LOGS] = &n->view.logs_value,
+    };
+    const struct schema_deployment *const *deployments;
+    if (kind == KIND_SCHEMA && n->schemas &&
+        schema_deployments(schema_store_current(n->schemas), &deployments) > 0) {
+        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
+                 "the schema registry is read through the admin API: it has no form on the node port");
+        return;
+    }
+    struct writer w = WRITER_INIT, stored = WRITER_INIT;
+    if (kind == KIND_SCHEMA)
+        put_schema(n, &stored);
+    else if (values[kind]->version == 0)
+        put_empty(kind, &stored);
+    pb_write_bytes_always(&w, 1, stored.len ? writer_slice(&stored) : bytes_slice(values[kind]->stored));
+    writer_free(&stored);
+    rpc_reply(rpc, &w);
+}
+
+/* ---- ProvisionCluster ---- */
+
+enum { FEATURE_ID_IDEMPOTENT_SHARDING = 1 };
+
+struct provision_request {
+    struct rpc *rpc;
+    struct node *node;
+    struct provision_settings settings;
+    bool dry_run;
+};
+
+static enum rc disable_feature(struct provision_settings *s, uint64_t feature, struct err *err)
+{
+    if (feature != FEATURE_ID_IDEMPOTENT_SHARDING)
+        return err_set(err, RC_INVALID, "unknown cluster feature id %llu", (unsigned long long)feature);
+    s->idempotent_sharding = false;
+    return RC_OK;
+}
+
+static enum rc provision_field(struct provision_request *q, const struct pb_field *f, struct err *err)
+{
+    struct provision_settings *s = &q->settings;
+    switch (f->number) {
+    case 1:
+        q->dry_run = f->value != 0;
+        return RC_OK;
+    case 2:
+        s->n_partitions = (uint32_t)MIN(f->value, UINT32_MAX);
+        return RC_OK;
+    case 3:
+        return pb_read_replication(f->bytes, &s->partition_replication, err);
+    case 4:
+        return log_provider_parse(f->bytes, &s->provider) ? RC_OK
+                                                          : err_set(err, RC_INVALID, "Unknown provider kind");
+    case 5:
+        return pb_read_replication(f->bytes, &s->log_replication, err);
+    case 6:
+        s->target_nodeset_size = (uint32_t)MIN(f->value, UINT32_MAX);
+        return RC_OK;
+    case 7:
+        if (f->wire == PB_VARINT)
+            return disable_feature(s, f->value, err);
+        struct reader packed = reader_make(f->bytes);
+        uint64_t feature;
+        enum rc rc = RC_OK;
+        while (rc == RC_OK && pb_packed_next(&packed, &feature))
+            rc = disable_feature(s, feature, err);
+        return rc;
+    default:
+        return RC_OK;
+    }
+}
+
+static enum rc read_provision_request(struct provision_request *q, struct slice message, struct err *err)
+{
+    struct reader r = reader_make(message);
+    struct pb_field f;
+    enum rc rc = RC_OK;
+    while (rc == RC_OK && pb_next(&r, &f))
+        rc = provision_field(q, &f, err);
+    if (rc == RC_OK && r.failed)
+        rc = err_set(err, RC_INVALID, "malformed request");
+    return rc == RC_OK ? provision_settings_check(&q->settings, err) : rc;
+}
+
+static void answer_provision(struct provision_request *q)
+{
+    struct writer w = WRITER_INIT;
+    pb_write_bool(&w, 1, q->dry_run);
+    pb_put_cluster_configuration(&w, 2, &q->settings);
+    if (q->settings.idempotent_sharding)
+        pb_write_bytes(&w, 3, slice_make(&(uint8_t){FEATURE_ID_IDEMPOTENT_SHARDING}, 1));
+    rpc_reply(q->rpc, &w);
+    free(q);
+}
+
+static void provisioned(void *ctx, bool newly, const struct err *err)
+{
+    struct provision_request *q = ctx;
+    if (!err && newly) {
+        node_join_now(q->node);
+        answer_provision(q);
+        return;
+    }
+    if (err)
+        rpc_fail(q->rpc, GRPC_INTERNAL, "%s", err->msg);
+    else
+        rpc_fail(q->rpc, GRPC_ALREADY_EXISTS, "The cluster has already been provisioned");
+    free(q);
+}
+
+static void provision_cluster(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    struct provision_request *q = xcalloc(1, sizeof(*q));
+    struct err err = {0};
+    q->rpc = rpc;
+    q->node = n;
+    provision_settings_from(n->config, &q->settings);
+    enum rc rc = read_provision_request(q, bytes_slice(message), &err);
+    if (rc != RC_OK) {
+        rpc_fail(rpc, grpc_code_of(rc), "%s", err.msg);
+        free(q);
+    } else if (q->dry_run) {
+        answer_provision(q);
+    } else if (n->view.nodes_value.version) {
+        provisioned(q, false, NULL);
+    } else {
+        provision_start(n->env, n->kv, n->config, n->fabric_service.advertised, &q->settings, provisioned, q);
+    }
+}
+
+/* ---- the rest ---- */
+
+static void cluster_health(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    if (!n->joined.node_id) {
+        rpc_fail(rpc, GRPC_UNAVAILABLE, "The cluster does not seem to be provisioned yet. Try again later.");
+        return;
+    }
+    struct writer w = WRITER_INIT, health = WRITER_INIT;
+    pb_put_text(&w, 1, n->config->cluster_name);
+    pb_put_node_id(&health, 1, n->joined.node_id, 0);
+    pb_put_message(&w, 2, &health);
+    rpc_reply(rpc, &w);
+}
+
+enum { DATABASE_PARTITION_STORE = 2, DATABASE_LOG_SERVER, DATABASE_METADATA_SERVER, DATABASE_LOCAL_LOGLET };
+
+static void put_compaction(struct writer *w, const char *name, const char *error)
+{
+    struct writer result = WRITER_INIT;
+    pb_put_text(&result, 1, name);
+    pb_write_bool(&result, 2, !error);
+    pb_put_text(&result, 3, error ? error : "");
+    pb_put_message(w, 1, &result);
+}
+
+static uint64_t selected_database(const struct pb_field *f, unsigned *set)
+{
+    struct reader packed = reader_make(f->bytes);
+    uint64_t kind = f->value;
+    if (f->wire == PB_VARINT) {
+        *set |= 1u << (kind & 7);
+        return kind;
+    }
+    uint64_t first_bad = DATABASE_PARTITION_STORE;
+    while (pb_packed_next(&packed, &kind)) {
+        *set |= 1u << (kind & 7);
+        if (kind < DATABASE_PARTITION_STORE || kind > DATABASE_LOCAL_LOGLET)
+            first_bad = kind;
+    }
+    return first_bad;
+}
+
+/* The stores of logs and metadata reclaim their space themselves: there is nothing to trigger. */
+static void trigger_compaction(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    struct reader r = reader_make(bytes_slice(message));
+    struct pb_field f;
+    unsigned set = 0;
+    while (pb_next(&r, &f)) {
+        uint64_t kind = f.number == 1 ? selected_database(&f, &set) : DATABASE_PARTITION_STORE;
+        if (kind < DATABASE_PARTITION_STORE || kind > DATABASE_LOCAL_LOGLET) {
+            rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "database kind '%s' is not a valid selection",
+                     kind == 0 ? "unspecified" : "unknown");
+            return;
+        }
+    }
+    if (!set)
+        set = ~0u;
+    struct writer w = WRITER_INIT;
+    if ((set & 1u << DATABASE_LOG_SERVER) && n->logs)
+        put_compaction(&w, "log-server", NULL);
+    if ((set & 1u << DATABASE_METADATA_SERVER) && n->kv)
+        put_compaction(&w, "metadata", NULL);
+    if ((set & 1u << DATABASE_PARTITION_STORE) && n->db)
+        put_compaction(&w, "db", "manual compaction is not supported by this server yet");
+    rpc_reply(rpc, &w);
+}
+
+static const struct rpc_method methods[] = {
+    {"GetIdent", get_ident},
+    {"GetMetadata", get_metadata},
+    {"ProvisionCluster", provision_cluster},
+    {"ClusterHealth", cluster_health},
+    {"TriggerCompaction", trigger_compaction},
+};
+const struct rpc_service node_ctl_service = {
+    .name = "restate.node_ctl_svc.NodeCtlSvc",
+    .methods = methods,
+    .n_methods = ARRAY_LEN(methods),
+};
