@@ -183,8 +183,24 @@ static bool take_run_ack(struct attempt *a, uint32_t completion_id)
     return false;
 }
 
+/* Nothing helps but a higher limit: pause or end as at the last attempt (lifecycle §12.2). */
+static void fail_on_memory(struct attempt *a, const char *doing, uint64_t needed)
+{
+    char text[MEMORY_TEXT_MAX];
+    memory_exhausted_text(text, doing, needed);
+    struct failure f = {.code = CODE_INTERNAL,
+                        .doc_code = RT_TIMEOUT_OR_MEMORY,
+                        .message = slice_cstr(text),
+                        .not_retryable = true};
+    attempt_fail(a, &f);
+}
+
 void attempt_forward(struct attempt *a, const struct journal_entry *entry)
 {
+    if (!memory_fits(a->inv, entry->payload.len)) {
+        fail_on_memory(a, "forwarding a notification", entry->payload.len);
+        return;
+    }
     if (entry->type == MSG_N_RUN && take_run_ack(a, entry->completion_id)) {
         struct writer w = WRITER_INIT;
         pb_write_u64(&w, 1, entry->completion_id);
@@ -343,9 +359,14 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
     }
     attempt_touch(a);
     size_t held = frame_input_held(&a->input);
-    enum rc rc = frame_input_feed(&a->input, bytes_slice(data), message_limit(a->inv), attempt_on_frame, a);
+    uint64_t limit = message_limit(a->inv), budget = a->inv->config.per_invocation_memory_limit;
+    if (budget > 0 && budget < a->inv->config.message_size_limit)
+        limit = MIN(limit, budget + 1);
+    enum rc rc = frame_input_feed(&a->input, bytes_slice(data), limit, attempt_on_frame, a);
     charge_input(a, held);
-    if (rc == RC_TOO_LARGE)
+    if (rc == RC_TOO_LARGE && a->input.header.length < message_limit(a->inv))
+        fail_on_memory(a, "receiving a message", a->input.header.length);
+    else if (rc == RC_TOO_LARGE)
         attempt_failf(a, CODE_INTERNAL, RT_MESSAGE_TOO_LARGE,
                       "message encoding error: hit message size limit: %u >= %" PRIu64,
                       a->input.header.length, message_limit(a->inv));

@@ -225,21 +225,18 @@ static void write_replay(struct attempt *a, const struct invocation *inv)
 
 /* ---- the start ---- */
 
+/* The journal is written by reference to what the store holds, however long it is; one message is the unit
+ * that must fit. */
 static bool replay_fits(struct entry *e, const struct invocation *inv)
 {
-    uint64_t size = 0, limit = e->p->inv->config.per_invocation_memory_limit;
+    uint64_t largest = 0;
     for (size_t i = 0; i < inv->journal.len; i++)
-        size += FRAME_HEADER_SIZE + inv->journal.items[i].payload.len;
-    if (limit == 0 || size <= limit)
+        largest = MAX(largest, inv->journal.items[i].payload.len);
+    if (memory_fits(e->p->inv, largest))
         return true;
-    struct writer text = WRITER_INIT;
-    byte_size_format(&text, size);
-    fail_early(e, RT_TIMEOUT_OR_MEMORY, true,
-               "memory budget exhausted (upper bound exceeded) while reading journal entries: needed %.*s; "
-               "consider increasing "
-               "'worker.invoker.per-invocation-memory-limit'",
-               SLICE_FMT(writer_slice(&text)));
-    writer_free(&text);
+    char text[MEMORY_TEXT_MAX];
+    memory_exhausted_text(text, "reading journal entries", largest);
+    fail_early(e, RT_TIMEOUT_OR_MEMORY, true, "%s", text);
     return false;
 }
 

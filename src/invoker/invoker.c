@@ -5,6 +5,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
+#include "base/time.h"
 #include "invoker/invoker_internal.h"
 
 /* ---- memory of the node ---- */
@@ -21,16 +23,29 @@ static void wake_waiters(struct invoker *inv)
 void memory_charge(struct invoker *inv, uint64_t n)
 {
     inv->memory_used += n;
+    metric_add(inv->memory_usage, (int64_t)n);
 }
 
 void memory_release(struct invoker *inv, uint64_t n)
 {
     ASSERT(n <= inv->memory_used);
     inv->memory_used -= n;
+    metric_add(inv->memory_usage, -(int64_t)n);
     if (inv->memory_short && n > 0) {
         inv->memory_short = false;
         wake_waiters(inv);
     }
+}
+
+void memory_exhausted_text(char text[MEMORY_TEXT_MAX], const char *doing, uint64_t needed)
+{
+    struct writer size = WRITER_INIT;
+    byte_size_format(&size, needed);
+    snprintf(text, MEMORY_TEXT_MAX,
+             "memory budget exhausted (upper bound exceeded) while %s: needed %.*s; consider increasing "
+             "'worker.invoker.per-invocation-memory-limit'",
+             doing, SLICE_FMT(writer_slice(&size)));
+    writer_free(&size);
 }
 
 /* ---- entries ---- */
@@ -373,6 +388,7 @@ static void free_headers(struct invoker *inv)
 
 static void copy_config(struct invoker *inv, const struct invoker_config *config)
 {
+    metric_add(inv->memory_capacity, (int64_t)config->memory_limit - (int64_t)inv->config.memory_limit);
     inv->config = *config;
     inv->config.identity_key_pem = NULL; /* lives on in `identity` */
     inv->config.additional_headers = NULL;
@@ -407,6 +423,11 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
     list_init(&inv->attempts);
     list_init(&inv->discoveries);
     hmap_init(&inv->endpoints);
+    const char *labels = "name=\"invoker\"";
+    inv->memory_usage =
+        metric_gauge("restate_memory_pool_usage_bytes", labels, "Bytes taken from the memory pool");
+    inv->memory_capacity =
+        metric_gauge("restate_memory_pool_capacity_bytes", labels, "Capacity of the memory pool in bytes");
     copy_config(inv, config);
     *out = inv;
     return RC_OK;
@@ -433,6 +454,7 @@ void invoker_free(struct invoker *inv)
         a->inv = NULL;
         list_remove(&a->link);
     }
+    metric_add(inv->memory_capacity, -(int64_t)inv->config.memory_limit);
     endpoint_cache_clear(inv);
     hmap_free(&inv->endpoints);
     free_headers(inv);

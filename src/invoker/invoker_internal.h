@@ -57,9 +57,10 @@ struct invoker {
     struct identity *identity;         /* NULL: no signatures */
     uint64_t token_counter;
     uint64_t memory_used;
-    bool memory_short;      /* somebody waits for memory */
-    struct list partitions; /* invoker_partition.link */
-    struct list attempts;   /* attempt.link, also detached ones */
+    struct metric *memory_usage, *memory_capacity; /* of all invokers of the node */
+    bool memory_short;                             /* somebody waits for memory */
+    struct list partitions;                        /* invoker_partition.link */
+    struct list attempts;                          /* attempt.link, also detached ones */
     struct list discoveries;
     struct hmap endpoints;
     struct writer scratch; /* for pieces that are copied at once */
@@ -71,6 +72,15 @@ struct invoker {
 };
 void memory_charge(struct invoker *inv, uint64_t n);
 void memory_release(struct invoker *inv, uint64_t n);
+/* May one message of an invocation have this size (per-invocation-memory-limit, 0: no limit)? */
+static inline bool memory_fits(const struct invoker *inv, uint64_t message_bytes)
+{
+    uint64_t limit = inv->config.per_invocation_memory_limit;
+    return limit == 0 || message_bytes <= limit;
+}
+#define MEMORY_TEXT_MAX 256
+/* What an invocation is told that needed more than that. Trying again would not help: not retryable. */
+void memory_exhausted_text(char text[MEMORY_TEXT_MAX], const char *doing, uint64_t needed);
 static inline uint64_t message_limit(const struct invoker *inv)
 {
     return inv->config.message_size_limit + MESSAGE_SIZE_SLACK;
@@ -239,6 +249,7 @@ void attempt_failf(struct attempt *a, uint32_t code, const char *doc_code, const
 void attempt_abort(struct attempt *a);
 /* Give window back for everything that was handed over. */
 void attempt_consume(struct attempt *a);
+/* Hand a stored notification to the SDK; the attempt fails if it is larger than an invocation may hold. */
 void attempt_forward(struct attempt *a, const struct journal_entry *entry);
 /* attempt_messages.c: one message from the SDK. False: the attempt is decided, ignore the rest. */
 bool attempt_on_frame(void *ctx, const struct frame_header *h, struct slice payload);

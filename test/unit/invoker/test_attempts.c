@@ -678,15 +678,26 @@ static void memory_pool_makes_attempts_wait(void **state)
     assert_true(run_until(has_ended, 2000));
 }
 
-static void a_replay_above_the_invocation_limit_pauses(void **state)
+static void an_entry_above_the_invocation_limit_pauses(void **state)
 {
-    F.inv->config.per_invocation_memory_limit = 10;
+    F.inv->config.per_invocation_memory_limit = 4;
     invoke_greet();
     assert_true(run_until(has_ended, 2000));
     assert_string_equal(text_of(&F.proposed), "PAUSED ");
     assert_non_null(strstr(text_of(&F.events),
                            "memory budget exhausted (upper bound exceeded) while reading journal entries"));
     assert_non_null(strstr(text_of(&F.events), "RT0001"));
+}
+
+static void a_message_above_the_invocation_limit_pauses(void **state)
+{
+    F.inv->config.per_invocation_memory_limit = 1000;
+    bad_frames = FRAME_RUN_1 "04010000000003e9"; /* announces 1,001 bytes */
+    F.play = play_bad;
+    invoke_greet();
+    assert_true(run_until(has_ended, 2000));
+    assert_string_equal(text_of(&F.proposed), "PIN6 Run PAUSED ");
+    assert_non_null(strstr(text_of(&F.events), "while receiving a message: needed 1001"));
 }
 
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -724,7 +735,8 @@ int main(void)
         T(stop_with_a_stream_open),
         T(slots_are_taken_in_order),
         T(memory_pool_makes_attempts_wait),
-        T(a_replay_above_the_invocation_limit_pauses),
+        T(an_entry_above_the_invocation_limit_pauses),
+        T(a_message_above_the_invocation_limit_pauses),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
