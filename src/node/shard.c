@@ -268,13 +268,13 @@ static void log_opened(void *ctx, struct log *log, const struct err *open_err)
         return;
     }
     const struct partition_slot *slot = &s->shared->map->slots[sp->id];
-    size_t per_partition = s->shared->config->storage_memory_bytes / 4 / s->shared->map->count;
+    size_t per_partition = s->shared->config->storage_memory_bytes / 32 / s->shared->map->count;
     struct store_config config = {
         .partition_id = sp->id,
         .key_start = slot->key_start,
         .key_end = slot->key_end,
         .cache_bytes = MAX(per_partition, (size_t)1 << 20),
-        .flush_dirty_bytes = 4u << 20,
+        .flush_dirty_bytes = 1u << 20, /* small pauses, little memory; a flush of 24 partitions is one sync */
         .flush_interval_ms = 10 * 1000,
     };
     struct err err = {0};

@@ -5,6 +5,11 @@
 #include "node/config.h"
 #include "node/node.h"
 
+/* Read by jemalloc where it is linked: give memory back about a second after a burst, on a thread of its own.
+ */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:1000,muzzy_decay_ms:0";
+
 int main(int argc, char **argv, char **envp)
 {
     struct node_config *config;
