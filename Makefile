@@ -5,10 +5,10 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-vectors sim bench bench-compare fuzz format check-format check-layering clean
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-sdk-python test-sdk-go test-vectors sim bench bench-compare fuzz format check-format check-layering clean
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (Debian packages, npm test dependencies)
 	@tools/setup
@@ -35,6 +35,9 @@ test-unit: setup ## unit tests under ASan and UBSan
 
 test-sdk: build ## flows of official SDK services against a real server
 	@tools/test-sdk
+
+test-sdk-python test-sdk-go: build ## services on other official SDKs (not in `make test`)
+	@tools/$@
 
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors
