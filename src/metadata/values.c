@@ -15,7 +15,7 @@ uint64_t hybrid_timestamp(uint64_t wall_ms)
 enum rc value_open(struct slice stored, const char *what, struct flex *root, struct err *err)
 {
     if (flex_parse_stored(stored, root, err) != RC_OK) {
-        err_prefix(err, "the %s cannot be decoded", what);
+        err_prefix(err, "the %s cannot be decoded: ", what);
         if (err)
             err->rc = RC_CORRUPT;
         return RC_CORRUPT;

@@ -120,11 +120,20 @@ static enum rc check_table(const struct cluster_view *v, const struct kv_entry *
     return rc;
 }
 
-static enum rc check_epoch(struct arena *a, uint32_t partition, const struct kv_entry *entry, struct err *err)
+/* Leadership is claimed by the process itself when it starts: an epoch that goes back would keep it from
+ * leading ever again. */
+static enum rc check_epoch(const struct cluster_view *v, struct arena *a, uint32_t partition,
+                           const struct kv_entry *entry, struct err *err)
 {
     struct epoch_metadata e;
     enum rc rc = epoch_metadata_decode(a, bytes_slice(entry->value), partition, &e, err);
-    return rc == RC_OK ? check_version(entry, e.version, err) : rc;
+    if (rc == RC_OK)
+        rc = check_version(entry, e.version, err);
+    if (rc != RC_OK || !v->epochs || partition >= v->table.n_partitions)
+        return rc;
+    if (e.epoch != v->epochs[partition] || e.node_id != v->node_id || e.node_generation != v->node_generation)
+        return err_set(err, RC_INVALID, "the leader of a partition cannot be changed through its metadata");
+    return RC_OK;
 }
 
 enum rc cluster_view_check(const struct cluster_view *v, const struct kv_entry *entry, struct err *err)
@@ -139,7 +148,7 @@ enum rc cluster_view_check(const struct cluster_view *v, const struct kv_entry *
     else if (is(entry->key, PARTITION_TABLE_KEY))
         rc = check_table(v, entry, err);
     else if (epoch_key_parse(entry->key, &partition))
-        rc = check_epoch(&arena, partition, entry, err);
+        rc = check_epoch(v, &arena, partition, entry, err);
     arena_free(&arena);
     return rc == RC_OK ? RC_OK : RC_INVALID;
 }

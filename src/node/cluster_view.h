@@ -15,6 +15,10 @@ struct cluster_view {
     struct nodes_config nodes;
     struct logs_config logs;
     struct partition_table table;
+
+    /* Set by the node once it has joined: who it is, and the leader epochs that it claimed, by partition. */
+    uint32_t node_id, node_generation;
+    const uint64_t *epochs;
 };
 /* A value that was read or written. True if it is news about one of the three. A value that does not decode
  * is logged and ignored: writers from outside are checked before (cluster_view_check). */

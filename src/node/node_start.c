@@ -335,6 +335,9 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     n->shared.node_id = j->node_id;
     n->shared.node_generation = j->generation;
     n->shared.epochs = j->epochs;
+    n->view.epochs = j->epochs;
+    n->view.node_id = j->node_id;
+    n->view.node_generation = j->generation;
     rc = data_dir_set_provisioned(&n->dir, j->fingerprint, &err);
     if (rc == RC_OK)
         log_joined(n);

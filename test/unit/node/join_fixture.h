@@ -1,0 +1,140 @@
+/* A metadata store in a temporary directory, an env driven by hand, and a configuration to join with. */
+#pragma once
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "metadata/kv_local.h"
+#include "metadata/kv_watch.h"
+#include "node/cluster_view.h"
+#include "node/join.h"
+#include "node/provision.h"
+#include "unit/metadata/fake_env.h"
+
+static char dir[64];
+static struct fake_env fenv;
+static struct kv *kv;
+static struct cluster_view view;
+static struct node_config config;
+
+static void seen(void *ctx, const struct kv_entry *entry)
+{
+    cluster_view_seen(&view, entry);
+}
+
+static inline int setup(void **state)
+{
+    struct kv *store;
+    strcpy(dir, "/tmp/restate-join-XXXXXX");
+    fake_env_init(&fenv);
+    view = (struct cluster_view){0};
+    config = (struct node_config){.roles = 31,
+                                  .node_name = "n1",
+                                  .cluster_name = "vec",
+                                  .auto_provision = true,
+                                  .num_partitions = 2,
+                                  .default_replication = {{1, 0, 0}},
+                                  .default_provider = LOG_PROVIDER_REPLICATED};
+    if (!mkdtemp(dir) || kv_local_open(&fenv.env, NULL, dir, &store, NULL) != RC_OK)
+        return -1;
+    kv = kv_watch_new(store, seen, NULL);
+    return 0;
+}
+
+static inline int teardown(void **state)
+{
+    static const char *const files[] = {"metadata.kv", "metadata.kv.new", "metadata.lock"};
+    char path[128];
+    kv_close(kv);
+    cluster_view_free(&view);
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
+        unlink(path);
+    }
+    rmdir(dir);
+    fake_env_free(&fenv);
+    return 0;
+}
+
+/* ---- joining ---- */
+
+static struct joined joined;
+static struct err join_err;
+static int answers;
+
+static void on_joined(void *ctx, const struct joined *j, const struct err *err)
+{
+    answers++;
+    join_err = err ? *err : (struct err){0};
+    free(joined.epochs);
+    joined = j ? *j : (struct joined){0};
+}
+
+/* Returns the result code; the details are in `joined` and `join_err`. */
+static inline enum rc join(uint64_t known_fingerprint)
+{
+    answers = 0;
+    join_start(&fenv.env, kv, &config, "http://127.0.0.1:5122/", known_fingerprint, on_joined, NULL);
+    fake_env_run(&fenv);
+    assert_int_equal(answers, 1);
+    return join_err.rc;
+}
+
+static inline void forget_joined(void)
+{
+    free(joined.epochs);
+    joined = (struct joined){0};
+}
+
+/* ---- direct access ---- */
+
+struct access {
+    struct kv_op op;
+    bool done;
+    enum rc rc;
+    struct bytes value;
+    uint32_t version;
+};
+
+static void accessed(struct kv_op *op, const struct kv_result *r)
+{
+    struct access *a = CONTAINER_OF(op, struct access, op);
+    a->done = true;
+    a->rc = r->rc;
+    if (r->rc == RC_OK && op->kind == KV_GET) {
+        a->value = bytes_ref(r->entry.value);
+        a->version = r->entry.version;
+    }
+}
+
+static inline struct access run(enum kv_op_kind kind, const char *key, struct bytes value_take,
+                                uint32_t version)
+{
+    struct access a = {.op = {.kind = kind,
+                              .key = slice_cstr(key),
+                              .value = value_take,
+                              .version = version,
+                              .precondition = KV_NONE,
+                              .done = accessed}};
+    kv_submit(kv, &a.op);
+    fake_env_run(&fenv);
+    assert_true(a.done);
+    return a;
+}
+
+static inline struct epoch_metadata read_epoch(struct arena *arena, uint32_t partition)
+{
+    char key[EPOCH_KEY_SIZE];
+    struct epoch_metadata e;
+    epoch_key(partition, key);
+    struct access a = run(KV_GET, key, BYTES_EMPTY, 0);
+    assert_int_equal(a.rc, RC_OK);
+    assert_int_equal(epoch_metadata_decode(arena, bytes_slice(a.value), partition, &e, NULL), RC_OK);
+    assert_int_equal(e.version, a.version);
+    bytes_unref(&a.value);
+    return e;
+}

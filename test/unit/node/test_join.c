@@ -1,0 +1,218 @@
+/* Provisioning and joining (spec/cluster.md §1.8, §1.9, §4.3): what the first start writes, what every
+ * further start changes, who is refused, and that an interrupted provisioning is completed. */
+#include "join_fixture.h"
+
+static void the_first_start_provisions_and_joins(void **state)
+{
+    struct arena a = {0};
+    assert_int_equal(join(0), RC_OK);
+    assert_true(joined.provisioned_now && joined.idempotent_sharding);
+    assert_int_equal(joined.node_id, 1);
+    assert_int_equal(joined.generation, 2); /* provisioning wrote generation 1 */
+    assert_int_equal(joined.n_partitions, 2);
+    assert_int_equal(view.nodes_value.version, 2);
+    assert_int_equal(view.logs_value.version, 2);
+    assert_int_equal(view.table_value.version, 1);
+    const struct node_entry *me = nodes_config_by_name(&view.nodes, "n1");
+    assert_string_equal(me->binary_version, "1.7.12");
+    assert_int_equal(me->storage, STORAGE_PROVISIONING);
+    assert_true(view.nodes.cluster_fingerprint == joined.fingerprint && joined.fingerprint != 0);
+    assert_int_equal(view.logs.n_chains, 2);
+    assert_string_equal(
+        view.logs.chains[1].segments[0].params,
+        "{\"loglet_id\":4294967296,\"sequencer\":\"N1:2\",\"replication\":{\"node\":1},\"nodeset\":[1]}");
+    struct epoch_metadata e = read_epoch(&a, 1);
+    assert_true(e.version == 1 && e.epoch == 1 && joined.epochs[1] == 1);
+    assert_true(e.node_id == 1 && e.node_generation == 2);
+    assert_true(e.current.version == 1 && e.current.n_replicas == 1 && e.current.replicas[0] == 1);
+    arena_free(&a);
+    forget_joined();
+}
+
+static void every_start_is_a_new_generation(void **state)
+{
+    struct arena a = {0};
+    assert_int_equal(join(0), RC_OK);
+    uint64_t fingerprint = joined.fingerprint;
+    assert_int_equal(join(fingerprint), RC_OK);
+    assert_false(joined.provisioned_now);
+    assert_true(joined.generation == 3 && joined.fingerprint == fingerprint && joined.epochs[0] == 2);
+    /* the log stays in its segment; its sequencer is the new process */
+    assert_int_equal(view.logs.chains[0].n_segments, 1);
+    assert_non_null(strstr(view.logs.chains[0].segments[0].params, "\"N1:3\""));
+    assert_int_equal(view.logs_value.version, 3);
+    struct epoch_metadata e = read_epoch(&a, 0);
+    assert_true(e.version == 2 && e.epoch == 2 && e.node_generation == 3 && e.current.version == 1);
+    arena_free(&a);
+    forget_joined();
+}
+
+static void strangers_are_refused(void **state)
+{
+    assert_int_equal(join(0), RC_OK);
+    uint64_t fingerprint = joined.fingerprint;
+    assert_int_equal(join(fingerprint + 1), RC_CONFLICT);
+    assert_non_null(strstr(join_err.msg, "fingerprint mismatch"));
+    strcpy(config.cluster_name, "other");
+    assert_int_equal(join(0), RC_CONFLICT);
+    assert_non_null(strstr(join_err.msg, "cluster name mismatch"));
+    strcpy(config.cluster_name, "vec");
+    config.force_node_id = 7;
+    assert_int_equal(join(0), RC_CONFLICT);
+    assert_non_null(strstr(join_err.msg, "registered as N1"));
+    strcpy(config.node_name, "n2");
+    config.force_node_id = 1;
+    assert_int_equal(join(0), RC_CONFLICT);
+    assert_string_equal(join_err.msg, "duplicate plain node id 'N1'");
+    config.force_node_id = 0;
+    strcpy(config.node_name, "n1");
+    run(KV_DELETE, NODES_CONFIG_KEY, BYTES_EMPTY, 0);
+    assert_int_equal(join(fingerprint), RC_CORRUPT); /* provisioned once, and now nothing is there */
+    forget_joined();
+}
+
+static void without_auto_provisioning_it_waits(void **state)
+{
+    config.auto_provision = false;
+    assert_int_equal(join(0), RC_AGAIN);
+    assert_int_equal(run(KV_GET, NODES_CONFIG_KEY, BYTES_EMPTY, 0).rc, RC_NOT_FOUND);
+}
+
+static bool provision_newly;
+static struct err provision_err;
+
+static void on_provisioned(void *ctx, bool newly, const struct err *err)
+{
+    provision_newly = newly;
+    provision_err = err ? *err : (struct err){0};
+}
+
+static void provision(const struct provision_settings *s)
+{
+    provision_newly = false;
+    provision_start(&fenv.env, kv, &config, "http://127.0.0.1:5122/", s, on_provisioned, NULL);
+    fake_env_run(&fenv);
+    assert_int_equal(provision_err.rc, RC_OK);
+}
+
+static void an_operator_provisions_once(void **state)
+{
+    struct provision_settings s;
+    config.auto_provision = false;
+    provision_settings_from(&config, &s);
+    s.n_partitions = 5;
+    s.idempotent_sharding = false;
+    provision(&s);
+    assert_true(provision_newly);
+    s.n_partitions = 9;
+    provision(&s);
+    assert_false(provision_newly);
+    assert_int_equal(join(0), RC_OK);
+    assert_int_equal(joined.n_partitions, 5);
+    assert_false(joined.idempotent_sharding);
+    forget_joined();
+}
+
+/* Every prefix of the three writes, as after a crash between them. */
+static void an_interrupted_provisioning_is_completed(void **state)
+{
+    static const char *const keys[] = {PARTITION_TABLE_KEY, LOGS_CONFIG_KEY};
+    for (size_t missing = 1; missing <= ARRAY_LEN(keys); missing++) {
+        struct provision_settings s;
+        provision_settings_from(&config, &s);
+        provision(&s);
+        for (size_t i = 0; i < missing; i++)
+            run(KV_DELETE, keys[i], BYTES_EMPTY, 0);
+        assert_int_equal(join(0), RC_OK);
+        assert_int_equal(joined.n_partitions, 2);
+        assert_int_equal(view.logs.n_chains, 2);
+    }
+    forget_joined();
+}
+
+static void settings_outside_of_the_limits_are_refused(void **state)
+{
+    struct provision_settings good, s;
+    struct err err = {0};
+    provision_settings_from(&config, &good);
+    assert_int_equal(provision_settings_check(&good, &err), RC_OK);
+    s = good;
+    s.n_partitions = 70000;
+    assert_int_equal(provision_settings_check(&s, &err), RC_INVALID);
+    assert_string_equal(err.msg, "Restate only supports running up to 65535 partitions.");
+    s.n_partitions = 0;
+    assert_int_equal(provision_settings_check(&s, &err), RC_INVALID);
+    s = good;
+    s.target_nodeset_size = 200;
+    assert_int_equal(provision_settings_check(&s, &err), RC_INVALID);
+    assert_string_equal(err.msg, "node set size is too big, please keep it under 128");
+    s = good;
+    s.log_replication = replication_nodes(2);
+    assert_int_equal(provision_settings_check(&s, &err), RC_UNSUPPORTED);
+}
+
+static void on_activated(void *ctx, const struct err *err)
+{
+    assert_null(err);
+    ++*(int *)ctx;
+}
+
+static void roles_that_started_leave_provisioning(void **state)
+{
+    int activated = 0;
+    assert_int_equal(join(0), RC_OK);
+    join_activate(&fenv.env, kv, 1, on_activated, &activated);
+    fake_env_run(&fenv);
+    const struct node_entry *me = nodes_config_by_id(&view.nodes, 1);
+    assert_int_equal(me->storage, STORAGE_READ_WRITE);
+    assert_int_equal(me->worker, WORKER_ACTIVE);
+    assert_int_equal(me->metadata_server, METADATA_SERVER_MEMBER);
+    assert_int_equal(view.nodes_value.version, 3);
+    join_activate(&fenv.env, kv, 1, on_activated, &activated); /* nothing left to change */
+    fake_env_run(&fenv);
+    assert_int_equal(view.nodes_value.version, 3);
+    assert_int_equal(activated, 2);
+    forget_joined();
+}
+
+static void a_location_is_given_and_changed_but_not_taken_away(void **state)
+{
+    static const char *const steps[][2] = {{"", ""}, {"eu.a1", "eu.a1"}, {"eu.a2", "eu.a2"}, {"", "eu.a2"}};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        snprintf(config.location, sizeof(config.location), "%s", steps[i][0]);
+        assert_int_equal(join(0), RC_OK);
+        assert_string_equal(nodes_config_by_id(&view.nodes, 1)->location, steps[i][1]);
+    }
+    forget_joined();
+}
+
+static void the_local_provider_is_shown_as_such(void **state)
+{
+    config.default_provider = LOG_PROVIDER_LOCAL;
+    assert_int_equal(join(0), RC_OK);
+    assert_int_equal(view.logs.provider, LOG_PROVIDER_LOCAL);
+    assert_int_equal(view.logs.chains[1].segments[0].kind, SEGMENT_LOCAL);
+    assert_string_equal(view.logs.chains[1].segments[0].params, "4294967296");
+    uint32_t version = view.logs_value.version;
+    assert_int_equal(join(0), RC_OK);
+    assert_int_equal(view.logs_value.version, version); /* no sequencer to change */
+    forget_joined();
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(the_first_start_provisions_and_joins),
+        TEST(every_start_is_a_new_generation),
+        TEST(strangers_are_refused),
+        TEST(without_auto_provisioning_it_waits),
+        TEST(an_operator_provisions_once),
+        TEST(an_interrupted_provisioning_is_completed),
+        TEST(settings_outside_of_the_limits_are_refused),
+        TEST(roles_that_started_leave_provisioning),
+        TEST(a_location_is_given_and_changed_but_not_taken_away),
+        TEST(the_local_provider_is_shown_as_such),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
