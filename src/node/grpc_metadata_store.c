@@ -31,7 +31,9 @@ static void release(struct store_call *c)
 
 static const char *address_prefix(const struct store_call *c, char out[720])
 {
-    snprintf(out, 720, c->proxy ? "[%s] " : "", c->node->fabric_service.advertised);
+    out[0] = 0;
+    if (c->proxy)
+        snprintf(out, 720, "[%s] ", c->node->fabric_service.advertised);
     return out;
 }
 
