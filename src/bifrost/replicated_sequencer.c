@@ -189,8 +189,10 @@ static void on_stored(struct loglet_call *call, const struct loglet_message *m)
             marks_add(&w->stored, n->position);
         commit(s);
     } else if (!n->sealed) {
-        node_fail(
-            n); /* no answer, shed, full, an earlier wave was lost: again from the first that is missing */
+        /* No answer, shed, full, an earlier wave was lost: again from the first that is missing. */
+        if (m && m->status == LOGLET_OUT_OF_BOUNDS && w)
+            forget_sends_before(n, w);
+        node_fail(n);
     }
     pump(n);
 }
