@@ -44,7 +44,7 @@ export async function eventually(probe, { timeoutMs = 10_000, everyMs = 20 } = {
 
 export class Server {
   static async start({ env = {}, args = [] } = {}) {
-    const server = new Server();
+    const server = new this();
     server.dir = mkdtempSync(join(tmpdir(), "restate-test-"));
     server.ports = { ingress: await freePort(), admin: await freePort(), fabric: await freePort() };
     server.ingress = `http://127.0.0.1:${server.ports.ingress}`;
