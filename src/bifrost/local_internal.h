@@ -117,8 +117,9 @@ struct local_log {
     } reader;
 };
 
-#define LOCAL_READ_BYTES   ((size_t)128 << 10) /* small: partitions replay side by side, over shared windows \
-                                                */
+#define LOCAL_READ_BYTES                                                                                     \
+    ((size_t)128 << 10) /* small: partitions replay side by side, over shared windows                        \
+                         */
 #define LOCAL_RETAIN_BYTES ((size_t)4 << 20)
 
 /* Like local_logs_open, on a disk that the caller has opened (tests: one in memory). Takes the disk, also on

@@ -19,8 +19,8 @@ struct kv_entry {
 };
 struct kv_result {
     enum rc rc; /* GET: RC_NOT_FOUND if absent. PUT, DELETE: RC_CONFLICT if the precondition does not hold;
-                   RC_NO_SPACE, RC_IO, RC_UNAVAILABLE: not done. RC_TIMEOUT, RC_CLOSED: it may have happened, read back and
-                   compare. RC_INVALID, RC_TOO_LARGE: refused */
+                   RC_NO_SPACE, RC_IO, RC_UNAVAILABLE: not done. RC_TIMEOUT, RC_CLOSED: it may have happened,
+                   read back and compare. RC_INVALID, RC_TOO_LARGE: refused */
     const char *message;   /* "" or a sentence */
     struct kv_entry entry; /* GET: valid during the callback, take a reference to the value to keep it */
     const struct kv_entry *entries; /* LIST: in order of keys */

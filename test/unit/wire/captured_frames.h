@@ -1,5 +1,5 @@
-/* Frames captured between release 1.7.12 and the TypeScript SDK (spec/service-protocol-vectors.md, sections V6, V7 and X.4):
- * header and payload in hex. Sent by the server, or by the SDK. */
+/* Frames captured between release 1.7.12 and the TypeScript SDK (spec/service-protocol-vectors.md, sections
+ * V6, V7 and X.4): header and payload in hex. Sent by the server, or by the SDK. */
 #pragma once
 #include <stdbool.h>
 
