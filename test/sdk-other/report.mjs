@@ -47,6 +47,6 @@ ${table(["language", "SDK", "last run", "server settings", "cases run", "failed"
 
 \`n/m\` means: passed under n of the m settings of the run. An empty cell or a dash: the SDK has no API for it.
 
-${table(["case", ...languages], [...cases].map(([name, results]) => [name, ...languages.map((l) => results.get(l) ?? "-")]))}
+${table(["case", ...languages], [...cases].sort().map(([name, results]) => [name, ...languages.map((l) => results.get(l) ?? "-")]))}
 `,
 );

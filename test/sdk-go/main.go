@@ -1,0 +1,55 @@
+// The services of test/sdk-other/suite.test.mjs on the official Go SDK, served over HTTP/2 on 127.0.0.1:$PORT. Names, handlers and
+// JSON shapes are the contract of that suite (test/sdk-other/README.md); every language has the same.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+	"time"
+
+	restate "github.com/restatedev/sdk-go"
+	"github.com/restatedev/sdk-go/server"
+)
+
+const day = 24 * time.Hour
+
+func ms(amount int) time.Duration { return time.Duration(amount) * time.Millisecond }
+
+// How often user code ran in this process, by key: tick counts, TestUtil/seen reads.
+var (
+	mutex  sync.Mutex
+	counts = map[string]int{}
+)
+
+func tick(key string) int {
+	mutex.Lock()
+	defer mutex.Unlock()
+	counts[key]++
+	return counts[key]
+}
+
+func seen(key string) int {
+	mutex.Lock()
+	defer mutex.Unlock()
+	return counts[key]
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	endpoint := server.NewRestate().WithLogger(slog.NewTextHandler(os.Stderr, nil), true)
+	for _, definition := range []restate.ServiceDefinition{
+		counter(), listObject(), mapObject(), proxy(), awakeableHolder(), blocker(), cancelRunner(), cleaner(), killRunner(),
+		killSingleton(), failing(), nonDeterministic(), testUtil(), blockAndWait(), combinators(),
+	} {
+		endpoint.Bind(definition)
+	}
+	if err := endpoint.Start(ctx, "127.0.0.1:"+os.Getenv("PORT")); err != nil {
+		slog.Error(err.Error())
+		os.Exit(1)
+	}
+}
