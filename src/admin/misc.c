@@ -200,10 +200,6 @@ void handle_serdes(struct admin_call *c)
 {
     answer_not_implemented(c, "The serde proxy is");
 }
-void handle_service_openapi(struct admin_call *c)
-{
-    answer_not_implemented(c, "OpenAPI documents of services are");
-}
 void handle_query(struct admin_call *c)
 {
     /* Family B: no restate_code (spec/admin-api.md §16). */

@@ -41,6 +41,34 @@ static void registered_answer_is_exact(void **state)
     assert_string_equal(f->last_uri, "http://127.0.0.1:9080/");
 }
 
+#define WITH_SCHEMAS                                                                                         \
+    "{\"name\":\"Docs\",\"ty\":\"VIRTUAL_OBJECT\",\"handlers\":[{\"name\":\"put\",\"input\":{\"required\":"  \
+    "true,"                                                                                                  \
+    "\"contentType\":\"application/"                                                                         \
+    "json\",\"jsonSchema\":{\"$defs\":{\"N\":{\"type\":\"string\"}},\"items\":[{\"$ref\":"                   \
+    "\"#/$defs/N\"}]}}},{\"name\":\"secret\",\"ingressPrivate\":true}]}"
+
+static void openapi_of_a_service(void **state)
+{
+    struct fixture *f = *state;
+    register_demo(f, MANIFEST(WF "," WITH_SCHEMAS));
+    expect_error(f, "GET", "/services/None/openapi", NULL, 404,
+                 "The requested service 'None' does not exist");
+    expect(f, "GET", "/services/Docs/openapi", NULL, 200, NULL);
+    json_t *doc = json_loads(f->body, JSON_REJECT_DUPLICATES, NULL);
+    assert_non_null(doc);
+    json_t *paths = json_object_get(doc, "paths");
+    assert_int_equal(json_object_size(paths), 4); /* hidden handlers are left out */
+    assert_non_null(json_object_get(paths, "/restate/call/Docs/{key}/put"));
+    assert_non_null(json_object_get(paths, "/restate/invocation/Docs/{key}/put/{idempotencyKey}/output"));
+    assert_non_null(strstr(f->body, "{\"$ref\":\"#/components/schemas/putRequest/$defs/N\"}"));
+    assert_non_null(strstr(f->body, "\"required\":true,\"content\":{\"application/json\":{\"schema\""));
+    json_decref(doc);
+    expect(f, "GET", "/services/Wf/openapi", NULL, 200, NULL);
+    assert_non_null(strstr(f->body, "\"/restate/workflow/Wf/{key}/attach\""));
+    assert_null(strstr(f->body, "idempotencyKey}"));
+}
+
 static void list_and_detail(void **state)
 {
     struct fixture *f = *state;
@@ -397,6 +425,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(registered_answer_is_exact),
+        TEST(openapi_of_a_service),
         TEST(list_and_detail),
         TEST(again_unchanged_and_forced),
         TEST(dry_run_stores_nothing),
