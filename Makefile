@@ -5,7 +5,7 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-sdk-python test-sdk-go test-vectors sim bench bench-compare fuzz format check-format check-layering clean
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance torture test-sdk-python test-sdk-go test-vectors sim bench bench-compare fuzz format check-format check-layering clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ test-sdk: build ## flows of official SDK services against a real server
 
 test-sdk-python test-sdk-go: build ## services on other official SDKs (not in `make test`)
 	@tools/$@
+
+test-conformance: build ## the lifecycle of invocations by name (docs/conformance.md); TARGET=official for the official server
+	@tools/conformance
+
+torture: build ## random programs on real services, the server killed every few seconds: make torture SECONDS=n [SEED=n]
+	@tools/torture $(SECONDS) $(SEED)
 
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors
