@@ -141,7 +141,7 @@ enum rc raft_transfer(struct raft *r, uint32_t node)
 
 void raft_on_timeout_now(struct raft *r, const struct metadata_message *m)
 {
-    if (m->timeout_now.term != r->term || r->role != RAFT_FOLLOWER || !raft_is_member(r))
+    if (m->timeout_now.term != r->term || r->role != RAFT_FOLLOWER || !raft_may_stand(r))
         return;
     raft_campaign(r, false, true);
 }

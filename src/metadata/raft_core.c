@@ -374,7 +374,7 @@ static void timer_fired(struct env_timer *t)
     if (r->role != RAFT_LEADER) {
         r->leader = (struct raft_member){0};
         raft_note(r);
-        if (raft_is_member(r))
+        if (raft_may_stand(r))
             raft_campaign(r, true, false);
         else
             raft_arm_election(r);
@@ -554,7 +554,17 @@ const struct raft_members *raft_members_committed(const struct raft *r)
 
 bool raft_is_member(const struct raft *r)
 {
-    return raft_member_at(&r->members, r->self) >= 0 && r->members.version > r->removed_in;
+    return raft_member_at(&r->committed_members, r->self) >= 0 &&
+           r->committed_members.version > r->removed_in;
+}
+
+bool raft_may_stand(const struct raft *r)
+{
+    /* Whoever is taken out by a change that is not committed may be needed to commit it: the others may have
+     * less in their logs and not be electable. */
+    bool counts = raft_member_at(&r->members, r->self) >= 0 ||
+                  (r->members_index > r->commit && raft_member_at(&r->committed_members, r->self) >= 0);
+    return counts && r->members.version > r->removed_in;
 }
 
 bool raft_removed(const struct raft *r)

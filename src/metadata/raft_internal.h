@@ -116,6 +116,9 @@ int raft_member_at(const struct raft_members *m, struct raft_member who); /* pos
 int raft_node_at(const struct raft_members *m, uint32_t node);
 uint32_t raft_quorum(const struct raft_members *m);
 
+/* In the last membership of the log, or taken out of it by a change that is not committed. */
+bool raft_may_stand(const struct raft *r);
+
 /* raft_vote.c */
 void raft_campaign(struct raft *r, bool pre, bool transfer);
 void raft_on_vote(struct raft *r, const struct metadata_message *m);

@@ -202,7 +202,6 @@ void raft_send_more(struct raft *r)
 
 static void accepted(struct raft *r, struct raft_progress *p, const struct raft_append_result *a)
 {
-    p->probe_sent = false;
     if (a->match > p->match) {
         p->match = MIN(a->match, raft_last_index(r));
         raft_count_commit(r);
@@ -210,11 +209,13 @@ static void accepted(struct raft *r, struct raft_progress *p, const struct raft_
             return;
     }
     if (p->state == PROGRESS_SNAPSHOT) {
-        /* Not needed any more, or installed: if the log was cut again since, the next one follows. */
+        /* Not needed any more, or installed: if the log was cut again since, the next one follows. Until its
+         * disk has it, only heartbeats ask. */
         if (p->match < r->base_index && p->match < p->snapshot.index)
             return;
         bytes_unref(&p->snapshot.data);
     }
+    p->probe_sent = false;
     uint64_t verified = MIN(a->verified, raft_last_index(r));
     if (p->state == PROGRESS_STREAM)
         p->next = MAX(p->next, verified + 1);

@@ -105,12 +105,25 @@ static enum metadata_outcome outcome_of(enum rc rc)
     }
 }
 
+/* Whom to ask instead: the leader, or while none is known some other member, so that a client that knows only
+ * a removed one finds its way. */
+static struct raft_member hint(struct raft_server *s)
+{
+    struct raft_member m = s->raft ? raft_leader(s->raft) : (struct raft_member){0};
+    if (m.node || !s->raft)
+        return m;
+    const struct raft_members *all = raft_members_committed(s->raft);
+    if (all->n)
+        m = all->items[env_random(s->env) % all->n];
+    return raft_member_eq(m, raft_self(s->raft)) ? (struct raft_member){0} : m;
+}
+
 static void answer(struct raft_server *s, struct raft_call *call, uint64_t id, enum metadata_outcome outcome,
                    const char *message)
 {
     struct metadata_response p = {.id = id, .outcome = outcome, .message = slice_cstr(message)};
-    if (s->raft)
-        p.leader = raft_leader(s->raft);
+    if (outcome == METADATA_NOT_LEADER)
+        p.leader = hint(s);
     if (p.leader.node && s->ops->address_of)
         p.leader_address = slice_cstr(s->ops->address_of(s->ctx, p.leader.node));
     call->done(call, &p);
@@ -198,10 +211,12 @@ static enum rc apply_command(struct raft_server *s, struct slice command, const 
 static void host_apply(struct raft_host *h, uint64_t index, const struct raft_log_entry *e)
 {
     struct raft_server *s = CONTAINER_OF(h, struct raft_server, host);
+    const char *message;
+    enum rc rc = e->kind == RAFT_COMMAND ? apply_command(s, bytes_slice(e->data), &message) : RC_OK;
+    if (s->ops->committed)
+        s->ops->committed(s->ctx, index, e);
     if (e->kind != RAFT_COMMAND)
         return;
-    const char *message;
-    enum rc rc = apply_command(s, bytes_slice(e->data), &message);
     watch_size(s);
     LIST_FOREACH_SAFE(n, next, &s->waiting)
     {
@@ -232,6 +247,8 @@ static enum rc host_restore(struct raft_host *h, uint64_t index, struct slice da
     kv_table_free(&s->table);
     s->table = fresh;
     watch_size(s);
+    if (s->ops->committed)
+        s->ops->committed(s->ctx, index, NULL);
     if (s->ops->applied) {
         struct kv_entry e;
         for (struct kv_cursor c = kv_table_seek(&s->table, SLICE_EMPTY); kv_cursor_next(&c, &e);)

@@ -33,6 +33,8 @@ struct raft_server_ops {
     void (*changed)(void *ctx);
     /* A key was written or deleted (version 0) in the local copy. For propagation (spec §2.6). */
     void (*applied)(void *ctx, struct slice key, uint32_t version);
+    /* Every committed entry, in order, and what a snapshot replaced (`e` NULL). For audits. */
+    void (*committed)(void *ctx, uint64_t index, const struct raft_log_entry *e);
 };
 
 /* `durable` is consumed, `store` is owned from here on; `applied` may run before this returns. RC_CORRUPT:

@@ -6,12 +6,17 @@ static uint32_t count_bits(uint32_t bits)
     return (uint32_t)__builtin_popcount(bits);
 }
 
+/* The last version in which this member counts, as far as it knows. */
+static uint32_t counting_version(const struct raft *r)
+{
+    return raft_member_at(&r->members, r->self) >= 0 ? r->members.version : r->committed_members.version;
+}
+
 void raft_campaign(struct raft *r, bool pre, bool transfer)
 {
     int self = raft_member_at(&r->members, r->self);
-    ASSERT(self >= 0);
     r->leader = (struct raft_member){0};
-    r->granted = 1u << self;
+    r->granted = self >= 0 ? 1u << self : 0;
     r->denied = 0;
     r->role = pre ? RAFT_PRE_CANDIDATE : RAFT_CANDIDATE;
     if (!pre) {
@@ -29,7 +34,7 @@ void raft_campaign(struct raft *r, bool pre, bool transfer)
             .term = r->term + (pre ? 1 : 0),
             .last_index = last,
             .last_term = raft_term_at(r, last),
-            .members_version = r->members.version,
+            .members_version = counting_version(r),
             .pre = pre,
             .transfer = transfer,
         };
@@ -46,8 +51,10 @@ void raft_campaign(struct raft *r, bool pre, bool transfer)
 void raft_tally(struct raft *r)
 {
     uint32_t granted = r->granted;
-    if (r->role == RAFT_CANDIDATE && r->n_written < r->vote_after_write && !RAFT_MUTATED(RAFT_MUT_VOTE_EARLY))
-        granted &= ~(1u << raft_member_at(&r->members, r->self));
+    int self = raft_member_at(&r->members, r->self);
+    bool durable = r->n_written >= r->vote_after_write || RAFT_MUTATED(RAFT_MUT_VOTE_EARLY);
+    if (r->role == RAFT_CANDIDATE && !durable && self >= 0)
+        granted &= ~(1u << self);
     uint32_t quorum = raft_quorum(&r->members);
     if (count_bits(granted) >= quorum) {
         if (r->role == RAFT_PRE_CANDIDATE)
@@ -124,7 +131,7 @@ void raft_on_vote_result(struct raft *r, const struct metadata_message *m)
     int at = raft_member_at(&r->members, m->header.from);
     if (at < 0)
         return;
-    if (v->removed_in > r->members.version && v->removed_in > r->removed_in) {
+    if (v->removed_in > counting_version(r) && v->removed_in > r->removed_in) {
         r->removed_in = v->removed_in;
         r->state_dirty = true;
         raft_step_down(r);

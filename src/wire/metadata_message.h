@@ -128,7 +128,7 @@ enum metadata_outcome {
     METADATA_REFUSED,  /* invalid */
     METADATA_TOO_LARGE,
     METADATA_NO_SPACE,   /* not done */
-    METADATA_NOT_LEADER, /* not done; `leader` if known */
+    METADATA_NOT_LEADER, /* not done */
     METADATA_BUSY,       /* not done: overloaded, or a change is pending; try again */
     METADATA_UNDECIDED,  /* leadership was lost: it may have happened */
     METADATA_NOT_PROVISIONED,
@@ -139,7 +139,7 @@ struct metadata_response {
     uint64_t id;
     enum metadata_outcome outcome;
     uint32_t version; /* GET */
-    struct raft_member leader;
+    struct raft_member leader; /* NOT_LEADER: whom to ask instead, the leader if it is known */
     struct slice leader_address; /* "" unknown */
     struct slice message;
     struct slice value; /* GET: the value; LIST: metadata_entry_write, in order of keys */
