@@ -281,13 +281,61 @@ static bool check_protocol(struct manifest *m, const char *sdk_version, bool lam
     return true;
 }
 
+/* The length of the JSON token at the start of `s`, which is not empty: a string, a number or one other byte.
+ */
+static size_t json_token(struct slice s, bool *integer)
+{
+    size_t n = 1;
+    *integer = s.ptr[0] == '-' || (s.ptr[0] >= '0' && s.ptr[0] <= '9');
+    if (s.ptr[0] == '"') {
+        while (n < s.len && s.ptr[n] != '"')
+            n += s.ptr[n] == '\\' ? 2 : 1;
+        return MIN(n + 1, s.len);
+    }
+    if (*integer)
+        for (; n < s.len && memchr("0123456789.eE+-", s.ptr[n], 15); n++)
+            *integer = *integer && s.ptr[n] >= '0' && s.ptr[n] <= '9';
+    return n;
+}
+
+/* Integers of 19 digits and more rewritten as reals, because jansson has no integers beyond int64_t: the
+ * schemas of the Rust SDK contain 18446744073709551615, the maximum of a u64. Free the result. */
+static char *large_integers_as_reals(struct slice body, size_t *len)
+{
+    char *out = xmalloc(body.len + body.len / 19 * 2 + 1);
+    bool integer;
+    *len = 0;
+    for (size_t i = 0, n; i < body.len; i += n) {
+        n = json_token(slice_sub(body, i, body.len - i), &integer);
+        memcpy(out + *len, body.ptr + i, n);
+        *len += n;
+        if (integer && n >= 19) {
+            memcpy(out + *len, ".0", 2);
+            *len += 2;
+        }
+    }
+    return out;
+}
+
+static json_t *load_json(struct slice body, json_error_t *parse)
+{
+    json_t *root = json_loadb((const char *)body.ptr, body.len, JSON_REJECT_DUPLICATES, parse);
+    if (root || json_error_code(parse) != json_error_numeric_overflow)
+        return root;
+    size_t len;
+    char *text = large_integers_as_reals(body, &len);
+    root = json_loadb(text, len, JSON_REJECT_DUPLICATES, parse);
+    free(text);
+    return root;
+}
+
 bool manifest_parse(struct slice body, const char *sdk_version, bool lambda, struct manifest *out,
                     struct problem *problem)
 {
     memset(out, 0, sizeof(*out));
     struct err err = {0};
     json_error_t parse;
-    out->root = json_loadb((const char *)body.ptr, body.len, JSON_REJECT_DUPLICATES, &parse);
+    out->root = load_json(body, &parse);
     if (!out->root)
         err_set(&err, RC_INVALID, "%.200s at line %d column %d", parse.text, parse.line, parse.column);
     else

@@ -237,12 +237,54 @@ static void everything_set(void **state)
     arena_free(&a);
 }
 
+/* Rust's SDK announces the bounds of its integers; u64's does not fit the JSON library's integers. */
+static void integers_of_a_schema_may_exceed_64_bits(void **state)
+{
+    struct manifest m;
+    struct problem p = {0};
+    if (!parse(
+            "{" HEAD
+            "\"services\":[{\"name\":\"A\",\"ty\":\"SERVICE\",\"documentation\":\"\\\"18446744073709551615\","
+            "\"handlers\":[{\"name\":\"h\",\"input\":{\"required\":true,\"contentType\":\"application/json\","
+            "\"jsonSchema\":{\"maximum\":18446744073709551615,\"minimum\":-9223372036854775808,\"x\":1e2}}}]}"
+            "]}",
+            &m, &p))
+        fail_msg("%s", p.message);
+    struct arena a = {0};
+    struct schema_service s;
+    if (!manifest_service_build(&a, &m.services[0], &s, &p))
+        fail_msg("%s", p.message);
+    manifest_free(&m);
+    assert_string_equal(s.documentation, "\"18446744073709551615");
+    const char *schema = schema_handler(&s, SLICE_LIT("h"))->input_json_schema;
+    json_t *o = json_loads(schema, 0, NULL);
+    assert_non_null(o);
+    assert_true(json_number_value(json_object_get(o, "maximum")) == 18446744073709551615.0);
+    assert_true(json_number_value(json_object_get(o, "minimum")) == -9223372036854775808.0);
+    assert_true(json_number_value(json_object_get(o, "x")) == 100);
+    json_decref(o);
+    arena_free(&a);
+
+    /* it is not a way around the bounds of the manifest's own numbers, nor around other mistakes */
+    refused("{\"minProtocolVersion\":5,\"maxProtocolVersion\":18446744073709551615,\"protocolMode\":\"BIDI_"
+            "STREAM\","
+            "\"services\":[]}",
+            500, "", "cannot be decoded");
+    refused("{\"x\":18446744073709551615,\"y", 500, "", "cannot be decoded");
+    refused("{\"x\":18446744073709551615,\"y\\", 500, "", "cannot be decoded");
+    refused("{\"x\":1e999}", 500, "", "cannot be decoded");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(refusals_of_the_endpoint),           cmocka_unit_test(refusals_of_services),
-        cmocka_unit_test(old_typescript_sdk_is_not_believed), cmocka_unit_test(lambda_cannot_stream),
-        cmocka_unit_test(nonsense_is_quoted_and_cut),         cmocka_unit_test(everything_set),
+        cmocka_unit_test(refusals_of_the_endpoint),
+        cmocka_unit_test(refusals_of_services),
+        cmocka_unit_test(old_typescript_sdk_is_not_believed),
+        cmocka_unit_test(lambda_cannot_stream),
+        cmocka_unit_test(nonsense_is_quoted_and_cut),
+        cmocka_unit_test(everything_set),
+        cmocka_unit_test(integers_of_a_schema_may_exceed_64_bits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
