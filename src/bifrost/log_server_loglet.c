@@ -48,7 +48,8 @@ static void load(struct ls_loglet *l)
     l->saved_committed = l->committed_tail;
     l->saved_repaired = l->repaired_tail;
     l->trim_point = info.trim_point;
-    l->committed_tail = MAX(l->committed_tail, info.trim_point + 1); /* only what is committed is ever trimmed */
+    l->committed_tail =
+        MAX(l->committed_tail, info.trim_point + 1); /* only what is committed is ever trimmed */
     l->local_tail = MAX(info.tail, info.trim_point + 1);
     l->staged_tail = l->local_tail;
     l->sealed = info.sealed;

@@ -212,6 +212,13 @@ bool quorum_is_write(const struct quorum *q, struct marks m)
     return true;
 }
 
+bool quorum_is_best_write(const struct quorum *q, struct marks m)
+{
+    if (quorum_is_write(q, q->writable))
+        return quorum_is_write(q, m);
+    return !marks_empty(q->writable) && marks_empty(marks_minus(q->writable, m));
+}
+
 /* A domain counts only when all its effective nodes are in `m`: a single node of a zone proves nothing about
  * the zone. */
 static bool f_majority_at(const struct quorum *q, enum location_scope scope, struct marks m)

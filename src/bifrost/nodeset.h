@@ -125,6 +125,10 @@ void quorum_init(struct quorum *q, const struct replication *r, const struct nod
                  const struct node_directory *d);
 /* At every scope that demands something, `m` touches enough domains. */
 bool quorum_is_write(const struct quorum *q, struct marks m);
+/* A write quorum; or, if the storage states leave no way to form one (a member lost its data and the others
+ * are too few), every member that can be written at all. For repair and trim, which must come to an end also
+ * then (B4): what they achieve is `with risk`. Never for acknowledging an append. */
+bool quorum_is_best_write(const struct quorum *q, struct marks m);
 /* At some scope that demands something, `m` contains all nodes of so many domains that fewer than a write
  * quorum needs are left untouched. */
 bool quorum_is_f_majority(const struct quorum *q, struct marks m);

@@ -212,7 +212,7 @@ static void on_read(struct chain_request *r, enum rc rc, const struct chain *cha
     const struct extend_request *q = &e->request;
     e->calling = false;
     if (rc == RC_NOT_FOUND) {
-        if (q->expect_absent)
+        if (q->expect_absent && !q->seal_marker)
             swap(e);
         else
             finish(e, RC_NOT_FOUND, NULL, version);

@@ -6,7 +6,7 @@
 #define PAUSE_MS       25u
 #define PAUSE_MAX_MS   2000u
 #define TIMEOUT_MS     500u
-#define TIMEOUT_MAX_MS 8000u
+#define TIMEOUT_MAX_MS 2000u
 
 static uint64_t doubling(uint64_t base, uint64_t max, unsigned failures)
 {

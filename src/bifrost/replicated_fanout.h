@@ -50,5 +50,6 @@ struct loglet_message loglet_request(const struct loglet_params *p, enum loglet_
 
 /* Pauses after failures: 25 ms doubling to 2 s. */
 uint64_t loglet_pause_ms(unsigned failures);
-/* Time-outs of calls: 500 ms doubling to 8 s. */
+/* Time-outs of calls: 500 ms doubling to 2 s. A repetition costs little, a lost message that is waited for
+ * costs availability. */
 uint64_t loglet_timeout_ms(unsigned failures);

@@ -59,7 +59,7 @@ struct replicated_log {
     bool reconfigure, draining, drained;
     uint64_t drain_since_ms;
     struct loglet_op *extend;
-    bool extend_marker;
+    bool extend_for_seal, seal_confirmed;
 
     /* Reading. */
     struct {
@@ -76,7 +76,8 @@ struct replicated_log {
     struct loglet_op *watch;
     uint32_t watch_index;
     lsn_t watch_base;
-    uint64_t watch_tail;      /* committed by the sequencer of the last segment, as heard */
+    uint64_t watch_tail; /* committed by the sequencer of the last segment, as heard */
+    uint64_t marker_poll_ms;
     uint64_t sealed_since_ms; /* the last segment turned out sealed; 0: not */
 
     /* Tail, seal, trim. */

@@ -9,7 +9,8 @@
 
 #include "bifrost/replicated_log_internal.h"
 
-#define FETCH_BYTES (1u << 20) /* one request; the next is sent when these are delivered */
+#define MARKER_POLL_MS 1000
+#define FETCH_BYTES    (1u << 20) /* one request; the next is sent when these are delivered */
 
 void rl_read_from(struct log *l, lsn_t from, const struct log_reader_ops *ops, void *ctx)
 {
@@ -81,13 +82,20 @@ static void ensure_watch(struct replicated_log *log)
 }
 
 /* A sealed last segment: look for its successor; if nobody extends the chain for long, end it with a marker,
- * which decides how much of the segment is part of the log. */
+ * which decides how much of the segment is part of the log. Behind a marker there is nobody to ask but the
+ * chain. */
 void rl_tick_read(struct replicated_log *log)
 {
+    uint64_t now = env_mono_ms(rl_env(log));
+    bool marked = log->chain.len && !chain_tail(&log->chain);
+    if (marked && log->reader.ops && now - log->marker_poll_ms >= MARKER_POLL_MS) {
+        log->marker_poll_ms = now;
+        rl_read_chain(log);
+    }
     if (!log->sealed_since_ms || log->claimed)
         return;
     rl_read_chain(log);
-    if (env_mono_ms(rl_env(log)) - log->sealed_since_ms >= log->logs->config.recovery_ms)
+    if (now - log->sealed_since_ms >= log->logs->config.recovery_ms)
         rl_recover(log);
 }
 

@@ -216,15 +216,19 @@ static void leave_segment(struct replicated_log *log, enum segment_end kind, lsn
 static void on_extended(void *ctx, enum rc rc, const struct chain *chain, uint64_t version)
 {
     struct replicated_log *log = ctx;
+    bool for_seal = log->extend_for_seal;
     log->extend = NULL;
-    log->extend_marker = false;
+    log->extend_for_seal = false;
     if (chain)
         rl_set_chain(log, chain, version);
-    if (rc == RC_UNSUPPORTED || rc == RC_NOT_FOUND) {
+    if (for_seal && rc == RC_NOT_FOUND) {
+        rl_answer(&log->seal_calls, RC_NOT_FOUND, 0);
+    } else if (rc == RC_UNSUPPORTED || rc == RC_NOT_FOUND) {
         log->broken = true;
         err_set(&log->broken_err, RC_UNSUPPORTED,
                 "log %u cannot be extended: its last segment is not replicated", log->log.log_id);
     }
+    log->seal_confirmed = for_seal && rc == RC_OK;
     rl_wake(log);
 }
 
@@ -243,7 +247,6 @@ static void start_extend(struct replicated_log *log, bool marker)
     /* The sequencer's word ends only its own segment. */
     if (log->seq && log->drained && last && last->index == log->index)
         r.known_tail = sequencer_committed_tail(log->seq);
-    log->extend_marker = marker;
     log->extend = replicated_extend(&r, on_extended, log);
 }
 
@@ -287,24 +290,23 @@ static void step_claimed(struct replicated_log *log)
         start_extend(log, false);
 }
 
-/* log_seal: drain, then end the chain with a marker. */
+/* log_seal: drain, then end the chain with a marker. What this handle remembers of the chain proves nothing,
+ * somebody may have gone on: only the answer of an extension that began after the call does. */
 static void step_seal(struct replicated_log *log)
 {
     const struct chain_segment *last = rl_last_segment(log);
     if (!log->chain_read) {
         rl_read_chain(log);
-        return;
-    }
-    if (!last || last->kind == SEGMENT_KIND_SEALED) { /* done; a log that does not exist needs none */
-        lsn_t tail = last ? last->base_lsn : 1;
-        log->claimed = false;
+    } else if (log->seal_confirmed && last && last->kind == SEGMENT_KIND_SEALED) {
+        log->claimed = log->seal_confirmed = false;
         log->sealed = true;
         rl_fail_appends(log, RC_SEALED);
-        rl_answer(&log->seal_calls, RC_OK, tail);
+        rl_answer(&log->seal_calls, RC_OK, last->base_lsn);
     } else if (log->lost) {
         rl_answer(&log->seal_calls, RC_CONFLICT, 0); /* not ours to seal any more */
     } else if (!log->seq || (log->sent == log->next && drain(log)) || log->seq_ended) {
         start_extend(log, true);
+        log->extend_for_seal = true;
     }
 }
 
@@ -369,6 +371,8 @@ void rl_tick_write(struct replicated_log *log)
         rl_wake(log); /* its time may be up */
     if (!log->seq || !log->claimed || log->extend || log->draining)
         return;
+    if (sequencer_sealed_members(log->seq) > 0)
+        rl_read_chain(log); /* somebody may have taken the log away already */
     uint64_t since = sequencer_stalled_since_ms(log->seq);
     bool stalled = since && env_mono_ms(rl_env(log)) - since >= log->logs->config.stall_ms;
     if ((stalled || !sequencer_writable(log->seq)) && better_elsewhere(log))

@@ -139,7 +139,7 @@ static bool plan(struct repair_op *r)
     bool covered = true;
     while (offset >= r->from) {
         struct marks m = holders_of(r, offset, &start, &end);
-        if (quorum_is_write(&r->fanout.quorum, m)) {
+        if (quorum_is_best_write(&r->fanout.quorum, m)) {
             r->at = offset + 1;
             return covered;
         }
@@ -163,7 +163,7 @@ static void on_digest(struct fanout *f, unsigned position, const struct loglet_m
 {
     struct repair_op *r = CONTAINER_OF(f, struct repair_op, fanout);
     keep_digest(&r->nodes[position], m);
-    if (!quorum_is_write(&f->quorum, f->answered) || !plan(r))
+    if (!quorum_is_best_write(&f->quorum, f->answered) || !plan(r))
         return;
     fanout_stop(f); /* what was answered stays */
     next_run(r);
@@ -222,7 +222,7 @@ static void on_stored(struct loglet_call *call, const struct loglet_message *m)
     marks_remove(&r->waiting, n->position);
     if (m && m->status == LOGLET_OK)
         marks_add(&r->stored, n->position);
-    if (quorum_is_write(&r->fanout.quorum, r->stored))
+    if (quorum_is_best_write(&r->fanout.quorum, r->stored))
         copied(r);
     else if (marks_empty(r->waiting))
         finish(r, RC_UNAVAILABLE);

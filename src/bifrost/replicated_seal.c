@@ -109,7 +109,7 @@ static void trim_free(struct loglet_op *op)
 static void trim_evaluate(struct trim_op *t)
 {
     struct fanout *f = &t->fanout;
-    if (!quorum_is_write(&f->quorum, f->answered))
+    if (!quorum_is_best_write(&f->quorum, f->answered))
         return;
     void (*done)(void *ctx) = t->done;
     void *ctx = t->ctx;

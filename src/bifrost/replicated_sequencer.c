@@ -10,9 +10,8 @@
 #define WAVE_BYTES     ((size_t)4 << 20)  /* of one wave; a single larger record goes alone */
 #define NODE_BYTES     ((size_t)16 << 20) /* on the way to one node ... */
 #define NODE_SENDS     64u                /* ... and how many waves */
+#define CHECK_MS       2000 /* whoever has not answered for so long is asked: a foreign seal shows (B7) */
 #define RELEASE_MS     5    /* commits are announced this late at the latest, if no wave does it */
-#define CHECK_MS       3000 /* who has not heard of the last commit? */
-#define CHECK_ALL      5    /* every so many checks all are asked: a foreign seal shows (B7) */
 
 struct wave {
     struct list link;
@@ -39,6 +38,7 @@ struct seq_node {
     unsigned n_sends;
     size_t sent_bytes;
     bool sealed, paused;
+    bool heard; /* a reply came since the last check */
     unsigned failures;
     uint64_t told, confirmed; /* committed tail in our last message to it; in its last reply */
     struct env_timer resume;
@@ -56,7 +56,6 @@ struct sequencer {
     size_t inflight_bytes;
     uint64_t progress_ms; /* of the last commit, or when the first wave came */
     bool sealed, draining;
-    unsigned checks;
     struct env_timer release, check;
     struct env_task drained;
     void (*drain_done)(void *ctx);
@@ -180,6 +179,7 @@ static void on_stored(struct loglet_call *call, const struct loglet_message *m)
     send_free(send);
     if (m) {
         n->confirmed = MAX(n->confirmed, m->committed_tail);
+        n->heard = true;
         if (m->sealed || m->status == LOGLET_IS_SEALED)
             note_sealed(s, n);
     }
@@ -213,7 +213,7 @@ static void send_wave(struct seq_node *n, struct wave *w)
     m.first_offset = w->first;
     m.records = w->records;
     m.n_records = w->n;
-    uint64_t timeout = 2 * loglet_timeout_ms(n->failures);
+    uint64_t timeout = loglet_timeout_ms(n->failures + 1);
     m.timeout_ms = (uint32_t)timeout;
     n->told = s->committed;
     loglet_call_start(s->calls, &send->call, s->params.nodeset.ids[n->position], &m, timeout);
@@ -264,20 +264,21 @@ static void on_probe(struct loglet_call *call, const struct loglet_message *m)
     if (!m)
         return;
     n->confirmed = MAX(n->confirmed, m->committed_tail);
+    n->heard = true;
     if (m->sealed)
         note_sealed(n->seq, n);
 }
 
-/* A lost Release is repeated; and now and then everybody is asked, so that a seal from elsewhere is noticed
- * also by a sequencer that has nothing to append. */
+/* A lost Release is repeated, and a seal from elsewhere is noticed also by a sequencer that has nothing to
+ * append. */
 static void check_fire(struct env_timer *t)
 {
     struct sequencer *s = CONTAINER_OF(t, struct sequencer, check);
-    bool all = ++s->checks % CHECK_ALL == 0;
     for (unsigned i = 0; i < s->params.nodeset.len; i++) {
         struct seq_node *n = &s->nodes[i];
-        if (loglet_call_pending(&n->probe) || !marks_has(s->quorum.effective, i) ||
-            (n->confirmed >= s->committed && !all))
+        bool current = n->heard && n->confirmed >= s->committed;
+        n->heard = false;
+        if (current || loglet_call_pending(&n->probe) || !marks_has(s->quorum.effective, i))
             continue;
         struct loglet_message m = loglet_request(&s->params, LOGLET_GET_INFO, s->committed, 1);
         loglet_call_start(s->calls, &n->probe, s->params.nodeset.ids[i], &m, loglet_timeout_ms(2));

@@ -143,15 +143,15 @@ static struct marks reaching(struct tail_op *t, struct marks among, uint64_t tai
 static void evaluate_sealed(struct tail_op *t, const struct tail_view *v)
 {
     const struct quorum *q = &t->fanout.quorum;
-    bool risk = quorum_authority(q, v->sealed) == AUTHORITY_WITH_RISK;
+    bool risk = quorum_authority(q, v->sealed) == AUTHORITY_WITH_RISK || !quorum_is_write(q, q->writable);
     struct marks all = marks_or(v->sealed, v->unsealed);
     uint64_t m = v->max_sealed;
     if (m < v->known) /* answers from before a repair: everything acknowledged lies below m, yet more was
                          repaired */
         restart_after(t, RESTART_MS);
-    else if (m == v->known || quorum_is_write(q, reaching(t, all, m)))
+    else if (m == v->known || quorum_is_best_write(q, reaching(t, all, m)))
         finish(t, LOGLET_TAIL_SEALED, m, risk);
-    else if (quorum_is_write(q, all))
+    else if (quorum_is_best_write(q, all))
         run_repair(t, v->known, m, risk);
 }
 
