@@ -10,8 +10,9 @@
 #include "partition/snapshot_manifest.h"
 #include "partition/store.h"
 
-#define SNAPSHOT_GRACE_MS (5u * 60 * 1000) /* a snapshot that is no longer retained stays this long (TR-11)  \
-                                            */
+#define SNAPSHOT_GRACE_MS                                                                                    \
+    (5u * 60 * 1000) /* a snapshot that is no longer retained stays this long (TR-11)                        \
+                      */
 
 struct snapshot_repository;
 struct snapshot_repository_config {

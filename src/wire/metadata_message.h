@@ -13,7 +13,7 @@
 
 #define METADATA_WIRE_VERSION     1u
 #define METADATA_MESSAGE_MAX      (40u << 20) /* a LIST of everything fits */
-#define METADATA_ENTRIES_MAX      4096u /* log entries of one message */
+#define METADATA_ENTRIES_MAX      4096u       /* log entries of one message */
 #define RAFT_MEMBERS_MAX          15u
 #define METADATA_CLUSTER_NAME_MAX 256u
 #define METADATA_ADDRESS_MAX      1024u
@@ -138,8 +138,8 @@ enum metadata_outcome {
 struct metadata_response {
     uint64_t id;
     enum metadata_outcome outcome;
-    uint32_t version; /* GET */
-    struct raft_member leader; /* NOT_LEADER: whom to ask instead, the leader if it is known */
+    uint32_t version;            /* GET */
+    struct raft_member leader;   /* NOT_LEADER: whom to ask instead, the leader if it is known */
     struct slice leader_address; /* "" unknown */
     struct slice message;
     struct slice value; /* GET: the value; LIST: metadata_entry_write, in order of keys */
