@@ -39,6 +39,7 @@ const behaviors = {
     return `${value} ${await ctx.run("after", () => tick(`after-${name}`))}`;
   },
 };
+const randomOf = new Map(); // what the first attempt of `steps` drew, by key
 const service = restate.service({ name: "Ops", handlers: { ...behaviors, plain: async (ctx, value) => value } });
 const slowRetry = restate.service({
   name: "OpsSlowRetry",
@@ -54,6 +55,7 @@ const object = restate.object({
     steps: async (ctx, input) => {
       ctx.set("n", ((await ctx.get("n")) ?? 0) + 1);
       const random = ctx.rand.random();
+      if (!randomOf.has(ctx.key)) randomOf.set(ctx.key, random);
       const step = await ctx.run("step", () => tick(`step-${ctx.key}`));
       ctx.objectSendClient({ name: "Counter" }, ctx.key).add(1);
       if (tick(`steps-${ctx.key}`) === 1) throw new TerminalError("first time");
@@ -400,6 +402,18 @@ describe("operations on every status", { concurrency: 4 }, () => {
     assert.equal(await w.server.call(`/Counter/${key}/get`), 1);
     assert.equal(await w.server.call(`/OpsObject/${key}/n`), 1);
   });
+
+  check(
+    "restart-as-new: random decisions inside the copied prefix stay the same",
+    async () => {
+      const key = unique("random");
+      const r = await w.server.request(`/OpsObject/${key}/steps`, { body: "in" });
+      assert.equal(r.status, 500);
+      const restarted = await w.server.operate("restart-as-new", r.id, "?from=5");
+      assert.equal((await attach(w.server, restarted.body.new_invocation_id)).body.random, randomOf.get(key));
+    },
+    { differs: "the copy gets a seed of its own id (spec/invocation-lifecycle.md §2.7)" },
+  );
 
   check("restart-as-new: refusals", async () => {
     const wf = `/BlockAndWait/${unique("wf")}`;

@@ -325,7 +325,8 @@ export function disruptiveCases(w) {
     check(name, async () => {
       const key = unique("retained");
       assert.deepEqual(await call("Counter", key, "add", 1), { oldValue: 0, newValue: 1 });
-      await w.server[how]();
+      const exit = await w.server[how]();
+      if (how === "stop") assert.deepEqual(exit, { code: 0, signal: null });
       await w.server.launch();
       assert.deepEqual(await call("Counter", key, "add", 2), { oldValue: 1, newValue: 3 });
     });

@@ -30,6 +30,8 @@ const wrong = [];
 let submitted = 0;
 let kills = 0;
 let stopping = false;
+const inFlight = new Set(); // ids of root programs that were sent
+const paused = new Set();
 
 // One root program: the same idempotency key until an answer comes, half of them as a send that is attached to.
 async function runProgram(server, number) {
@@ -44,7 +46,9 @@ async function runProgram(server, number) {
       if (number % 2) response = await server.request(path, { body: { program }, headers, timeoutMs: 60_000 });
       else {
         const { invocationId } = await server.send(path, { program }, { headers });
+        inFlight.add(invocationId);
         response = await server.get(`/restate/invocation/${invocationId}/attach`, { timeoutMs: 60_000 });
+        inFlight.delete(invocationId);
       }
       if (response.status === 200 && response.body === resultOf(program)) return;
       if (response.status < 500 || response.body?.source === "invocation") {
@@ -61,12 +65,36 @@ async function runProgram(server, number) {
   }
 }
 
+// Pauses programs at random; whatever was paused is resumed again and again until it is over, because a pause may take effect late.
+async function operator(server, until) {
+  let rest = 3; // rounds after the end, so that nothing stays paused
+  while (Date.now() < until || inFlight.size > 0 || rest-- > 0) {
+    await sleep(100 + r.int(300));
+    const ids = [...inFlight];
+    try {
+      if (Date.now() < until && ids.length > 0 && r.chance(0.5)) {
+        const id = r.pick(ids);
+        paused.add(id);
+        await server.operate("pause", id);
+        await sleep(r.int(100));
+      }
+      for (const id of paused) {
+        const { status } = await server.operate("resume", id);
+        if (status === 409 || status === 404) paused.delete(id);
+        else if (status !== 200 && status !== 503 && status !== 425) wrong.push(`resume of ${id}: ${status}`);
+      }
+    } catch {
+      // the server is down
+    }
+  }
+}
+
 async function killer(server, endpoint, until) {
   for (;;) {
     await sleep(Math.min(300 + r.int(2500), Math.max(0, until - Date.now())));
     if (Date.now() >= until) return;
     kills++;
-    switch (r.weighted([[6, "server"], [1, "endpoint"], [1, "stop"]])) {
+    switch (r.weighted([[6, "server"], [1, "endpoint"], [1, "stop"], [1, "upgrade"]])) {
       case "server":
         await server.crash();
         await server.launch();
@@ -74,6 +102,11 @@ async function killer(server, endpoint, until) {
       case "stop":
         await server.stop();
         await server.launch();
+        break;
+      case "upgrade": // the same services at another address: what runs stays where it is pinned
+        if (other) break;
+        other = await Endpoint.start(interpreter, completer, flow);
+        await eventually(() => server.register(other));
         break;
       case "endpoint":
         await endpoint.kill();
@@ -97,6 +130,7 @@ const sameAsModel = async (server) => {
 };
 
 const endpoint = await Endpoint.start(interpreter, completer, flow);
+let other = null;
 const server = await Server.start({ env });
 let failure = null;
 try {
@@ -106,7 +140,7 @@ try {
   const work = Array.from({ length: clients }, async () => {
     while (!stopping && Date.now() < until) await runProgram(server, number++);
   });
-  await Promise.all([killer(server, endpoint, until), ...work]);
+  await Promise.all([killer(server, endpoint, until), operator(server, until), ...work]);
   stopping = true;
   chaos.failures = 0;
   await eventually(() => sameAsModel(server), { timeoutMs: 30_000, everyMs: 200 });
@@ -126,4 +160,5 @@ if (problems.length) {
 }
 await server.dispose();
 await endpoint.kill();
+await other?.kill();
 process.exit(problems.length ? 1 : 0);
