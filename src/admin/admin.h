@@ -40,8 +40,9 @@ struct admin_info {
     const char *version;          /* MAJOR.MINOR.PATCH, at least 1.7.12 (spec/admin-api.md §2) */
     const char *ingress_endpoint; /* advertised HTTP ingress with trailing slash, or NULL */
     const char *cluster_name;
-    const uint32_t *metadata_members; /* plain node ids; NULL: no embedded metadata server */
-    size_t n_metadata_members;
+    /* Plain ids of the metadata servers' members, at most `cap`; NULL: no embedded metadata server. */
+    size_t (*metadata_members)(void *ctx, uint32_t *out, size_t cap);
+    void *metadata_ctx;
     bool enable_protocol_v7;
 };
 struct admin_config {

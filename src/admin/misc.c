@@ -42,6 +42,8 @@ void handle_version(struct admin_call *c)
     answer_json(c, 200, &w, NULL);
 }
 
+enum { MEMBERS_MAX = 64 };
+
 void handle_cluster_health(struct admin_call *c)
 {
     const struct admin_info *info = &c->admin->deps.info;
@@ -52,8 +54,10 @@ void handle_cluster_health(struct admin_call *c)
     if (info->metadata_members) {
         json_open_at(&o, "metadata_cluster_health", '{');
         json_open_at(&o, "members", '[');
-        for (size_t i = 0; i < info->n_metadata_members; i++)
-            json_number(&o, NULL, info->metadata_members[i]);
+        uint32_t members[MEMBERS_MAX];
+        size_t n = info->metadata_members(info->metadata_ctx, members, MEMBERS_MAX);
+        for (size_t i = 0; i < n; i++)
+            json_number(&o, NULL, members[i]);
         json_close(&o, ']');
         json_close(&o, '}');
     } else {

@@ -636,6 +636,16 @@ void raft_client_set_addresses(struct raft_client *c, const char *const *address
     c->leader = NOBODY;
 }
 
+void raft_client_wake(struct raft_client *c)
+{
+    LIST_FOREACH_SAFE(n, next, &c->running)
+    {
+        struct operation *o = CONTAINER_OF(n, struct operation, link);
+        if (o->pausing)
+            env_timer_arm(c->env, &o->timer, 0);
+    }
+}
+
 void raft_client_set_fingerprint(struct raft_client *c, uint64_t fingerprint)
 {
     c->opt.fingerprint = fingerprint;

@@ -43,6 +43,10 @@ struct kv *raft_client_kv(struct raft_client *c);
 void raft_client_set_addresses(struct raft_client *c, const char *const *addresses, size_t n);
 void raft_client_set_fingerprint(struct raft_client *c, uint64_t fingerprint);
 
+/* Something changed for the better - the own server knows a leader, a peer is back: what pauses is tried now
+ * (TR-13). */
+void raft_client_wake(struct raft_client *c);
+
 /* Late answers, and answers to what is not waited for, are ignored. */
 void raft_client_response(struct raft_client *c, uint64_t attempt, struct slice message);
 /* `sent` false: the request certainly did not reach the member. */

@@ -640,9 +640,9 @@ enum rc raft_server_remove(struct raft_server *s, uint32_t node, struct err *err
     if (rc == RC_NOT_FOUND)
         return err_set(err, rc, "node 'N%u' is not a member", node);
     if (rc == RC_CONFLICT)
-        return err_set(err, rc, "node 'N%u' is the last member", node);
+        return err_set(err, rc, "cannot remove the only member 'N%u' of the metadata cluster", node);
     if (rc == RC_AGAIN)
-        return err_set(err, rc, "another membership change is pending");
+        return err_set(err, rc, "pending reconfiguration, try at a later point");
     return rc;
 }
 

@@ -454,6 +454,7 @@ void config_free(struct node_config *c)
     cv_free(l->file_layer);
     free(l->file_source);
     free((void *)c->admin_options.routing_headers);
+    free((void *)c->metadata.addresses);
     free(c->invoker.additional_headers);
     free(c);
 }

@@ -26,14 +26,22 @@ struct node_config {
     char node_name[256], cluster_name[256];
     char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
     bool auto_provision;
-    uint32_t num_partitions; /* at provisioning, as are: */
-    struct replication default_replication;
+    uint32_t num_partitions;                /* at provisioning, as are: */
+    struct replication default_replication; /* of partitions, and of logs unless: */
+    struct replication log_replication;
     enum log_provider default_provider;
     char location[128];
     uint32_t force_node_id; /* 0 unset */
     struct listener_config fabric, admin, ingress;
     char pgsql_bind_address[128]; /* "" unset */
     uint64_t shutdown_timeout_ms, initialization_timeout_ms;
+    struct {
+        const char **addresses; /* of nodes with metadata servers, as configured */
+        size_t n_addresses;
+        bool auto_join;
+        uint32_t log_trim_threshold; /* entries */
+        uint64_t update_interval_ms; /* without any hint, values are read again so often */
+    } metadata;
 
     enum log_format log_format;
     char *log_filter;

@@ -43,12 +43,29 @@ static double real(const struct cv *root, const char *path, double otherwise)
 }
 
 /* A number or a normal text: it was checked when it was read. */
-static void fill_replication(const struct cv *root, struct replication *out)
+static void fill_replication(const struct cv *root, const char *key, struct replication *out)
 {
-    const char *property = text(root, "default-replication", NULL);
-    *out = replication_nodes((uint8_t)integer(root, "default-replication", 1));
+    const char *property = text(root, key, NULL);
+    uint64_t copies = integer(root, key, 0);
+    if (copies)
+        *out = replication_nodes((uint8_t)copies);
     if (property)
         ASSERT(replication_parse(slice_cstr(property), out, NULL) == RC_OK);
+}
+
+static void fill_metadata(const struct cv *root, struct node_config *c)
+{
+    const struct cv *list = cv_get(root, "metadata-client.addresses");
+    const char *single = text(root, "metadata-client.address", NULL);
+    c->metadata.addresses = xcalloc((list ? list->len : 0) + 2, sizeof(char *));
+    for (size_t i = 0; list && i < list->len; i++)
+        c->metadata.addresses[c->metadata.n_addresses++] = list->items[i]->string;
+    if (single)
+        c->metadata.addresses[c->metadata.n_addresses++] = single;
+    c->metadata.auto_join = boolean(root, "metadata-server.auto-join");
+    c->metadata.log_trim_threshold =
+        (uint32_t)MAX(integer(root, "metadata-server.log-trim-threshold", 1000), 1u);
+    c->metadata.update_interval_ms = ms(root, "metadata-update-interval", 10000);
 }
 
 static void fill_listener(const struct cv *section, uint16_t default_port, struct listener_config *out)
@@ -172,7 +189,11 @@ void config_fill(struct loaded *l)
     snprintf(c->base_dir, sizeof(c->base_dir), "%s", text(root, "base-dir", "restate-data"));
     c->auto_provision = boolean(root, "auto-provision");
     c->num_partitions = (uint32_t)integer(root, "default-num-partitions", 24);
-    fill_replication(root, &c->default_replication);
+    c->default_replication = replication_nodes(1);
+    fill_replication(root, "default-replication", &c->default_replication);
+    c->log_replication = c->default_replication;
+    fill_replication(root, "bifrost.replicated-loglet.default-log-replication", &c->log_replication);
+    fill_metadata(root, c);
     ASSERT(log_provider_parse(slice_cstr(text(root, "bifrost.default-provider", "replicated")),
                               &c->default_provider));
     snprintf(c->location, sizeof(c->location), "%s", text(root, "location", ""));

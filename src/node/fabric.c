@@ -60,6 +60,8 @@ static const char *role_status(unsigned roles, unsigned role, bool ready)
 static void respond_health(struct fabric *f, struct http_request *r)
 {
     static const char *const states[] = {"StartingUp", "Alive", "ShuttingDown"};
+    static const char *const metadata_states[] = {"Unknown", "StartingUp", "AwaitingProvisioning", "Member",
+                                                  "Standby"};
     struct health_report h = {0};
     f->ops->health(f->ctx, &h);
     struct writer w = WRITER_INIT;
@@ -79,10 +81,7 @@ static void respond_health(struct fabric *f, struct http_request *r)
               "server_status\":\"%s\"",
               role_status(h.roles, ROLE_ADMIN, h.admin_ready),
               role_status(h.roles, ROLE_WORKER, h.worker_ready),
-              role_status(h.roles, ROLE_LOG_SERVER, h.log_server_ready),
-              !(h.roles & ROLE_METADATA_SERVER) ? "Unknown"
-              : h.metadata_member               ? "Member"
-                                                : "AwaitingProvisioning");
+              role_status(h.roles, ROLE_LOG_SERVER, h.log_server_ready), metadata_states[h.metadata_status]);
     write_fmt(&w,
               ",\"nodes_config_version\":%u,\"logs_version\":%u,\"schema_version\":%u,\"partition_table_"
               "version\":%u",

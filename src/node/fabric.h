@@ -7,13 +7,22 @@
 enum node_state { NODE_STARTING_UP, NODE_ALIVE, NODE_SHUTTING_DOWN };
 
 /* What /health reports. Filled by the node on the main loop for each request. */
+/* With the numbers of the operator protocol (spec/restatectl.md §6.2). */
+enum metadata_status {
+    METADATA_STATUS_UNKNOWN,
+    METADATA_STATUS_STARTING_UP,
+    METADATA_STATUS_AWAITING_PROVISIONING,
+    METADATA_STATUS_MEMBER,
+    METADATA_STATUS_STANDBY,
+};
 struct health_report {
     enum node_state state;
     uint32_t node_id, node_generation; /* 0: not joined */
     const char *cluster_name;
     unsigned roles;
     uint64_t age_ns;
-    bool admin_ready, worker_ready, log_server_ready, metadata_member;
+    bool admin_ready, worker_ready, log_server_ready;
+    enum metadata_status metadata_status;
     uint32_t nodes_config_version, logs_version, schema_version, partition_table_version;
     const struct service *services[3]; /* ingress, admin, fabric; NULL without the role */
 };

@@ -1,52 +1,99 @@
-/* restate.metadata_server_svc.MetadataServerSvc (spec/restatectl.md §5.4, §8.4) on a node whose metadata
- * store is its own file: a membership of one that cannot change. */
+/* restate.metadata_server_svc.MetadataServerSvc (spec/restatectl.md §5.4, §8.4): this node's metadata server.
+ */
 #include "node/grpc_messages.h"
 #include "node/grpc_metadata_store.h"
 #include "node/node_internal.h"
 
-enum { STATUS_AWAITING_PROVISIONING = 2, STATUS_MEMBER };
+enum { STATUS_AWAITING_PROVISIONING = 2, STATUS_MEMBER, STATUS_STANDBY };
+
+static void put_members(struct writer *w, const struct raft_members *m)
+{
+    struct writer configuration = WRITER_INIT, member = WRITER_INIT;
+    pb_put_wrapped(&configuration, 1, m->version);
+    for (uint32_t i = 0; i < m->n; i++) {
+        pb_write_u64(&member, 1, m->items[i].node);
+        pb_write_u64(&member, 2, m->items[i].storage);
+        pb_put_message(&configuration, 2, &member);
+    }
+    writer_free(&member);
+    pb_put_message(w, 2, &configuration);
+}
+
+static void put_numbers(struct writer *w, const struct raft_numbers *n)
+{
+    struct writer snapshot = WRITER_INIT, raft = WRITER_INIT;
+    if (n->snapshot_index) {
+        pb_write_u64(&snapshot, 1, n->snapshot_index);
+        pb_write_u64(&snapshot, 2, n->snapshot_bytes);
+        pb_put_message(w, 4, &snapshot);
+    }
+    pb_write_u64(&raft, 1, n->term);
+    pb_write_u64(&raft, 2, n->applied);
+    pb_write_u64(&raft, 3, n->commit);
+    pb_write_u64(&raft, 4, n->first_index);
+    pb_write_u64(&raft, 5, n->last_index);
+    pb_put_message(w, 5, &raft);
+}
 
 static void status(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct writer w = WRITER_INIT, configuration = WRITER_INIT, member = WRITER_INIT;
-    if (!n->joined.node_id) {
-        pb_write_u64(&w, 1, STATUS_AWAITING_PROVISIONING);
+    struct writer w = WRITER_INIT;
+    struct raft_server_status s;
+    raft_server_status(metadata_host_server(n->metadata), &s);
+    if (s.state != RAFT_MEMBER) {
+        pb_write_u64(&w, 1, s.state == RAFT_STANDBY ? STATUS_STANDBY : STATUS_AWAITING_PROVISIONING);
         rpc_reply(rpc, &w);
         return;
     }
     pb_write_u64(&w, 1, STATUS_MEMBER);
-    pb_put_wrapped(&configuration, 1, 1);
-    pb_write_u64(&member, 1, n->joined.node_id);
-    pb_put_message(&configuration, 2, &member);
-    pb_put_message(&w, 2, &configuration);
-    pb_write_u64_always(&w, 3, n->joined.node_id);
+    put_members(&w, &s.members);
+    if (s.leader.node)
+        pb_write_u64_always(&w, 3, s.leader.node);
+    put_numbers(&w, &s.raft);
     rpc_reply(rpc, &w);
 }
 
 static void add_node(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    if (n->joined.node_id)
-        rpc_fail(rpc, GRPC_ALREADY_EXISTS,
-                 "cannot add node because it is still a member of the metadata cluster");
+    struct err err;
+    enum rc rc = metadata_host_add(n->metadata, &err);
+    if (rc == RC_OK)
+        rpc_reply_empty(rpc);
     else
-        rpc_fail(
-            rpc, GRPC_INTERNAL,
-            "failed to add node: node needs to join the Restate cluster first before becoming a metadata "
-            "cluster member");
+        rpc_fail(rpc, rc == RC_EXISTS ? GRPC_ALREADY_EXISTS : GRPC_INTERNAL, "%s", err.msg);
 }
 
 static void remove_node(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    uint64_t id;
-    if (!pb_read_wrapped(bytes_slice(message), &id) || id == 0 || id > UINT32_MAX)
+    struct reader r = reader_make(bytes_slice(message));
+    struct pb_field f;
+    uint64_t id = 0, created_at = 0;
+    while (pb_next(&r, &f)) {
+        if (f.wire == PB_VARINT && f.number == 1)
+            id = f.value;
+        if (f.wire == PB_VARINT && f.number == 2)
+            created_at = f.value;
+    }
+    if (r.failed || id == 0 || id > UINT32_MAX) {
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "a plain node id is required");
-    else if (id != n->joined.node_id)
-        rpc_fail(rpc, GRPC_INTERNAL, "failed to remove node: node 'N%llu' is not a member",
-                 (unsigned long long)id);
+        return;
+    }
+    struct raft_server *server = metadata_host_server(n->metadata);
+    struct raft_server_status s;
+    struct err err;
+    raft_server_status(server, &s);
+    for (uint32_t i = 0; created_at && i < s.members.n; i++) {
+        if (s.members.items[i].node == id && s.members.items[i].storage != created_at) {
+            rpc_fail(rpc, GRPC_INTERNAL,
+                     "failed to remove node: node 'N%llu' is not a member with that storage",
+                     (unsigned long long)id);
+            return;
+        }
+    }
+    if (raft_server_remove(server, (uint32_t)id, &err) == RC_OK)
+        rpc_reply_empty(rpc);
     else
-        rpc_fail(rpc, GRPC_INTERNAL,
-                 "failed to remove node: cannot remove the only member 'N%u' of the metadata cluster",
-                 n->joined.node_id);
+        rpc_fail(rpc, GRPC_INTERNAL, "failed to remove node: %s", err.msg);
 }
 
 static void provision(struct rpc *rpc, struct node *n, struct bytes message)
@@ -56,7 +103,7 @@ static void provision(struct rpc *rpc, struct node *n, struct bytes message)
         return;
     }
     rpc_fail(rpc, GRPC_UNIMPLEMENTED,
-             "a single node is provisioned through NodeCtlSvc/ProvisionCluster (`restatectl provision`)");
+             "clusters are provisioned through NodeCtlSvc/ProvisionCluster (`restatectl provision`)");
 }
 
 static const struct rpc_method methods[] = {

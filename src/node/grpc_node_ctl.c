@@ -11,7 +11,6 @@
 
 enum { NODE_STATUS_ALIVE = 1, NODE_STATUS_STARTING_UP, NODE_STATUS_SHUTTING_DOWN };
 enum { ROLE_STATUS_READY = 1, ROLE_STATUS_STARTING_UP };
-enum { METADATA_STATUS_STARTING_UP = 1, METADATA_STATUS_AWAITING_PROVISIONING, METADATA_STATUS_MEMBER };
 enum { ADDRESS_TCP = 1, ADDRESS_HTTP, ADDRESS_UNIX };
 
 static unsigned role_status(const struct node *n, unsigned role, bool ready)
@@ -74,9 +73,7 @@ static void get_ident(struct rpc *rpc, struct node *n, struct bytes message)
     pb_write_u64(&w, 6, role_status(n, ROLE_ADMIN, h.admin_ready));
     pb_write_u64(&w, 7, role_status(n, ROLE_WORKER, h.worker_ready));
     pb_write_u64(&w, 8, role_status(n, ROLE_LOG_SERVER, h.log_server_ready));
-    if (h.roles & ROLE_METADATA_SERVER)
-        pb_write_u64(&w, 9,
-                     h.metadata_member ? METADATA_STATUS_MEMBER : METADATA_STATUS_AWAITING_PROVISIONING);
+    pb_write_u64(&w, 9, h.metadata_status);
     pb_write_u64(&w, 10, h.nodes_config_version);
     pb_write_u64(&w, 11, h.logs_version);
     pb_write_u64(&w, 12, h.schema_version);
@@ -232,18 +229,14 @@ static void answer_provision(struct provision_request *q)
     free(q);
 }
 
-static void provisioned(void *ctx, bool newly, const struct err *err)
+static void provisioned(void *ctx, const struct err *err)
 {
     struct provision_request *q = ctx;
-    if (!err && newly) {
-        node_join_now(q->node);
+    if (!err) {
         answer_provision(q);
         return;
     }
-    if (err)
-        rpc_fail(q->rpc, GRPC_INTERNAL, "%s", err->msg);
-    else
-        rpc_fail(q->rpc, GRPC_ALREADY_EXISTS, "The cluster has already been provisioned");
+    rpc_fail(q->rpc, grpc_code_of(err->rc), "%s", err->msg);
     free(q);
 }
 
@@ -260,10 +253,8 @@ static void provision_cluster(struct rpc *rpc, struct node *n, struct bytes mess
         free(q);
     } else if (q->dry_run) {
         answer_provision(q);
-    } else if (n->view.nodes_value.version) {
-        provisioned(q, false, NULL);
     } else {
-        provision_start(n->env, n->kv, n->config, n->fabric_service.advertised, &q->settings, provisioned, q);
+        node_provision(n, &q->settings, provisioned, q);
     }
 }
 
@@ -271,13 +262,16 @@ static void provision_cluster(struct rpc *rpc, struct node *n, struct bytes mess
 
 static void cluster_health(struct rpc *rpc, struct node *n, struct bytes message)
 {
+    uint32_t members[RAFT_MEMBERS_MAX];
     if (!n->joined.node_id) {
         rpc_fail(rpc, GRPC_UNAVAILABLE, "The cluster does not seem to be provisioned yet. Try again later.");
         return;
     }
     struct writer w = WRITER_INIT, health = WRITER_INIT;
     pb_put_text(&w, 1, n->config->cluster_name);
-    pb_put_node_id(&health, 1, n->joined.node_id, 0);
+    size_t n_members = node_metadata_members(n, members, RAFT_MEMBERS_MAX);
+    for (size_t i = 0; i < n_members; i++)
+        pb_put_node_id(&health, 1, members[i], 0);
     pb_put_message(&w, 2, &health);
     rpc_reply(rpc, &w);
 }

@@ -92,6 +92,8 @@ enum grpc_code grpc_code_of(enum rc rc)
         return GRPC_INVALID_ARGUMENT;
     case RC_CONFLICT:
         return GRPC_FAILED_PRECONDITION;
+    case RC_EXISTS:
+        return GRPC_ALREADY_EXISTS;
     case RC_UNSUPPORTED:
         return GRPC_UNIMPLEMENTED;
     case RC_NO_SPACE:

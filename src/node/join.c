@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "metadata/kv_edit.h"
-#include "node/provision.h"
 #include "node/version.h"
 
 #define TARGET "restate_node"
@@ -30,7 +29,6 @@ struct join {
     struct partition_table table;
     struct kv_op op;
     struct kv_edit edit;
-    bool provisioning_tried;
     struct epoch_claim *claims;
     uint32_t claims_waiting;
     struct err err;
@@ -195,15 +193,9 @@ static void logs_done(struct kv_edit *e, const struct err *err)
 
 /* ---- partition table ---- */
 
-static void provision(struct join *j);
-
 static void table_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
-    if (r->rc == RC_NOT_FOUND && !j->provisioning_tried) {
-        provision(j); /* it was interrupted: complete it */
-        return;
-    }
     enum rc rc = r->rc;
     if (rc != RC_OK)
         err_set(&j->err, rc, "cannot read the partition table: %s", r->message);
@@ -282,9 +274,6 @@ static enum rc nodes_change(struct kv_edit *e, const struct kv_entry *current, s
     struct join *j = CONTAINER_OF(e, struct join, edit);
     struct arena arena = {0};
     struct nodes_config c;
-    if (!current && j->known_fingerprint)
-        return err_set(err, RC_CORRUPT,
-                       "the data directory was provisioned, but its metadata store is empty");
     if (!current)
         return err_set(err, RC_NOT_FOUND, "the cluster is not provisioned");
     enum rc rc = nodes_config_decode(&arena, bytes_slice(current->value), &c, err);
@@ -299,16 +288,19 @@ static enum rc nodes_change(struct kv_edit *e, const struct kv_entry *current, s
     return rc;
 }
 
+/* Not provisioned yet, or nobody answers yet. An undecided registration is repeated: it costs a generation.
+ */
+static bool may_pass(enum rc rc)
+{
+    return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED;
+}
+
 static void nodes_done(struct kv_edit *e, const struct err *err)
 {
     struct join *j = CONTAINER_OF(e, struct join, edit);
-    if (err && err->rc == RC_NOT_FOUND && j->config->auto_provision && !j->provisioning_tried) {
-        provision(j);
-        return;
-    }
     if (err) {
         j->err = *err;
-        if (err->rc == RC_NOT_FOUND)
+        if (may_pass(err->rc))
             j->err.rc = RC_AGAIN;
         finish(j);
         return;
@@ -322,29 +314,6 @@ static void begin(struct join *j)
     j->edit =
         (struct kv_edit){.kv = j->kv, .key = NODES_CONFIG_KEY, .change = nodes_change, .done = nodes_done};
     kv_edit_start(&j->edit);
-}
-
-static void provisioned(void *ctx, bool newly, const struct err *err)
-{
-    struct join *j = ctx;
-    j->result.provisioned_now = newly;
-    if (err)
-        fail(j, err, "cannot provision the cluster");
-    else
-        begin(j);
-}
-
-static void provision(struct join *j)
-{
-    struct provision_settings settings;
-    struct err err = {0};
-    j->provisioning_tried = true;
-    provision_settings_from(j->config, &settings);
-    if (provision_settings_check(&settings, &err) != RC_OK) {
-        fail(j, &err, "cannot provision the cluster");
-        return;
-    }
-    provision_start(j->env, j->kv, j->config, j->advertised, &settings, provisioned, j);
 }
 
 void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,

@@ -1,6 +1,6 @@
-/* Becoming a member: provision if allowed, register this process (generation + 1), learn the partition table,
- * take over the logs and claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node all of
- * it is a handful of compare-and-swaps on the local metadata store. */
+/* Becoming a member of a provisioned cluster: register this process (generation + 1), learn the partition
+ * table, take over the logs and claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node
+ * all of it is a handful of compare-and-swaps on the local metadata store. */
 #pragma once
 #include "metadata/kv.h"
 #include "metadata/values.h"
@@ -13,12 +13,11 @@ struct joined {
     uint64_t *epochs; /* by partition; owned by the receiver */
     uint32_t nodes_config_version;
     bool idempotent_sharding; /* cluster feature */
-    bool provisioned_now;
 };
 struct join;
 /* `known_fingerprint` 0: this node was never provisioned. `advertised` is the node port's address. `done`
- * once: err NULL on success; fatal otherwise, except RC_AGAIN: not provisioned and not allowed to (the caller
- * waits and calls again). Everything on the loop of `kv`. */
+ * once: err NULL on success; fatal otherwise, except RC_AGAIN: not provisioned, or nobody that knows answers
+ * (the caller waits and calls again). Everything on the loop of `kv`. */
 void join_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
                 uint64_t known_fingerprint,
                 void (*done)(void *ctx, const struct joined *joined, const struct err *err), void *ctx);

@@ -79,8 +79,8 @@ static void release(struct node *n)
         local_logs_close(n->logs);
     if (n->db)
         rocks_db_close(n->db);
-    if (n->kv)
-        kv_close(n->kv);
+    if (n->metadata)
+        metadata_host_close(n->metadata);
     cluster_view_free(&n->view);
     if (n->schemas)
         schema_store_free(n->schemas);

@@ -43,6 +43,11 @@ static void discover(void *ctx, const struct admin_discovery_request *request,
     invoker_discover(n->invoker, &r, discovered, c);
 }
 
+static size_t metadata_members(void *ctx, uint32_t *out, size_t cap)
+{
+    return node_metadata_members(ctx, out, cap);
+}
+
 enum rc node_admin_new(struct node *n, struct err *err)
 {
     struct http_client_config client;
@@ -62,8 +67,8 @@ enum rc node_admin_new(struct node *n, struct err *err)
         .info = {.version = RESTATE_VERSION,
                  .ingress_endpoint = n->ingress_service.advertised,
                  .cluster_name = n->config->cluster_name,
-                 .metadata_members = &n->joined.node_id,
-                 .n_metadata_members = 1,
+                 .metadata_members = metadata_members,
+                 .metadata_ctx = n,
                  .enable_protocol_v7 = n->config->invoker.enable_v7},
         .config = {.concurrent_requests_limit = n->config->admin_options.concurrent_requests_limit,
                    .routing_headers = n->config->admin_options.routing_headers,

@@ -2,14 +2,14 @@
 #pragma once
 #include "admin/admin_http.h"
 #include "ingress/ingress.h"
-#include "metadata/kv_local.h"
-#include "metadata/kv_watch.h"
 #include "metadata/schema_store.h"
 #include "node/cluster_view.h"
 #include "node/data_dir.h"
 #include "node/fabric.h"
 #include "node/join.h"
+#include "node/metadata_host.h"
 #include "node/node.h"
+#include "node/provision.h"
 #include "node/router.h"
 #include "node/service.h"
 #include "node/shard.h"
@@ -22,7 +22,7 @@ struct node {
     uint64_t started_mono_ns;
     enum node_state state;
     int exit_code;
-    bool stopping;
+    bool stopping, joining;
 
     struct data_dir dir;
     struct service fabric_service, admin_service, ingress_service;
@@ -30,8 +30,14 @@ struct node {
     struct fabric *fabric;
     char metric_labels[700];
 
-    struct kv *kv;            /* everything that passes is seen by: */
+    struct metadata_host *metadata;
+    struct kv *kv;            /* of `metadata`; everything that passes is seen by: */
     struct cluster_view view; /* cluster metadata as this node knows it */
+    uint64_t join_began_ms, join_told_ms;
+    struct { /* until the own metadata server is provisioned */
+        void (*done)(void *ctx, const struct err *err);
+        void *ctx;
+    } provisioning;
     struct joined joined;
     struct schema_store *schemas;
     bool schemas_loaded;
@@ -58,7 +64,13 @@ struct node {
 void node_start(struct node *n);
 /* Try to join without waiting: the cluster has just been provisioned. */
 void node_join_now(struct node *n);
+/* Make this node the first of a new cluster; `done` once, with NULL when that is durable, possibly from
+ * inside. Joining follows by itself. */
+void node_provision(struct node *n, const struct provision_settings *settings,
+                    void (*done)(void *ctx, const struct err *err), void *ctx);
 void node_health(struct node *n, struct health_report *out);
+/* Plain ids of the metadata servers' members: as the own server knows them, else as registered. */
+size_t node_metadata_members(struct node *n, uint32_t *out, size_t cap);
 /* Log the error as the reference does and stop the loop with exit code 1. */
 void node_fail(struct node *n, const struct err *err);
 /* node_admin.c: the admin API of this node. */

@@ -12,7 +12,11 @@
 #include "node/node_internal.h"
 #include "node/version.h"
 
-#define TARGET "restate_node"
+#define TARGET              "restate_node"
+#define JOIN_RETRY_MS       250u
+#define JOIN_RETRY_BLANK_MS 100u
+#define JOIN_TELL_MS        30000u
+#define JOIN_WARN_MS        120000u
 
 void node_fail(struct node *n, const struct err *err)
 {
@@ -83,6 +87,35 @@ static enum rc bind_ingress(struct node *n, struct err *err)
     return RC_OK;
 }
 
+size_t node_metadata_members(struct node *n, uint32_t *out, size_t cap)
+{
+    struct raft_server *server = metadata_host_server(n->metadata);
+    struct raft_server_status s = {0};
+    size_t count = 0;
+    if (server)
+        raft_server_status(server, &s);
+    for (uint32_t i = 0; i < s.members.n && count < cap; i++)
+        out[count++] = s.members.items[i].node;
+    for (size_t i = 0; s.members.n == 0 && i < n->view.nodes.n_nodes && count < cap; i++) {
+        const struct node_entry *e = &n->view.nodes.nodes[i];
+        if (!e->tombstone && e->metadata_server == METADATA_SERVER_MEMBER)
+            out[count++] = e->id;
+    }
+    return count;
+}
+
+static enum metadata_status metadata_status(const struct node *n)
+{
+    struct raft_server *server = n->metadata ? metadata_host_server(n->metadata) : NULL;
+    struct raft_server_status s;
+    if (!server)
+        return METADATA_STATUS_UNKNOWN;
+    raft_server_status(server, &s);
+    return s.state == RAFT_MEMBER    ? METADATA_STATUS_MEMBER
+           : s.state == RAFT_STANDBY ? METADATA_STATUS_STANDBY
+                                     : METADATA_STATUS_AWAITING_PROVISIONING;
+}
+
 void node_health(struct node *n, struct health_report *out)
 {
     bool up = n->state == NODE_ALIVE;
@@ -96,7 +129,7 @@ void node_health(struct node *n, struct health_report *out)
         .admin_ready = up,
         .worker_ready = up,
         .log_server_ready = n->logs != NULL,
-        .metadata_member = n->joined.node_id != 0,
+        .metadata_status = metadata_status(n),
         .nodes_config_version = n->view.nodes_value.version,
         .logs_version = n->view.logs_value.version,
         .schema_version = n->schemas ? schema_version(schema_store_current(n->schemas)) : 0,
@@ -291,6 +324,9 @@ static void joined(void *ctx, const struct joined *j, const struct err *err);
 static void try_join(struct env_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, retry_timer);
+    if (n->joining || n->stopping)
+        return;
+    n->joining = true;
     join_start(n->env, n->kv, n->config, n->fabric_service.advertised, n->dir.fingerprint, joined, n);
 }
 
@@ -300,10 +336,33 @@ void node_join_now(struct node *n)
         env_timer_arm(n->env, &n->retry_timer, 0);
 }
 
+/* Not yet: the cluster is not provisioned, or nobody that knows it answers. Say so after a while, then now
+ * and again (spec/cluster.md §1.7, §1.8). */
+static void join_later(struct node *n, const struct err *why)
+{
+    uint64_t now = env_mono_ms(n->env), waited = now - n->join_began_ms;
+    if (waited >= n->config->initialization_timeout_ms) {
+        struct err err;
+        err_set(&err, RC_TIMEOUT, "Cannot join the cluster within the initialization-timeout of %llu s: %s",
+                (unsigned long long)n->config->initialization_timeout_ms / 1000, why->msg);
+        node_fail(n, &err);
+        return;
+    }
+    bool blank = metadata_host_is_blank(n->metadata);
+    if (!n->join_told_ms || now - n->join_told_ms >= JOIN_TELL_MS) {
+        n->join_told_ms = MAX(now, 1);
+        LOG0(waited >= JOIN_WARN_MS ? LOG_WARN : LOG_INFO, TARGET,
+             "Waiting for the cluster '%s' to be provisioned or reachable (%s). %s", n->config->cluster_name,
+             why->msg,
+             blank ? "A new cluster is provisioned with `restatectl provision`; to join an existing one, "
+                     "metadata-client.addresses must name its metadata servers."
+                   : "This node was part of it before.");
+    }
+    env_timer_arm(n->env, &n->retry_timer, blank ? JOIN_RETRY_BLANK_MS : JOIN_RETRY_MS);
+}
+
 static void log_joined(struct node *n)
 {
-    if (n->joined.provisioned_now)
-        LOG0(LOG_INFO, TARGET, "Cluster '%s' has been automatically provisioned", n->config->cluster_name);
     char roles[128], version[16];
     node_roles_format(n->config->roles, " | ", roles, sizeof(roles));
     snprintf(version, sizeof(version), "v%u", n->joined.nodes_config_version);
@@ -317,12 +376,14 @@ static void log_joined(struct node *n)
 static void joined(void *ctx, const struct joined *j, const struct err *join_err)
 {
     struct node *n = ctx;
+    n->joining = false;
+    if (n->stopping) {
+        if (j)
+            free(j->epochs);
+        return;
+    }
     if (join_err && join_err->rc == RC_AGAIN) {
-        if (!n->retry_timer.heap.key)
-            LOG0(LOG_INFO, TARGET,
-                 "The cluster is not provisioned yet: waiting for it to be provisioned (auto-provision is "
-                 "off)");
-        env_timer_arm(n->env, &n->retry_timer, 1000);
+        join_later(n, join_err);
         return;
     }
     struct err err = {0};
@@ -338,6 +399,7 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     n->view.epochs = j->epochs;
     n->view.node_id = j->node_id;
     n->view.node_generation = j->generation;
+    metadata_host_joined(n->metadata, j->node_id, j->fingerprint);
     rc = data_dir_set_provisioned(&n->dir, j->fingerprint, &err);
     if (rc == RC_OK)
         log_joined(n);
@@ -380,8 +442,92 @@ static void check_membership(struct node *n)
 static void metadata_seen(void *ctx, const struct kv_entry *entry)
 {
     struct node *n = ctx;
-    if (cluster_view_seen(&n->view, entry) && slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
-        check_membership(n);
+    if (!cluster_view_seen(&n->view, entry) || !slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
+        return;
+    if (n->metadata)
+        metadata_host_set_nodes(n->metadata, &n->view.nodes);
+    check_membership(n);
+    node_join_now(n);
+}
+
+static void metadata_send(void *ctx, uint32_t node, struct slice message) {}
+
+static void metadata_send_request(void *ctx, const char *address, uint64_t attempt, struct slice message) {}
+
+/* ---- provisioning ---- */
+
+void node_provision(struct node *n, const struct provision_settings *settings,
+                    void (*done)(void *ctx, const struct err *err), void *ctx)
+{
+    struct kv_table values;
+    struct provision_identity identity;
+    struct err err = {0};
+    if (n->dir.provisioned || n->provisioning.done || n->view.nodes_value.version) {
+        err_set(&err, RC_EXISTS, "The cluster has already been provisioned");
+        done(ctx, &err);
+        return;
+    }
+    provision_values(n->env, n->config, n->fabric_service.advertised, settings, &values, &identity);
+    enum rc rc = metadata_host_provision(n->metadata, identity.node_id, identity.fingerprint, &values, &err);
+    kv_table_free(&values);
+    if (rc != RC_OK) {
+        done(ctx, &err);
+        return;
+    }
+    n->provisioning.done = done;
+    n->provisioning.ctx = ctx;
+}
+
+static void metadata_changed(void *ctx)
+{
+    struct node *n = ctx;
+    void (*done)(void *ctx, const struct err *err) = n->provisioning.done;
+    if (!done)
+        return;
+    struct err err;
+    bool failed = metadata_host_is_blank(n->metadata);
+    if (failed)
+        err_set(&err, RC_IO, "the metadata store cannot be written");
+    n->provisioning.done = NULL;
+    done(n->provisioning.ctx, failed ? &err : NULL);
+    node_join_now(n);
+}
+
+static const struct metadata_host_ops metadata_callbacks = {.seen = metadata_seen,
+                                                            .changed = metadata_changed,
+                                                            .send = metadata_send,
+                                                            .send_request = metadata_send_request};
+
+static void provisioned_automatically(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    if (!err) {
+        LOG0(LOG_INFO, TARGET, "Cluster '%s' has been automatically provisioned", n->config->cluster_name);
+        return;
+    }
+    struct err why = *err;
+    err_prefix(&why, "cannot provision the cluster: ");
+    node_fail(n, &why);
+}
+
+/* spec/cluster.md §1.9: only with a blank metadata server, and only once in the life of a data directory. */
+static enum rc provision_automatically(struct node *n, struct err *err)
+{
+    struct provision_settings settings;
+    bool blank = metadata_host_is_blank(n->metadata);
+    if (n->dir.provisioned && blank && n->config->metadata.n_addresses == 0)
+        return err_set(err, RC_CORRUPT,
+                       "the data directory was provisioned, but its metadata store is empty: restore it from "
+                       "a backup, or name other metadata servers in metadata-client.addresses");
+    if (!n->config->auto_provision || n->dir.provisioned || !blank)
+        return RC_OK;
+    provision_settings_from(n->config, &settings);
+    enum rc rc = provision_settings_check(&settings, err);
+    if (rc != RC_OK)
+        err_prefix(err, "cannot provision the cluster: ");
+    else
+        node_provision(n, &settings, provisioned_automatically, n);
+    return rc;
 }
 
 static enum rc start(struct node *n, struct err *err)
@@ -399,13 +545,14 @@ static enum rc start(struct node *n, struct err *err)
         rc = bind_fabric(n, err);
     if (rc != RC_OK)
         return rc;
-    char *path = xasprintf("%s/metadata", n->dir.path);
-    struct kv *store;
-    rc = kv_local_open(n->env, n->loop, path, &store, err);
-    free(path);
-    if (rc == RC_OK)
-        n->kv = kv_watch_new(store, metadata_seen, n);
-    return rc;
+    rc = metadata_host_open(n->env, n->loop, c, n->dir.path, n->fabric_service.advertised,
+                            &metadata_callbacks, n, &n->metadata, err);
+    if (rc != RC_OK)
+        return rc;
+    n->kv = metadata_host_kv(n->metadata);
+    if (n->view.nodes_value.version)
+        metadata_host_set_nodes(n->metadata, &n->view.nodes);
+    return provision_automatically(n, err);
 }
 
 void node_start(struct node *n)
@@ -425,5 +572,6 @@ void node_start(struct node *n)
          n->dir.provisioned ? "Trying to join the provisioned cluster '%s'"
                             : "Trying to join the cluster '%s'",
          n->config->cluster_name);
+    n->join_began_ms = env_mono_ms(n->env);
     try_join(&n->retry_timer);
 }

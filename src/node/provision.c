@@ -5,42 +5,15 @@
 
 #include "node/version.h"
 
-enum { VALUES = 3 };
-
-struct provision {
-    struct kv *kv;
-    struct {
-        const char *key;
-        struct bytes value;
-    } values[VALUES]; /* in the order in which they are written */
-    size_t next;
-    bool newly;
-    struct kv_op op;
-    void (*done)(void *ctx, bool newly, const struct err *err);
-    void *ctx;
-};
-
 void provision_settings_from(const struct node_config *c, struct provision_settings *out)
 {
     *out = (struct provision_settings){
         .n_partitions = MAX(c->num_partitions, 1u),
         .partition_replication = c->default_replication,
-        .log_replication = c->default_replication,
+        .log_replication = c->log_replication,
         .provider = c->default_provider,
         .idempotent_sharding = !c->disable_idempotent_sharding,
     };
-}
-
-static enum rc check_copies(const struct replication *r, const char *what, struct err *err)
-{
-    char text[REPLICATION_TEXT_SIZE];
-    replication_format(r, text);
-    if (replication_copies(r) == 1)
-        return RC_OK;
-    return err_set(
-        err, RC_UNSUPPORTED,
-        "%s replication %s needs several nodes, which this server does not support yet: use {node: 1}", what,
-        text);
 }
 
 enum rc provision_settings_check(const struct provision_settings *s, struct err *err)
@@ -53,12 +26,15 @@ enum rc provision_settings_check(const struct provision_settings *s, struct err 
         return err_set(err, RC_INVALID, "node set size is too big, please keep it under 128");
     if (s->provider == LOG_PROVIDER_IN_MEMORY)
         return err_set(err, RC_UNSUPPORTED, "logs in memory are not supported: they would lose data");
-    enum rc rc = check_copies(&s->partition_replication, "partition", err);
-    return rc == RC_OK ? check_copies(&s->log_replication, "log", err) : rc;
+    if (s->provider == LOG_PROVIDER_LOCAL)
+        return err_set(err, RC_UNSUPPORTED,
+                       "the log provider 'local' is not supported. Choose 'replicated' instead: it serves a "
+                       "single node as well");
+    return RC_OK;
 }
 
 static struct bytes encode_nodes(struct env *env, const struct node_config *config, const char *advertised,
-                                 const struct provision_settings *s)
+                                 const struct provision_settings *s, struct provision_identity *identity)
 {
     const char *features[] = {FEATURE_CONTROLLED_IDEMPOTENT_SHARDING};
     struct nodes_config c = {.cluster_name = config->cluster_name,
@@ -74,6 +50,7 @@ static struct bytes encode_nodes(struct env *env, const struct node_config *conf
         me->id = config->force_node_id;
     me->location = config->location;
     me->binary_version = RESTATE_VERSION;
+    *identity = (struct provision_identity){me->id, c.cluster_fingerprint};
     struct writer w = WRITER_INIT;
     nodes_config_encode(&w, &c);
     arena_free(&arena);
@@ -99,58 +76,13 @@ static struct bytes encode_table(const struct provision_settings *s)
     return writer_take(&w);
 }
 
-static void finish(struct provision *p, const struct err *err)
+void provision_values(struct env *env, const struct node_config *config, const char *advertised,
+                      const struct provision_settings *settings, struct kv_table *out,
+                      struct provision_identity *identity)
 {
-    for (size_t i = p->next; i < VALUES; i++)
-        bytes_unref(&p->values[i].value);
-    p->done(p->ctx, p->newly, err);
-    free(p);
-}
-
-static void write_next(struct provision *p);
-
-static void written(struct kv_op *op, const struct kv_result *r)
-{
-    struct provision *p = CONTAINER_OF(op, struct provision, op);
-    if (r->rc != RC_OK && r->rc != RC_CONFLICT) {
-        struct err err;
-        err_set(&err, r->rc, "cannot write %s: %s", p->values[p->next - 1].key, r->message);
-        finish(p, &err);
-        return;
-    }
-    if (p->next == 1)
-        p->newly = r->rc == RC_OK;
-    if (p->next == VALUES)
-        finish(p, NULL);
-    else
-        write_next(p);
-}
-
-static void write_next(struct provision *p)
-{
-    p->op = (struct kv_op){.kind = KV_PUT,
-                           .key = slice_cstr(p->values[p->next].key),
-                           .value = p->values[p->next].value,
-                           .version = 1,
-                           .precondition = KV_DOES_NOT_EXIST,
-                           .done = written};
-    p->next++;
-    kv_submit(p->kv, &p->op);
-}
-
-void provision_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
-                     const struct provision_settings *settings,
-                     void (*done)(void *ctx, bool newly, const struct err *err), void *ctx)
-{
-    struct provision *p = xcalloc(1, sizeof(*p));
-    p->kv = kv;
-    p->done = done;
-    p->ctx = ctx;
-    p->values[0].key = NODES_CONFIG_KEY;
-    p->values[0].value = encode_nodes(env, config, advertised, settings);
-    p->values[1].key = LOGS_CONFIG_KEY;
-    p->values[1].value = encode_logs(settings);
-    p->values[2].key = PARTITION_TABLE_KEY;
-    p->values[2].value = encode_table(settings);
-    write_next(p);
+    kv_table_init(out);
+    kv_table_put(out, SLICE_LIT(NODES_CONFIG_KEY), encode_nodes(env, config, advertised, settings, identity),
+                 1);
+    kv_table_put(out, SLICE_LIT(LOGS_CONFIG_KEY), encode_logs(settings), 1);
+    kv_table_put(out, SLICE_LIT(PARTITION_TABLE_KEY), encode_table(settings), 1);
 }

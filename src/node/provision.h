@@ -1,8 +1,9 @@
-/* Provisioning a cluster: its identity, the settings of its logs and its partition table, each written only
- * if absent (spec/cluster.md §1.9). The first write decides who provisions; the others are completed by
- * whoever comes next, so a crash in between is repaired by repeating. */
+/* Provisioning a cluster: its identity, the settings of its logs and its partition table, the first content
+ * of its metadata store (spec/cluster.md §1.9). All three become durable together, as the first snapshot of
+ * the metadata server that is provisioned. */
 #pragma once
-#include "metadata/kv.h"
+#include "base/env.h"
+#include "metadata/kv_table.h"
 #include "metadata/values.h"
 #include "node/config.h"
 
@@ -18,8 +19,11 @@ void provision_settings_from(const struct node_config *c, struct provision_setti
 /* RC_INVALID: outside of the documented limits. RC_UNSUPPORTED: more than this server can do. */
 enum rc provision_settings_check(const struct provision_settings *s, struct err *err);
 
-/* Registers this node as generation 1 in state provisioning. `newly` is false if the cluster had an identity
- * already. Everything on the loop of `kv`; `done` once, never from inside. */
-void provision_start(struct env *env, struct kv *kv, const struct node_config *config, const char *advertised,
-                     const struct provision_settings *settings,
-                     void (*done)(void *ctx, bool newly, const struct err *err), void *ctx);
+/* The values, with this node registered as generation 1 in state provisioning. */
+struct provision_identity {
+    uint32_t node_id;
+    uint64_t fingerprint;
+};
+void provision_values(struct env *env, const struct node_config *config, const char *advertised,
+                      const struct provision_settings *settings, struct kv_table *out,
+                      struct provision_identity *identity);

@@ -101,6 +101,12 @@ static inline void fixture_loaded(void *ctx, const struct err *err)
         fail_msg("%s", err->msg);
 }
 
+static size_t one_member(void *ctx, uint32_t *out, size_t cap)
+{
+    out[0] = 1;
+    return 1;
+}
+
 static inline void fixture_open(struct fixture *f, size_t limit)
 {
     struct err err = {0};
@@ -108,7 +114,6 @@ static inline void fixture_open(struct fixture *f, size_t limit)
         fail_msg("%s", err.msg);
     f->store = schema_store_new(&f->fenv.env, f->kv, fixture_changed, fixture_loaded, f);
     fake_env_run(&f->fenv);
-    static const uint32_t members[] = {1};
     struct admin_deps deps = {
         .env = &f->fenv.env,
         .router = &f->router,
@@ -118,8 +123,7 @@ static inline void fixture_open(struct fixture *f, size_t limit)
         .info = {.version = "1.7.12",
                  .ingress_endpoint = "http://127.0.0.1:8080/",
                  .cluster_name = "localcluster",
-                 .metadata_members = members,
-                 .n_metadata_members = 1},
+                 .metadata_members = one_member},
         .config = {.concurrent_requests_limit = limit},
     };
     f->admin = admin_new(&deps);

@@ -38,6 +38,7 @@ static inline int setup(void **state)
                                   .auto_provision = true,
                                   .num_partitions = 2,
                                   .default_replication = {{1, 0, 0}},
+                                  .log_replication = {{1, 0, 0}},
                                   .default_provider = LOG_PROVIDER_REPLICATED};
     if (!mkdtemp(dir) || kv_local_open(&fenv.env, NULL, dir, &store, NULL) != RC_OK)
         return -1;
@@ -60,6 +61,8 @@ static inline int teardown(void **state)
     return 0;
 }
 
+static void ignored(struct kv_op *op, const struct kv_result *r) {}
+
 /* ---- joining ---- */
 
 static struct joined joined;
@@ -72,6 +75,33 @@ static void on_joined(void *ctx, const struct joined *j, const struct err *err)
     join_err = err ? *err : (struct err){0};
     free(joined.epochs);
     joined = j ? *j : (struct joined){0};
+}
+
+/* What provisioning puts into a new metadata store. */
+static inline void provision_with(const struct provision_settings *s)
+{
+    struct kv_table values;
+    struct provision_identity identity;
+    struct kv_entry e;
+    provision_values(&fenv.env, &config, "http://127.0.0.1:5122/", s, &values, &identity);
+    for (struct kv_cursor c = kv_table_seek(&values, SLICE_EMPTY); kv_cursor_next(&c, &e);) {
+        struct kv_op op = {.kind = KV_PUT,
+                           .key = e.key,
+                           .value = bytes_ref(e.value),
+                           .version = e.version,
+                           .precondition = KV_NONE,
+                           .done = ignored};
+        kv_submit(kv, &op);
+        fake_env_run(&fenv);
+    }
+    kv_table_free(&values);
+}
+
+static inline void provision(void)
+{
+    struct provision_settings s;
+    provision_settings_from(&config, &s);
+    provision_with(&s);
 }
 
 /* Returns the result code; the details are in `joined` and `join_err`. */

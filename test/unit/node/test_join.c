@@ -2,11 +2,12 @@
  * further start changes, who is refused, and that an interrupted provisioning is completed. */
 #include "join_fixture.h"
 
-static void the_first_start_provisions_and_joins(void **state)
+static void the_first_join_takes_the_entry_of_provisioning(void **state)
 {
     struct arena a = {0};
+    provision();
     assert_int_equal(join(0), RC_OK);
-    assert_true(joined.provisioned_now && joined.idempotent_sharding);
+    assert_true(joined.idempotent_sharding);
     assert_int_equal(joined.node_id, 1);
     assert_int_equal(joined.generation, 2); /* provisioning wrote generation 1 */
     assert_int_equal(joined.n_partitions, 2);
@@ -32,10 +33,10 @@ static void the_first_start_provisions_and_joins(void **state)
 static void every_start_is_a_new_generation(void **state)
 {
     struct arena a = {0};
+    provision();
     assert_int_equal(join(0), RC_OK);
     uint64_t fingerprint = joined.fingerprint;
     assert_int_equal(join(fingerprint), RC_OK);
-    assert_false(joined.provisioned_now);
     assert_true(joined.generation == 3 && joined.fingerprint == fingerprint && joined.epochs[0] == 2);
     /* the log stays in its segment; its sequencer is the new process */
     assert_int_equal(view.logs.chains[0].n_segments, 1);
@@ -49,6 +50,7 @@ static void every_start_is_a_new_generation(void **state)
 
 static void strangers_are_refused(void **state)
 {
+    provision();
     assert_int_equal(join(0), RC_OK);
     uint64_t fingerprint = joined.fingerprint;
     assert_int_equal(join(fingerprint + 1), RC_CONFLICT);
@@ -64,69 +66,25 @@ static void strangers_are_refused(void **state)
     config.force_node_id = 1;
     assert_int_equal(join(0), RC_CONFLICT);
     assert_string_equal(join_err.msg, "duplicate plain node id 'N1'");
-    config.force_node_id = 0;
-    strcpy(config.node_name, "n1");
-    run(KV_DELETE, NODES_CONFIG_KEY, BYTES_EMPTY, 0);
-    assert_int_equal(join(fingerprint), RC_CORRUPT); /* provisioned once, and now nothing is there */
     forget_joined();
 }
 
-static void without_auto_provisioning_it_waits(void **state)
+static void without_a_cluster_it_waits(void **state)
 {
-    config.auto_provision = false;
     assert_int_equal(join(0), RC_AGAIN);
     assert_int_equal(run(KV_GET, NODES_CONFIG_KEY, BYTES_EMPTY, 0).rc, RC_NOT_FOUND);
 }
 
-static bool provision_newly;
-static struct err provision_err;
-
-static void on_provisioned(void *ctx, bool newly, const struct err *err)
-{
-    provision_newly = newly;
-    provision_err = err ? *err : (struct err){0};
-}
-
-static void provision(const struct provision_settings *s)
-{
-    provision_newly = false;
-    provision_start(&fenv.env, kv, &config, "http://127.0.0.1:5122/", s, on_provisioned, NULL);
-    fake_env_run(&fenv);
-    assert_int_equal(provision_err.rc, RC_OK);
-}
-
-static void an_operator_provisions_once(void **state)
+static void the_settings_of_provisioning_hold(void **state)
 {
     struct provision_settings s;
-    config.auto_provision = false;
     provision_settings_from(&config, &s);
     s.n_partitions = 5;
     s.idempotent_sharding = false;
-    provision(&s);
-    assert_true(provision_newly);
-    s.n_partitions = 9;
-    provision(&s);
-    assert_false(provision_newly);
+    provision_with(&s);
     assert_int_equal(join(0), RC_OK);
     assert_int_equal(joined.n_partitions, 5);
     assert_false(joined.idempotent_sharding);
-    forget_joined();
-}
-
-/* Every prefix of the three writes, as after a crash between them. */
-static void an_interrupted_provisioning_is_completed(void **state)
-{
-    static const char *const keys[] = {PARTITION_TABLE_KEY, LOGS_CONFIG_KEY};
-    for (size_t missing = 1; missing <= ARRAY_LEN(keys); missing++) {
-        struct provision_settings s;
-        provision_settings_from(&config, &s);
-        provision(&s);
-        for (size_t i = 0; i < missing; i++)
-            run(KV_DELETE, keys[i], BYTES_EMPTY, 0);
-        assert_int_equal(join(0), RC_OK);
-        assert_int_equal(joined.n_partitions, 2);
-        assert_int_equal(view.logs.n_chains, 2);
-    }
     forget_joined();
 }
 
@@ -147,7 +105,9 @@ static void settings_outside_of_the_limits_are_refused(void **state)
     assert_int_equal(provision_settings_check(&s, &err), RC_INVALID);
     assert_string_equal(err.msg, "node set size is too big, please keep it under 128");
     s = good;
-    s.log_replication = replication_nodes(2);
+    s.log_replication = s.partition_replication = replication_nodes(2);
+    assert_int_equal(provision_settings_check(&s, &err), RC_OK);
+    s.provider = LOG_PROVIDER_LOCAL;
     assert_int_equal(provision_settings_check(&s, &err), RC_UNSUPPORTED);
 }
 
@@ -160,6 +120,7 @@ static void on_activated(void *ctx, const struct err *err)
 static void roles_that_started_leave_provisioning(void **state)
 {
     int activated = 0;
+    provision();
     assert_int_equal(join(0), RC_OK);
     join_activate(&fenv.env, kv, 1, on_activated, &activated);
     fake_env_run(&fenv);
@@ -178,6 +139,7 @@ static void roles_that_started_leave_provisioning(void **state)
 static void a_location_is_given_and_changed_but_not_taken_away(void **state)
 {
     static const char *const steps[][2] = {{"", ""}, {"eu.a1", "eu.a1"}, {"eu.a2", "eu.a2"}, {"", "eu.a2"}};
+    provision();
     for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
         snprintf(config.location, sizeof(config.location), "%s", steps[i][0]);
         assert_int_equal(join(0), RC_OK);
@@ -186,33 +148,18 @@ static void a_location_is_given_and_changed_but_not_taken_away(void **state)
     forget_joined();
 }
 
-static void the_local_provider_is_shown_as_such(void **state)
-{
-    config.default_provider = LOG_PROVIDER_LOCAL;
-    assert_int_equal(join(0), RC_OK);
-    assert_int_equal(view.logs.provider, LOG_PROVIDER_LOCAL);
-    assert_int_equal(view.logs.chains[1].segments[0].kind, SEGMENT_LOCAL);
-    assert_string_equal(view.logs.chains[1].segments[0].params, "4294967296");
-    uint32_t version = view.logs_value.version;
-    assert_int_equal(join(0), RC_OK);
-    assert_int_equal(view.logs_value.version, version); /* no sequencer to change */
-    forget_joined();
-}
-
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
-        TEST(the_first_start_provisions_and_joins),
+        TEST(the_first_join_takes_the_entry_of_provisioning),
         TEST(every_start_is_a_new_generation),
         TEST(strangers_are_refused),
-        TEST(without_auto_provisioning_it_waits),
-        TEST(an_operator_provisions_once),
-        TEST(an_interrupted_provisioning_is_completed),
+        TEST(without_a_cluster_it_waits),
+        TEST(the_settings_of_provisioning_hold),
         TEST(settings_outside_of_the_limits_are_refused),
         TEST(roles_that_started_leave_provisioning),
         TEST(a_location_is_given_and_changed_but_not_taken_away),
-        TEST(the_local_provider_is_shown_as_such),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
