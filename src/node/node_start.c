@@ -227,7 +227,12 @@ static void shard_ready(void *ctx, const struct err *err)
         node_fail(n, err);
         return;
     }
-    n->shards_ready++;
+    if (++n->shards_ready < n->n_shards)
+        return;
+    for (uint32_t p = 0; (n->config->roles & ROLE_WORKER) && p < n->map->count; p++) {
+        shard_set_replica(n->shards[p % n->n_shards], (uint16_t)p, true);
+        shard_lead(n->shards[p % n->n_shards], (uint16_t)p, n->joined.epochs[p]);
+    }
     become_alive(n);
 }
 
@@ -303,8 +308,12 @@ static struct ingress_shared *new_ingress_shared(const struct node_config *c, bo
     return ingress_shared_new(&ic);
 }
 
+static void replicas_changed(void *ctx) {}
+
 static void prepare_shards(struct node *n)
 {
+    n->shared.replicas_changed = replicas_changed;
+    n->shared.replicas_ctx = n;
     n->shared.config = n->config;
     n->shared.version = RESTATE_VERSION;
     n->n_shards = n->config->shards;
@@ -395,7 +404,6 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     n->joined = *j;
     n->shared.node_id = j->node_id;
     n->shared.node_generation = j->generation;
-    n->shared.epochs = j->epochs;
     n->view.epochs = j->epochs;
     n->view.node_id = j->node_id;
     n->view.node_generation = j->generation;

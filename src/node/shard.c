@@ -1,27 +1,12 @@
-/* Implementation of node/shard.h: the loop, its partitions, and the glue between processor, invoker and
- * shipper. */
+/* Implementation of node/shard.h: the loop, what its replicas share, and calls from other loops. */
 #include "node/shard.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/metrics.h"
-#include "node/shipper.h"
 
-#define TARGET            "restate_worker"
 #define STATS_INTERVAL_MS 1000u
-
-/* One partition on this shard, and the processor's host. */
-struct shard_partition {
-    struct shard *shard;
-    uint16_t id;
-    struct processor *processor;
-    struct log *log;                   /* the processor's; for its tail and trim point */
-    struct invoker_partition *invoker; /* while leading */
-    struct shipper *shipper;
-    bool ready;
-    bool closing; /* its log may be gone already: the processor is not asked any more */
-};
 
 struct shard {
     const struct shard_shared *shared;
@@ -37,8 +22,9 @@ struct shard {
     struct ingress *ingress;
     struct net_listener **listeners; /* accepting ingress connections */
     size_t n_listeners;
-    struct shard_partition *partitions;
-    uint32_t n_partitions;
+    struct replica_host host;
+    struct replica **replicas; /* of all partitions that belong to this shard, whether they run or not */
+    uint32_t n_replicas;
     struct env_timer stats_timer;
 
     /* start and stop */
@@ -46,11 +32,12 @@ struct shard {
     void (*ready)(void *ctx, const struct err *err);
     void (*stopped)(void *ctx);
     void *ready_ctx, *stopped_ctx;
-    uint32_t n_ready, n_closed;
-    bool answered;
+    uint32_t n_closed;
+    bool closing;
     uint64_t drain_timeout_ms;
 
-    _Atomic uint32_t stat_leaders;
+    _Atomic bool change_told; /* the node has not looked since */
+    _Atomic uint32_t stat_partitions, stat_leaders;
     _Atomic int64_t stat_lag, stat_waiting_ms;
     _Atomic uint64_t stat_busy_us;
 };
@@ -71,6 +58,8 @@ struct call {
     struct partition_report *reports;
     size_t n_reports;
     uint16_t partition;
+    bool wanted;
+    uint64_t epoch;
     lsn_t upto;
     void *ctx;
     struct err err;
@@ -101,9 +90,6 @@ static void call_ready(struct call *c)
 
 static void answer_ready(struct shard *s, const struct err *err)
 {
-    if (s->answered)
-        return;
-    s->answered = true;
     struct call *c = call_new(s, call_ready);
     c->ready = s->ready;
     c->ctx = s->ready_ctx;
@@ -112,183 +98,62 @@ static void answer_ready(struct shard *s, const struct err *err)
     loop_post(s->reply_loop, &c->msg);
 }
 
-/* ---- the processor's host ---- */
+/* ---- replicas ---- */
 
-static void host_invoke(void *host, struct processor *p, struct invocation *inv)
+static void tell_changed(struct call *c)
 {
-    struct shard_partition *sp = host;
-    invoker_invoke(sp->invoker, inv);
+    atomic_store(&c->shard->change_told, false);
+    c->shard->shared->replicas_changed(c->shard->shared->replicas_ctx);
 }
 
-static void host_abort(void *host, struct processor *p, struct invocation_id id)
+static void replicas_changed(struct replica_host *h)
 {
-    struct shard_partition *sp = host;
-    invoker_abort(sp->invoker, id);
+    struct shard *s = CONTAINER_OF(h, struct shard, host);
+    if (!s->closing && !atomic_exchange(&s->change_told, true))
+        loop_post(s->reply_loop, &call_new(s, tell_changed)->msg);
 }
 
-static void host_forward(void *host, struct processor *p, struct invocation *inv, uint32_t entry_index)
+static struct replica *replica_of(struct shard *s, uint16_t partition)
 {
-    struct shard_partition *sp = host;
-    invoker_notify(sp->invoker, inv, entry_index);
+    return s->replicas[partition / s->shared->config->shards];
 }
 
-static void host_ack(void *host, struct processor *p, struct invocation_id id, uint32_t command_index)
+static void set_replica_on_loop(struct call *c)
 {
-    struct shard_partition *sp = host;
-    invoker_ack_command(sp->invoker, id, command_index);
-}
-
-static void host_retry_now(void *host, struct processor *p, struct invocation_id id)
-{
-    struct shard_partition *sp = host;
-    invoker_retry_now(sp->invoker, id);
-}
-
-static void host_effects_applied(void *host, struct processor *p, struct invocation_id id, uint64_t token,
-                                 uint64_t batch, bool dropped)
-{
-    struct shard_partition *sp = host;
-    invoker_effects_applied(sp->invoker, id, token, batch, dropped);
-}
-
-static bool host_pause(void *host, struct processor *p, struct invocation_id id)
-{
-    struct shard_partition *sp = host;
-    return invoker_pause(sp->invoker, id);
-}
-
-static void host_ship(void *host, struct processor *p, uint64_t index, uint64_t partition_key,
-                      struct bytes record_take)
-{
-    struct shard_partition *sp = host;
-    shipper_ship(sp->shipper, index, partition_key, record_take);
-}
-
-static enum rc invoker_propose(void *ctx, struct bytes record_take)
-{
-    struct shard_partition *sp = ctx;
-    return processor_propose_effects(sp->processor, record_take);
-}
-
-static struct invocation *invoker_invocation(void *ctx, struct invocation_id id)
-{
-    struct shard_partition *sp = ctx;
-    return store_invocation_get(processor_store(sp->processor), id);
-}
-
-static struct partition_store *invoker_store(void *ctx)
-{
-    struct shard_partition *sp = ctx;
-    return processor_store(sp->processor);
-}
-
-static const struct invoker_ops invoker_callbacks = {
-    .propose = invoker_propose,
-    .invocation = invoker_invocation,
-    .store = invoker_store,
-};
-
-static void host_leading(void *host, struct processor *p, uint64_t epoch)
-{
-    struct shard_partition *sp = host;
-    struct shard *s = sp->shard;
-    sp->invoker = invoker_partition_new(s->invoker, sp->id, &invoker_callbacks, sp);
-    char id[8];
-    snprintf(id, sizeof(id), "%u", sp->id);
-    LOG(LOG_DEBUG, TARGET "::partition", LOG_FIELDS({"partition_id", id}),
-        "Processor became Leader of epoch e%llu", (unsigned long long)epoch);
-    atomic_fetch_add(&s->stat_leaders, 1);
-    if (sp->ready)
+    struct replica *r = replica_of(c->shard, c->partition);
+    if (c->shard->closing)
         return;
-    sp->ready = true;
-    if (++s->n_ready == s->n_partitions)
-        answer_ready(s, NULL);
+    if (c->wanted)
+        replica_run(r);
+    else
+        replica_close(r, NULL, NULL);
 }
 
-static void host_following(void *host, struct processor *p)
+void shard_set_replica(struct shard *s, uint16_t partition, bool run)
 {
-    struct shard_partition *sp = host;
-    shipper_reset(sp->shipper);
-    if (sp->invoker) {
-        invoker_partition_free(sp->invoker);
-        sp->invoker = NULL;
-        atomic_fetch_sub(&sp->shard->stat_leaders, 1);
-    }
+    struct call *c = call_new(s, set_replica_on_loop);
+    c->partition = partition;
+    c->wanted = run;
+    loop_post(s->loop, &c->msg);
 }
 
-static void host_failed(void *host, struct processor *p, const struct err *err)
+static void lead_on_loop(struct call *c)
 {
-    struct shard_partition *sp = host;
-    char id[8];
-    snprintf(id, sizeof(id), "%u", sp->id);
-    LOG(LOG_ERROR, TARGET "::partition", LOG_FIELDS({"partition_id", id}, {"error", err->msg}),
-        "Partition processor stopped: it cannot continue from its log");
-    answer_ready(sp->shard, err);
-}
-
-static const struct processor_host_ops host_ops = {
-    .invoke = host_invoke,
-    .abort = host_abort,
-    .forward_notification = host_forward,
-    .ack_command = host_ack,
-    .retry_now = host_retry_now,
-    .effects_applied = host_effects_applied,
-    .pause = host_pause,
-    .ship = host_ship,
-    .leading = host_leading,
-    .following = host_following,
-    .failed = host_failed,
-};
-
-/* ---- opening partitions ---- */
-
-static struct processor_config processor_configuration(const struct shard *s, uint16_t id)
-{
-    const struct partition_slot *slot = &s->shared->map->slots[id];
-    return (struct processor_config){
-        .partition_id = id,
-        .node_id = s->shared->node_id,
-        .node_generation = s->shared->node_generation,
-        .key_start = slot->key_start,
-        .key_end = slot->key_end,
-        .max_inflight_ship = 1024,
-        .self_proposal_limit_bytes = 64u << 20,
-        .trim_delay_ms = s->shared->config->trim_delay_ms,
-        .trim_log = s->shared->config->trim_log,
-        .version = s->shared->version,
-    };
-}
-
-static void log_opened(void *ctx, struct log *log, const struct err *open_err)
-{
-    struct shard_partition *sp = ctx;
-    struct shard *s = sp->shard;
-    if (!log) {
-        answer_ready(s, open_err);
+    struct replica *r = replica_of(c->shard, c->partition);
+    if (c->shard->closing)
         return;
-    }
-    const struct partition_slot *slot = &s->shared->map->slots[sp->id];
-    size_t per_partition = s->shared->config->storage_memory_bytes / 32 / s->shared->map->count;
-    struct store_config config = {
-        .partition_id = sp->id,
-        .key_start = slot->key_start,
-        .key_end = slot->key_end,
-        .cache_bytes = MAX(per_partition, (size_t)1 << 20),
-        .flush_dirty_bytes = 1u << 20, /* small pauses, little memory; a flush of 24 partitions is one sync */
-        .flush_interval_ms = 10 * 1000,
-    };
-    struct err err = {0};
-    struct partition_store *store;
-    if (store_open(s->backend, s->env, &config, &store, &err) != RC_OK) {
-        answer_ready(s, &err);
-        return;
-    }
-    struct processor_config pc = processor_configuration(s, sp->id);
-    sp->processor = processor_new(s->env, &pc, store, log, &host_ops, sp);
-    sp->log = log;
-    sp->shipper = shipper_new(s->loop, s->shared->map, sp->processor, sp->id);
-    s->shared->map->slots[sp->id].processor = sp->processor;
-    processor_become_leader(sp->processor, s->shared->epochs[sp->id]);
+    if (c->epoch)
+        replica_lead(r, c->epoch);
+    else
+        replica_step_down(r);
+}
+
+void shard_lead(struct shard *s, uint16_t partition, uint64_t epoch)
+{
+    struct call *c = call_new(s, lead_on_loop);
+    c->partition = partition;
+    c->epoch = epoch;
+    loop_post(s->loop, &c->msg);
 }
 
 void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
@@ -330,14 +195,18 @@ static void publish_stats(struct env_timer *t)
 {
     struct shard *s = CONTAINER_OF(t, struct shard, stats_timer);
     int64_t lag = 0, waiting = 0;
-    for (uint32_t i = 0; i < s->n_partitions; i++) {
-        if (!s->partitions[i].processor || s->partitions[i].closing)
+    uint32_t partitions = 0, leaders = 0;
+    for (uint32_t i = 0; i < s->n_replicas; i++) {
+        struct partition_report r;
+        if (!replica_report(s->replicas[i], &r))
             continue;
-        struct processor_status st;
-        processor_get_status(s->partitions[i].processor, &st);
-        lag = MAX(lag, (int64_t)(st.committed - MIN(st.applied, st.committed)));
-        waiting = MAX(waiting, (int64_t)st.oldest_waiting_ms);
+        partitions++;
+        leaders += r.role == PROCESSOR_LEADER;
+        lag = MAX(lag, (int64_t)(r.committed - MIN(r.applied, r.committed)));
+        waiting = MAX(waiting, (int64_t)r.oldest_waiting_ms);
     }
+    atomic_store(&s->stat_partitions, partitions);
+    atomic_store(&s->stat_leaders, leaders);
     atomic_store(&s->stat_lag, lag);
     atomic_store(&s->stat_waiting_ms, waiting);
     atomic_store(&s->stat_busy_us, loop_busy_us(s->loop));
@@ -359,12 +228,12 @@ static void start_on_loop(struct call *c)
     }
     s->backend = rocks_backend_new(s->shared->db, s->loop);
     s->port = local_logs_port_new(s->shared->logs, s->loop);
+    s->host.port = s->port;
+    s->host.backend = s->backend;
+    s->host.invoker = s->invoker;
     env_timer_init(&s->stats_timer, publish_stats);
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
-    if (s->n_partitions == 0)
-        answer_ready(s, NULL);
-    for (uint32_t i = 0; i < s->n_partitions; i++)
-        local_log_open(s->port, s->partitions[i].id, log_opened, &s->partitions[i]);
+    answer_ready(s, NULL);
 }
 
 struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struct schema *schema)
@@ -380,11 +249,11 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
     s->schema.defaults = shared->config->defaults;
     s->router = router_new(s->loop, shared->map);
     bool worker = shared->config->roles & ROLE_WORKER;
-    s->partitions = xcalloc(shared->map->count / shared->config->shards + 1, sizeof(*s->partitions));
+    s->host = (struct replica_host){
+        .shared = shared, .loop = s->loop, .env = s->env, .schema = &s->schema, .changed = replicas_changed};
+    s->replicas = xcalloc(shared->map->count / shared->config->shards + 1, sizeof(*s->replicas));
     for (uint32_t id = index; worker && id < shared->map->count; id += shared->config->shards) {
-        struct shard_partition *sp = &s->partitions[s->n_partitions++];
-        sp->shard = s;
-        sp->id = (uint16_t)id;
+        s->replicas[s->n_replicas++] = replica_new(&s->host, (uint16_t)id);
         shared->map->slots[id].loop = s->loop;
     }
     if (shared->ingress)
@@ -479,24 +348,9 @@ static void report_on_loop(struct call *c)
     struct call *answer = call_new(s, report_arrived);
     answer->reported = c->reported;
     answer->ctx = c->ctx;
-    answer->reports = xcalloc(s->n_partitions + 1, sizeof(*answer->reports));
-    for (uint32_t i = 0; i < s->n_partitions; i++) {
-        const struct shard_partition *sp = &s->partitions[i];
-        if (!sp->processor || sp->closing)
-            continue;
-        struct processor_status st;
-        processor_get_status(sp->processor, &st);
-        answer->reports[answer->n_reports++] = (struct partition_report){
-            .id = sp->id,
-            .role = st.role,
-            .epoch = st.epoch,
-            .applied = st.applied,
-            .committed = st.committed,
-            .durable = st.durable,
-            .trimmed = sp->log->trim_point,
-            .schema_version = schema_version(s->schema.schema),
-        };
-    }
+    answer->reports = xcalloc(s->n_replicas + 1, sizeof(*answer->reports));
+    for (uint32_t i = 0; i < s->n_replicas && !s->closing; i++)
+        answer->n_reports += replica_report(s->replicas[i], &answer->reports[answer->n_reports]);
     loop_post(c->reply_loop, &answer->msg);
 }
 
@@ -510,31 +364,10 @@ void shard_report(struct shard *s, struct loop *reply_loop,
     loop_post(s->loop, &c->msg);
 }
 
-struct trim_request {
-    struct shard_partition *partition;
-    lsn_t upto;
-};
-
-static void flushed_for_trim(void *ctx, lsn_t durable)
-{
-    struct trim_request *t = ctx;
-    if (!t->partition->closing)
-        log_trim(t->partition->log, MIN(t->upto, durable));
-    free(t);
-}
-
 static void trim_on_loop(struct call *c)
 {
-    struct shard *s = c->shard;
-    for (uint32_t i = 0; i < s->n_partitions; i++) {
-        struct shard_partition *sp = &s->partitions[i];
-        if (sp->id != c->partition || !sp->processor || sp->closing)
-            continue;
-        struct trim_request *t = xcalloc(1, sizeof(*t));
-        t->partition = sp;
-        t->upto = c->upto;
-        store_flush(processor_store(sp->processor), flushed_for_trim, t);
-    }
+    if (!c->shard->closing)
+        replica_trim_log(replica_of(c->shard, c->partition), c->upto);
 }
 
 void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto)
@@ -577,39 +410,19 @@ static void stop_finished(struct shard *s)
     answer_stopped(s);
 }
 
-static void processor_closed(void *ctx)
+static void replica_closed(void *ctx)
 {
-    struct shard_partition *sp = ctx;
-    struct shard *s = sp->shard;
-    if (++s->n_closed == s->n_partitions)
+    struct shard *s = ctx;
+    if (++s->n_closed == s->n_replicas + 1)
         stop_finished(s);
 }
 
-static void close_partitions(struct shard *s)
+static void close_replicas(struct shard *s)
 {
-    uint32_t unopened = 0;
-    for (uint32_t i = 0; i < s->n_partitions; i++) {
-        struct shard_partition *sp = &s->partitions[i];
-        if (!sp->processor) {
-            unopened++;
-            continue;
-        }
-        sp->closing = true;
-        processor_step_down(sp->processor);
-        if (sp->invoker)
-            host_following(sp, sp->processor);
-        shipper_free(sp->shipper);
-        s->shared->map->slots[sp->id].processor = NULL;
-    }
-    s->n_closed += unopened;
-    if (s->n_closed == s->n_partitions) {
-        stop_finished(s);
-        return;
-    }
-    for (uint32_t i = 0; i < s->n_partitions; i++) {
-        if (s->partitions[i].processor)
-            processor_close(s->partitions[i].processor, false, processor_closed, &s->partitions[i]);
-    }
+    s->closing = true;
+    for (uint32_t i = 0; i < s->n_replicas; i++)
+        replica_close(s->replicas[i], replica_closed, s);
+    replica_closed(s);
 }
 
 static void drained(void *ctx)
@@ -631,7 +444,7 @@ static void drain_on_loop(struct call *c)
 
 static void stop_on_loop(struct call *c)
 {
-    close_partitions(c->shard);
+    close_replicas(c->shard);
 }
 
 static void begin_stop(struct shard *s, void (*run)(struct call *c), struct loop *reply_loop,
@@ -662,14 +475,16 @@ void shard_free(struct shard *s)
     loop_free(s->loop);
     router_free(s->router);
     schema_unref(s->schema.schema);
-    free(s->partitions);
+    for (uint32_t i = 0; i < s->n_replicas; i++)
+        replica_free(s->replicas[i]);
+    free(s->replicas);
     free(s);
 }
 
 void shard_get_stats(const struct shard *s, struct shard_stats *out)
 {
     *out = (struct shard_stats){
-        .partitions = s->n_partitions,
+        .partitions = atomic_load(&s->stat_partitions),
         .leaders = atomic_load(&s->stat_leaders),
         .busy_us = atomic_load(&s->stat_busy_us),
         .max_lag = atomic_load(&s->stat_lag),

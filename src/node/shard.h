@@ -4,8 +4,7 @@
 #include "ingress/ingress.h"
 #include "invoker/invoker.h"
 #include "node/config.h"
-#include "node/router.h"
-#include "partition/processor.h"
+#include "node/replica.h"
 
 struct shard;
 
@@ -17,9 +16,12 @@ struct shard_shared {
     struct rocks_db *db;
     struct ingress_shared *ingress; /* limits shared by all ingress loops; NULL without the role */
     uint32_t node_id, node_generation;
-    const uint64_t *epochs; /* leader epochs claimed at this start, by partition */
     const char *version;
     char *identity_key_pem; /* NULL */
+    /* Main loop: a replica began or ceased to run or to lead; ask for reports. Several changes may be told
+     * once. */
+    void (*replicas_changed)(void *ctx);
+    void *replicas_ctx;
 };
 
 /* Settings of the invoker and of its HTTP client, from the node's configuration. */
@@ -31,10 +33,13 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
 struct loop *shard_loop(struct shard *s);
 /* The loop's ingress; NULL without the role. */
 struct ingress *shard_ingress(struct shard *s);
-/* Starts the thread; opens logs, stores and processors of this shard's partitions and claims leadership.
- * `ready` runs on `reply_loop` when every partition leads, or with the first error. */
+/* Starts the thread. `ready` runs on `reply_loop` when replicas can be run, or with the error. */
 void shard_start(struct shard *s, struct loop *reply_loop, void (*ready)(void *ctx, const struct err *err),
                  void *ctx);
+/* Any thread. The replica of this partition runs here, or does not. Idempotent. */
+void shard_set_replica(struct shard *s, uint16_t partition, bool run);
+/* Any thread. Lead the partition with an epoch that was claimed for this process; 0: stop leading it. */
+void shard_lead(struct shard *s, uint16_t partition, uint64_t epoch);
 /* Any thread. New schema snapshot / configuration for this loop. */
 void shard_set_schema(struct shard *s, struct schema *schema);
 void shard_set_config(struct shard *s, const struct node_config *config);
@@ -48,14 +53,6 @@ void shard_drain(struct shard *s, uint64_t timeout_ms, struct loop *reply_loop, 
 void shard_stop(struct shard *s, struct loop *reply_loop, void (*done)(void *ctx), void *ctx);
 void shard_free(struct shard *s);
 
-/* What one partition replica of this shard is doing. */
-struct partition_report {
-    uint16_t id;
-    enum processor_role role;
-    uint64_t epoch;
-    lsn_t applied, committed, durable, trimmed; /* trimmed: last trimmed LSN of its log */
-    uint32_t schema_version;                    /* that its invocations see */
-};
 /* Any thread. Asks the shard; `done` on `reply_loop` with the reports of its open partitions, valid during
  * the call. Not answered any more once shard_stop was called. */
 void shard_report(struct shard *s, struct loop *reply_loop,

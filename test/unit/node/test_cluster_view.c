@@ -16,6 +16,7 @@ static enum rc check(const char *key, struct writer *w, uint32_t version, const 
 
 static void join_and_learn(void)
 {
+    provision();
     assert_int_equal(join(0), RC_OK);
     view.node_id = joined.node_id;
     view.node_generation = joined.generation;

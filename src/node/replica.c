@@ -1,0 +1,460 @@
+/* Implementation of node/replica.h. */
+#include "node/replica.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "node/shard.h"
+#include "node/shipper.h"
+
+#define TARGET     "restate_worker::partition"
+/* After so long without a failure the pauses begin anew. */
+#define HEALTHY_MS 60000u
+
+static const uint32_t pauses_ms[] = {1000, 2000, 5000, 12000, 24000, 30000};
+
+enum phase {
+    PHASE_CLOSED,
+    PHASE_OPENING, /* the log */
+    PHASE_OPEN,
+    PHASE_CLOSING,
+    PHASE_PAUSING, /* failed; started again by the timer */
+};
+
+struct replica {
+    struct replica_host *host;
+    uint16_t id;
+    enum phase phase;
+    bool wanted;
+    uint64_t lead_epoch; /* to lead with when it is open; 0: follow */
+    struct processor *processor;
+    struct log *log;                   /* the processor's; for its tail and trim point */
+    struct invoker_partition *invoker; /* while leading */
+    struct shipper *shipper;
+    lsn_t target; /* tail of the log found after opening; 0: not known yet */
+    bool failed;  /* closing because of a failure */
+    unsigned failures;
+    uint64_t opened_ms;
+    struct env_timer retry;
+    struct err open_error;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+};
+
+static struct partition_slot *slot_of(const struct replica *r)
+{
+    return &r->host->shared->map->slots[r->id];
+}
+
+static void changed(struct replica *r)
+{
+    r->host->changed(r->host);
+}
+
+/* ---- the processor's host ---- */
+
+static void host_invoke(void *host, struct processor *p, struct invocation *inv)
+{
+    struct replica *r = host;
+    invoker_invoke(r->invoker, inv);
+}
+
+static void host_abort(void *host, struct processor *p, struct invocation_id id)
+{
+    struct replica *r = host;
+    invoker_abort(r->invoker, id);
+}
+
+static void host_forward(void *host, struct processor *p, struct invocation *inv, uint32_t entry_index)
+{
+    struct replica *r = host;
+    invoker_notify(r->invoker, inv, entry_index);
+}
+
+static void host_ack(void *host, struct processor *p, struct invocation_id id, uint32_t command_index)
+{
+    struct replica *r = host;
+    invoker_ack_command(r->invoker, id, command_index);
+}
+
+static void host_retry_now(void *host, struct processor *p, struct invocation_id id)
+{
+    struct replica *r = host;
+    invoker_retry_now(r->invoker, id);
+}
+
+static void host_effects_applied(void *host, struct processor *p, struct invocation_id id, uint64_t token,
+                                 uint64_t batch, bool dropped)
+{
+    struct replica *r = host;
+    invoker_effects_applied(r->invoker, id, token, batch, dropped);
+}
+
+static bool host_pause(void *host, struct processor *p, struct invocation_id id)
+{
+    struct replica *r = host;
+    return invoker_pause(r->invoker, id);
+}
+
+static void host_ship(void *host, struct processor *p, uint64_t index, uint64_t partition_key,
+                      struct bytes record_take)
+{
+    struct replica *r = host;
+    shipper_ship(r->shipper, index, partition_key, record_take);
+}
+
+static enum rc invoker_propose(void *ctx, struct bytes record_take)
+{
+    struct replica *r = ctx;
+    return processor_propose_effects(r->processor, record_take);
+}
+
+static struct invocation *invoker_invocation(void *ctx, struct invocation_id id)
+{
+    struct replica *r = ctx;
+    return store_invocation_get(processor_store(r->processor), id);
+}
+
+static struct partition_store *invoker_store(void *ctx)
+{
+    struct replica *r = ctx;
+    return processor_store(r->processor);
+}
+
+static const struct invoker_ops invoker_callbacks = {
+    .propose = invoker_propose,
+    .invocation = invoker_invocation,
+    .store = invoker_store,
+};
+
+static void host_leading(void *host, struct processor *p, uint64_t epoch)
+{
+    struct replica *r = host;
+    r->invoker = invoker_partition_new(r->host->invoker, r->id, &invoker_callbacks, r);
+    char id[8];
+    snprintf(id, sizeof(id), "%u", r->id);
+    LOG(LOG_DEBUG, TARGET, LOG_FIELDS({"partition_id", id}), "Processor became Leader of epoch e%llu",
+        (unsigned long long)epoch);
+    changed(r);
+}
+
+static void stop_leading(struct replica *r)
+{
+    shipper_reset(r->shipper);
+    if (!r->invoker)
+        return;
+    invoker_partition_free(r->invoker);
+    r->invoker = NULL;
+    changed(r);
+}
+
+static void host_following(void *host, struct processor *p)
+{
+    stop_leading(host);
+}
+
+static void close_processor(struct replica *r, bool abandon);
+
+/* The replica cannot go on from here: it is opened again from what is durable, after a pause that grows. */
+static void host_failed(void *host, struct processor *p, const struct err *err)
+{
+    struct replica *r = host;
+    char id[8];
+    snprintf(id, sizeof(id), "%u", r->id);
+    LOG(LOG_ERROR, TARGET, LOG_FIELDS({"partition_id", id}, {"error", err->msg}),
+        "Partition processor stopped: it cannot continue from its log");
+    if (r->phase != PHASE_OPEN)
+        return;
+    r->failed = true;
+    close_processor(r, true);
+}
+
+static const struct processor_host_ops host_ops = {
+    .invoke = host_invoke,
+    .abort = host_abort,
+    .forward_notification = host_forward,
+    .ack_command = host_ack,
+    .retry_now = host_retry_now,
+    .effects_applied = host_effects_applied,
+    .pause = host_pause,
+    .ship = host_ship,
+    .leading = host_leading,
+    .following = host_following,
+    .failed = host_failed,
+};
+
+/* ---- opening ---- */
+
+static struct processor_config processor_configuration(const struct replica *r)
+{
+    const struct shard_shared *shared = r->host->shared;
+    const struct partition_slot *slot = slot_of(r);
+    return (struct processor_config){
+        .partition_id = r->id,
+        .node_id = shared->node_id,
+        .node_generation = shared->node_generation,
+        .key_start = slot->key_start,
+        .key_end = slot->key_end,
+        .max_inflight_ship = 1024,
+        .self_proposal_limit_bytes = 64u << 20,
+        .trim_delay_ms = shared->config->trim_delay_ms,
+        .trim_log = shared->config->trim_log,
+        .version = shared->version,
+    };
+}
+
+static enum rc open_store(const struct replica *r, struct partition_store **out, struct err *err)
+{
+    const struct shard_shared *shared = r->host->shared;
+    const struct partition_slot *slot = slot_of(r);
+    size_t per_partition = shared->config->storage_memory_bytes / 32 / shared->map->count;
+    struct store_config config = {
+        .partition_id = r->id,
+        .key_start = slot->key_start,
+        .key_end = slot->key_end,
+        .cache_bytes = MAX(per_partition, (size_t)1 << 20),
+        .flush_dirty_bytes = 1u << 20, /* small pauses, little memory; a flush of 24 partitions is one sync */
+        .flush_interval_ms = 10 * 1000,
+    };
+    return store_open(r->host->backend, r->host->env, &config, out, err);
+}
+
+static void open_log(struct replica *r);
+
+static void at_rest(struct replica *r)
+{
+    void (*closed)(void *ctx) = r->closed;
+    r->closed = NULL;
+    r->phase = PHASE_CLOSED;
+    changed(r);
+    if (closed)
+        closed(r->closed_ctx);
+    else if (r->wanted)
+        open_log(r);
+}
+
+static void start_again_later(struct replica *r, const char *why)
+{
+    if (!r->wanted) {
+        at_rest(r);
+        return;
+    }
+    uint32_t pause = pauses_ms[MIN(r->failures, ARRAY_LEN(pauses_ms) - 1)];
+    r->failures++;
+    r->phase = PHASE_PAUSING;
+    char id[8];
+    snprintf(id, sizeof(id), "%u", r->id);
+    LOG(LOG_WARN, TARGET, LOG_FIELDS({"partition_id", id}),
+        "Partition processor is started again in %u ms%s%s", pause, why ? ": " : "", why ? why : "");
+    env_timer_arm(r->host->env, &r->retry, pause);
+    changed(r);
+}
+
+static void unused_log_closed(void *ctx)
+{
+    struct replica *r = ctx;
+    start_again_later(r, r->open_error.msg);
+}
+
+/* Where the log ended when this replica was opened: until that is applied it is catching up. */
+static void tail_found(void *ctx, enum rc rc, lsn_t tail)
+{
+    struct replica *r = ctx;
+    if (r->phase != PHASE_OPEN)
+        return;
+    if (rc == RC_OK)
+        r->target = tail;
+    changed(r);
+}
+
+static void lead_if_told(struct replica *r)
+{
+    if (r->phase != PHASE_OPEN || !r->lead_epoch)
+        return;
+    uint64_t epoch = r->lead_epoch;
+    r->lead_epoch = 0;
+    processor_become_leader(r->processor, epoch);
+}
+
+static void log_opened(void *ctx, struct log *log, const struct err *open_err)
+{
+    struct replica *r = ctx;
+    struct partition_store *store;
+    if (!log) {
+        start_again_later(r, open_err->msg);
+        return;
+    }
+    if (open_store(r, &store, &r->open_error) != RC_OK) {
+        log_close(log, unused_log_closed, r);
+        return;
+    }
+    struct processor_config pc = processor_configuration(r);
+    r->phase = PHASE_OPEN;
+    r->opened_ms = env_mono_ms(r->host->env);
+    r->log = log;
+    r->target = 0;
+    r->failed = false;
+    r->processor = processor_new(r->host->env, &pc, store, log, &host_ops, r);
+    r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
+    slot_of(r)->processor = r->processor;
+    log_find_tail(log, tail_found, r);
+    if (!r->wanted) {
+        close_processor(r, false);
+        return;
+    }
+    lead_if_told(r);
+    changed(r);
+}
+
+static void open_log(struct replica *r)
+{
+    r->phase = PHASE_OPENING;
+    local_log_open(r->host->port, r->id, log_opened, r);
+}
+
+static void retry(struct env_timer *t)
+{
+    open_log(CONTAINER_OF(t, struct replica, retry));
+}
+
+void replica_run(struct replica *r)
+{
+    r->wanted = true;
+    if (r->phase == PHASE_CLOSED)
+        open_log(r);
+}
+
+/* ---- closing ---- */
+
+static void processor_closed(void *ctx)
+{
+    struct replica *r = ctx;
+    r->processor = NULL;
+    r->log = NULL;
+    if (r->failed)
+        start_again_later(r, NULL);
+    else
+        at_rest(r);
+}
+
+static void close_processor(struct replica *r, bool abandon)
+{
+    uint64_t ran = env_mono_ms(r->host->env) - r->opened_ms;
+    if (ran >= HEALTHY_MS)
+        r->failures = 0;
+    r->phase = PHASE_CLOSING;
+    r->lead_epoch = 0;
+    processor_step_down(r->processor);
+    stop_leading(r);
+    shipper_free(r->shipper);
+    r->shipper = NULL;
+    slot_of(r)->processor = NULL;
+    processor_close(r->processor, abandon, processor_closed, r);
+}
+
+void replica_close(struct replica *r, void (*done)(void *ctx), void *ctx)
+{
+    r->wanted = false;
+    r->lead_epoch = 0;
+    r->closed = done;
+    r->closed_ctx = ctx;
+    if (r->phase == PHASE_OPEN) {
+        close_processor(r, false);
+    } else if (r->phase == PHASE_PAUSING) {
+        env_timer_cancel(r->host->env, &r->retry);
+        at_rest(r);
+    } else if (r->phase == PHASE_CLOSED) {
+        at_rest(r);
+    }
+    /* else: at rest when what is under way has ended */
+}
+
+/* ---- leading, reporting ---- */
+
+void replica_lead(struct replica *r, uint64_t epoch)
+{
+    r->lead_epoch = epoch;
+    lead_if_told(r);
+}
+
+void replica_step_down(struct replica *r)
+{
+    r->lead_epoch = 0;
+    if (r->phase == PHASE_OPEN)
+        processor_step_down(r->processor);
+}
+
+static enum replica_state state_of(const struct replica *r, lsn_t applied)
+{
+    if (r->phase != PHASE_OPEN)
+        return r->wanted ? REPLICA_STARTING : REPLICA_STOPPED;
+    if (!r->target)
+        return REPLICA_STARTING;
+    return applied + 1 >= r->target ? REPLICA_ACTIVE : REPLICA_CATCHING_UP;
+}
+
+bool replica_report(const struct replica *r, struct partition_report *out)
+{
+    struct processor_status st = {0};
+    if (r->phase == PHASE_CLOSED && !r->wanted)
+        return false;
+    if (r->phase == PHASE_OPEN)
+        processor_get_status(r->processor, &st);
+    *out = (struct partition_report){
+        .id = r->id,
+        .state = state_of(r, st.applied),
+        .role = st.role,
+        .epoch = st.epoch,
+        .applied = st.applied,
+        .committed = st.committed,
+        .durable = st.durable,
+        .trimmed = r->phase == PHASE_OPEN ? r->log->trim_point : 0,
+        .target = r->target,
+        .oldest_waiting_ms = st.oldest_waiting_ms,
+        .schema_version = schema_version(r->host->schema->schema),
+    };
+    return true;
+}
+
+struct trim_request {
+    struct replica *replica;
+    lsn_t upto;
+};
+
+static void flushed_for_trim(void *ctx, lsn_t durable)
+{
+    struct trim_request *t = ctx;
+    if (t->replica->phase == PHASE_OPEN)
+        log_trim(t->replica->log, MIN(t->upto, durable));
+    free(t);
+}
+
+void replica_trim_log(struct replica *r, lsn_t upto)
+{
+    if (r->phase != PHASE_OPEN)
+        return;
+    struct trim_request *t = xcalloc(1, sizeof(*t));
+    t->replica = r;
+    t->upto = upto;
+    store_flush(processor_store(r->processor), flushed_for_trim, t);
+}
+
+struct processor *replica_processor(struct replica *r)
+{
+    return r->phase == PHASE_OPEN ? r->processor : NULL;
+}
+
+struct replica *replica_new(struct replica_host *host, uint16_t partition)
+{
+    struct replica *r = xcalloc(1, sizeof(*r));
+    r->host = host;
+    r->id = partition;
+    env_timer_init(&r->retry, retry);
+    return r;
+}
+
+void replica_free(struct replica *r)
+{
+    ASSERT(r->phase == PHASE_CLOSED);
+    free(r);
+}

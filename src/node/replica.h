@@ -1,0 +1,61 @@
+/* One partition replica on the shard that owns it: opens its log and store, runs the processor, is the
+ * processor's host, and starts again after a failure (spec/cluster.md §4.6). It exists as long as the shard;
+ * whether it runs is decided by the node and may change at any time. Everything on the shard's loop. */
+#pragma once
+#include "invoker/invoker.h"
+#include "node/router.h"
+#include "partition/processor.h"
+
+struct shard_shared;
+struct replica;
+
+/* What the replicas of a shard share; owned by the shard. */
+struct replica_host {
+    const struct shard_shared *shared;
+    struct loop *loop;
+    struct env *env;
+    struct local_logs_port *port;
+    struct kv_backend *backend;
+    struct invoker *invoker;
+    const struct schema_cell *schema;
+    /* Leadership, or whether it runs, has changed. */
+    void (*changed)(struct replica_host *h);
+};
+
+struct replica *replica_new(struct replica_host *host, uint16_t partition);
+/* It must be at rest (replica_close was told and has called back). */
+void replica_free(struct replica *r);
+
+/* Open it, or keep it open. */
+void replica_run(struct replica *r);
+/* Step down, flush, close; `done` (may be NULL) when it is at rest, possibly from inside. The content stays.
+ */
+void replica_close(struct replica *r, void (*done)(void *ctx), void *ctx);
+/* Become leader with this epoch, which was claimed for this process. Remembered while it is being opened. */
+void replica_lead(struct replica *r, uint64_t epoch);
+void replica_step_down(struct replica *r);
+
+enum replica_state {
+    REPLICA_STOPPED,     /* does not run here */
+    REPLICA_STARTING,    /* opening, or waiting to be started again */
+    REPLICA_CATCHING_UP, /* has not applied yet what was in the log when it was opened */
+    REPLICA_ACTIVE,
+};
+/* What one partition replica is doing. */
+struct partition_report {
+    uint16_t id;
+    enum replica_state state;
+    enum processor_role role;
+    uint64_t epoch;
+    lsn_t applied, committed, durable, trimmed; /* trimmed: last trimmed LSN of its log */
+    lsn_t target;                               /* of catching up; 0: not known yet */
+    uint64_t oldest_waiting_ms;
+    uint32_t schema_version; /* that its invocations see */
+};
+/* False if it does not run here. */
+bool replica_report(const struct replica *r, struct partition_report *out);
+/* Trim its log up to and including `upto`, but never beyond what the store holds durably: there may be no
+ * other copy. Flushes the store first. */
+void replica_trim_log(struct replica *r, lsn_t upto);
+/* NULL while it is not open. */
+struct processor *replica_processor(struct replica *r);
