@@ -26,10 +26,9 @@ enum rc provision_settings_check(const struct provision_settings *s, struct err 
         return err_set(err, RC_INVALID, "node set size is too big, please keep it under 128");
     if (s->provider == LOG_PROVIDER_IN_MEMORY)
         return err_set(err, RC_UNSUPPORTED, "logs in memory are not supported: they would lose data");
-    if (s->provider == LOG_PROVIDER_LOCAL)
-        return err_set(err, RC_UNSUPPORTED,
-                       "the log provider 'local' is not supported. Choose 'replicated' instead: it serves a "
-                       "single node as well");
+    if (s->provider == LOG_PROVIDER_LOCAL && replication_copies(&s->log_replication) > 1)
+        return err_set(err, RC_INVALID,
+                       "the log provider 'local' keeps one copy on one node. Choose 'replicated' instead");
     return RC_OK;
 }
 
@@ -59,8 +58,9 @@ static struct bytes encode_nodes(struct env *env, const struct node_config *conf
 
 static struct bytes encode_logs(const struct provision_settings *s)
 {
+    /* `local` is the same as `replicated` with one copy (spec/cluster.md §5.2). */
     struct logs_config c = {.version = 1,
-                            .provider = s->provider,
+                            .provider = LOG_PROVIDER_REPLICATED,
                             .replication = s->log_replication,
                             .target_nodeset_size = s->target_nodeset_size};
     struct writer w = WRITER_INIT;

@@ -108,7 +108,9 @@ static void settings_outside_of_the_limits_are_refused(void **state)
     s.log_replication = s.partition_replication = replication_nodes(2);
     assert_int_equal(provision_settings_check(&s, &err), RC_OK);
     s.provider = LOG_PROVIDER_LOCAL;
-    assert_int_equal(provision_settings_check(&s, &err), RC_UNSUPPORTED);
+    assert_int_equal(provision_settings_check(&s, &err), RC_INVALID);
+    s.log_replication = replication_nodes(1);
+    assert_int_equal(provision_settings_check(&s, &err), RC_OK);
 }
 
 static void on_activated(void *ctx, const struct err *err)
