@@ -227,6 +227,47 @@ void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t g
                                                   .modified_at_ms = now_ms};
 }
 
+void epoch_metadata_set_initial(struct epoch_metadata *e, const struct replication *replication,
+                                uint32_t *replicas, size_t n, uint64_t now_ms)
+{
+    ASSERT(e->current.version == 0 && n > 0);
+    if (e->version == 0)
+        e->epoch = 1;
+    e->version++;
+    e->current = (struct partition_configuration){.version = e->version,
+                                                  .replication = *replication,
+                                                  .replicas = replicas,
+                                                  .n_replicas = n,
+                                                  .modified_at_ms = now_ms};
+}
+
+void epoch_metadata_set_next(struct epoch_metadata *e, const struct replication *replication,
+                             uint32_t *replicas, size_t n, uint64_t now_ms)
+{
+    ASSERT(e->current.version != 0 && n > 0);
+    uint32_t version = (e->has_next ? e->next.version : e->current.version) + 1;
+    e->version++;
+    e->has_next = true;
+    e->next = (struct partition_configuration){.version = version,
+                                               .replication = *replication,
+                                               .replicas = replicas,
+                                               .n_replicas = n,
+                                               .modified_at_ms = now_ms};
+}
+
+bool configuration_has(const struct partition_configuration *c, uint32_t node_id)
+{
+    for (size_t i = 0; i < c->n_replicas; i++)
+        if (c->replicas[i] == node_id)
+            return true;
+    return false;
+}
+
+bool epoch_metadata_has(const struct epoch_metadata *e, uint32_t node_id)
+{
+    return configuration_has(&e->current, node_id) || (e->has_next && configuration_has(&e->next, node_id));
+}
+
 void epoch_metadata_complete_next(struct epoch_metadata *e)
 {
     ASSERT(e->has_next);

@@ -67,8 +67,20 @@ enum rc epoch_metadata_decode(struct arena *a, struct slice stored, uint32_t par
 /* Claim leadership: version and epoch + 1. A partition without a configuration gets `replicas` as current. */
 void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation,
                           const struct replication *replication, uint64_t now_ms, struct arena *a);
+/* The first configuration; `e` is all zero for a partition that has no value yet (it becomes version 1, epoch
+ * 1, led by nobody). The configuration gets the version of the value, so that configuration versions never
+ * repeat even if an old writer dropped the member. The array is borrowed. */
+void epoch_metadata_set_initial(struct epoch_metadata *e, const struct replication *replication,
+                                uint32_t *replicas, size_t n, uint64_t now_ms);
+/* Prepare (or prepare anew) a configuration: version + 1, next.version = (next or current).version + 1. A
+ * partition that has a current one. The array is borrowed. */
+void epoch_metadata_set_next(struct epoch_metadata *e, const struct replication *replication,
+                             uint32_t *replicas, size_t n, uint64_t now_ms);
 /* The prepared configuration becomes the current one: version + 1. */
 void epoch_metadata_complete_next(struct epoch_metadata *e);
+bool configuration_has(const struct partition_configuration *c, uint32_t node_id);
+/* True if the node holds the partition, or is about to: its processor belongs to current and next. */
+bool epoch_metadata_has(const struct epoch_metadata *e, uint32_t node_id);
 
 /* Hybrid timestamp of a wall clock (spec/restatectl.md §7.7). */
 uint64_t hybrid_timestamp(uint64_t wall_ms);
