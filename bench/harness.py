@@ -145,20 +145,21 @@ Product = collections.namedtuple("Product", "name binary config")
 class Server(Process):
     """One run of a server under test on `base_dir`, which is created if need be. Not yet ready: see wait_ready."""
 
-    def __init__(self, product, base_dir):
+    def __init__(self, product, base_dir, node_name="bench", ports=None, more_env=None):
         self.product = product
         self.base_dir = base_dir
         os.makedirs(base_dir, exist_ok=True)
-        self.ingress, self.admin, self.node = free_ports(3)
+        self.ingress, self.admin, self.node = ports or free_ports(3)
         env = dict(os.environ,
                    RESTATE_INGRESS__BIND_PORT=str(self.ingress), RESTATE_ADMIN__BIND_PORT=str(self.admin),
-                   RESTATE_BIND_PORT=str(self.node), RESTATE_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1")
-        argv = [product.binary, "--base-dir", base_dir, "--node-name", "bench", "--bind-ip", "127.0.0.1",
+                   RESTATE_BIND_PORT=str(self.node), RESTATE_DISABLE_TELEMETRY="true", DO_NOT_TRACK="1",
+                   **(more_env or {}))
+        argv = [product.binary, "--base-dir", base_dir, "--node-name", node_name, "--bind-ip", "127.0.0.1",
                 "--log-filter", "warn", "--log-disable-ansi-codes", "true"]
         if product.config:
             argv += ["--config-file", product.config]
         self.started = time.monotonic()
-        super().__init__(argv, base_dir.rstrip("/") + ".log", env)
+        super().__init__(argv, f"{base_dir.rstrip('/')}-{node_name}.log", env)
 
     def wait_ready(self):
         def healthy():
@@ -217,6 +218,69 @@ class Server(Process):
         return found
 
 
+class Cluster:
+    """Three servers of one product on loopback with two copies of logs and partitions. Load enters through the first;
+    CPU, memory and written bytes are sums over all."""
+
+    SIZE = 3
+    READY_S = 120
+
+    def __init__(self, product, base_dir):
+        self.base_dir = base_dir
+        flat = free_ports(3 * self.SIZE)
+        ports = [flat[3 * k:3 * k + 3] for k in range(self.SIZE)]
+        addresses = json.dumps([f"http://127.0.0.1:{node}" for _, _, node in ports])
+        self.nodes = [Server(product, base_dir, f"node-{k + 1}", ports[k], {
+            "RESTATE_CLUSTER_NAME": "bench", "RESTATE_FORCE_NODE_ID": str(k + 1),
+            "RESTATE_AUTO_PROVISION": "true" if k == 0 else "false", "RESTATE_DEFAULT_REPLICATION": "2",
+            "RESTATE_METADATA_CLIENT__ADDRESSES": addresses, "RESTATE_LISTEN_MODE": "tcp",
+            "RESTATE_ADVERTISED_ADDRESS": f"http://127.0.0.1:{ports[k][2]}"}) for k in range(self.SIZE)]
+        first = self.nodes[0]
+        self.product, self.ingress, self.admin, self.pid = product, first.ingress, first.admin, first.pid
+        self.register, self.first_call, self.started = first.register, first.first_call, first.started
+
+    def wait_ready(self):
+        for node in self.nodes:
+            node.wait_ready()
+
+        def all_members():
+            self.check_alive()
+            status, text = http_call(self.admin, "GET", "/cluster-health")
+            return status == 200 and len(json.loads(text)["metadata_cluster_health"]["members"]) == self.SIZE
+        wait_for("three metadata members", all_members, self.READY_S, 0.05)
+
+    def settle(self, settle_s):
+        """Every node answers calls; then time for what a new cluster still moves around."""
+        for node in self.nodes:
+            node.first_call()
+        time.sleep(settle_s)
+
+    def check_alive(self):
+        for node in self.nodes:
+            node.check_alive()
+
+    def stop(self, signum=signal.SIGTERM):
+        for node in self.nodes:
+            node.stop(signum)
+
+    def cpu_us(self):
+        return sum(node.cpu_us() for node in self.nodes)
+
+    def rss_kb(self):
+        return sum(node.rss_kb() for node in self.nodes)
+
+    def written_bytes(self):
+        total = 0
+        for node in self.nodes:
+            with open(f"/proc/{node.pid}/io") as f:
+                total += int(re.search(r"^write_bytes: (\d+)", f.read(), re.M).group(1))
+        return total
+
+    def syncs(self):
+        counts = [node.syncs() for node in self.nodes]
+        return None if None in counts else sum(counts)
+
+
 class Bench:
     """The surroundings of a run: directories, endpoint, load generator."""
 
@@ -241,6 +305,12 @@ class Bench:
         server = Server(product, base_dir)
         self.servers.append(server)
         return server
+
+    def start_cluster(self, product):
+        self.runs += 1
+        cluster = Cluster(product, os.path.join(self.work_dir, f"{product.name}-cluster-{self.runs}"))
+        self.servers.append(cluster)
+        return cluster
 
     def start_ready(self, product):
         server = self.start(product)

@@ -29,11 +29,17 @@ REACH = {
     ("steps", 1): {"p50_us": 2500},
     ("chain", 64): {"cpu_us_per_op": 120, "rss_mb": 150},
     ("state-read", 16): {"ops_per_s": 600, "write_bytes_per_op": 10000},
+    ("cluster-greet", 64): {"cpu_us_per_op": 120},
+    ("cluster-workflow", 64): {"cpu_us_per_op": 600},
     ("start", 0): {"first_call_s": 0.1},
     ("restart", 0): {"first_call_s": 1.0},
     ("idle", 0): {"rss_mb": 40, "cpu_percent": 0.3, "disk_mb": 64},
     ("sleepers", 0): {"rss_kb_each": 1.0, "lag_p99_us": 10000},
 }
+
+
+# What a new cluster needs until it stops moving leaders and logs around (the official server: about ten seconds).
+SETTLE_S = 12
 
 
 class Size:
@@ -64,6 +70,28 @@ def load_scenario(bench, product, size, name, connections):
         return [row]
     finally:
         bench.discard(server)
+
+
+def cluster_load(name):
+    """The load `name` on three nodes, two copies of everything, default settings; CPU per operation is over all nodes
+    and over the whole run, warm-up included."""
+    def scenario(bench, product, size, connections):
+        path, options = LOADS[name]
+        cluster = bench.start_cluster(product)
+        try:
+            cluster.wait_ready()
+            cluster.register(bench.endpoint)
+            cluster.settle(SETTLE_S)
+            cpu, written = cluster.cpu_us(), cluster.written_bytes()
+            row = bench.load(cluster, path, scenario="cluster-" + name, connections=connections, warmup=size.warmup_s,
+                             duration=size.measure_s, **options)
+            row["cpu_us_per_op"] = (cluster.cpu_us() - cpu) / max(1, row["all_ops"])
+            row["write_bytes_per_op"] = (cluster.written_bytes() - written) / max(1, row["all_ops"])
+            row["rss_mb"] = cluster.rss_kb() / 1024
+            return [row]
+        finally:
+            bench.discard(cluster)
+    return scenario
 
 
 def greet_syncs(bench, product, size):
@@ -147,6 +175,8 @@ def sleepers(bench, product, size):
 
 SPECIALS = {"greet-syncs": greet_syncs, "start": start_time, "restart": restart_time, "idle": idle,
             "sleepers": sleepers}
+CLUSTER = {"cluster-greet": cluster_load("greet"), "cluster-workflow": cluster_load("workflow"),
+           "cluster-counter": cluster_load("counter")}
 
 QUICK = [("start", 0), ("idle", 0), ("greet", 1), ("greet-syncs", 1), ("greet", 64), ("counter", 64), ("hotkey", 64),
          ("steps", 1), ("steps", 64), ("chain", 64), ("state-read", 16), ("restart", 0), ("sleepers", 0)]
@@ -163,8 +193,8 @@ def select(quick, wanted):
     selected = []
     for text in wanted:
         name, _, connections = text.partition("@")
-        if name not in LOADS and name not in SPECIALS:
-            raise SystemExit(f"bench: unknown scenario {name}; known: {' '.join([*LOADS, *SPECIALS])}")
+        if name not in LOADS and name not in SPECIALS and name not in CLUSTER:
+            raise SystemExit(f"bench: unknown scenario {name}; known: {' '.join([*LOADS, *SPECIALS, *CLUSTER])}")
         if connections:
             selected.append((name, int(connections)))
         else:
@@ -173,6 +203,8 @@ def select(quick, wanted):
 
 
 def measure(bench, product, size, name, connections):
+    if name in CLUSTER:
+        return CLUSTER[name](bench, product, size, connections)
     if name in SPECIALS:
         return SPECIALS[name](bench, product, size)
     return load_scenario(bench, product, size, name, connections)

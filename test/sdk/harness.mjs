@@ -12,7 +12,7 @@ import * as restate from "@restatedev/restate-sdk";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 export const official = process.env.TARGET === "official";
-const binary = official
+export const binary = official
   ? execFileSync(join(root, "tools", "official"), { encoding: "utf8" }).trim()
   : (process.env.RESTATE_SERVER ?? join(root, "build", "release", "bin", "restate-server"));
 
@@ -171,7 +171,8 @@ export class Server {
 }
 
 // Services of one deployment, served by this process on a port of their own. Options: `http1`, `tls` ({key, cert}), `bidirectional`,
-// `identityKeys`, `prefix` (a path in front), and `onRequest`, which may answer a request itself (then it returns true).
+// `identityKeys`, `prefix` (a path in front), `host` (another address than loopback), and `onRequest`, which may answer a request itself
+// (then it returns true).
 export class Endpoint {
   static start(...services) {
     return Endpoint.with({ services });
@@ -181,7 +182,7 @@ export class Endpoint {
     endpoint.options = options;
     endpoint.services = options.services;
     endpoint.port = await freePort();
-    endpoint.uri = `${options.tls ? "https" : "http"}://${options.tls ? "localhost" : "127.0.0.1"}:${endpoint.port}${options.prefix ?? ""}`;
+    endpoint.uri = `${options.tls ? "https" : "http"}://${options.tls ? "localhost" : (options.host ?? "127.0.0.1")}:${endpoint.port}${options.prefix ?? ""}`;
     await endpoint.open();
     return endpoint;
   }
@@ -205,7 +206,7 @@ export class Endpoint {
         this.sessions.add(session);
         session.once("close", () => this.sessions.delete(session));
       });
-    await new Promise((resolve) => this.server.listen(this.port, "127.0.0.1", resolve));
+    await new Promise((resolve) => this.server.listen(this.port, this.options.host ?? "127.0.0.1", resolve));
   }
   // As a process that shuts down: HTTP/2 sessions say goodbye, what runs may end.
   async terminate() {
