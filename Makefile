@@ -5,7 +5,7 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance torture test-sdk-python test-sdk-go test-vectors sim bench bench-compare fuzz format check-format check-layering clean
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance torture test-sdk-python test-sdk-go test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -44,6 +44,18 @@ test-conformance: build ## the lifecycle of invocations by name (docs/conformanc
 
 torture: build ## random programs on real services, the server killed every few seconds: make torture SECONDS=n [SEED=n]
 	@tools/torture $(SECONDS) $(SEED)
+
+cluster: build ## a demo: three nodes on loopback, status, one killed under load, fail-over
+	@tools/cluster
+
+test-cluster: build ## clusters of real processes, quick cases; CASE=S-1 or CASE=text picks from all; TARGET=official
+	@tools/test-cluster $(if $(CASE),'$(CASE)')
+
+test-cluster-full: build ## all cases of test/cluster (an hour)
+	@tools/test-cluster --full
+
+failover: build ## longest gaps that clients see when a node is killed, stopped or cut off; TARGET=official
+	@tools/failover --rounds $(or $(ROUNDS),1)
 
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors
