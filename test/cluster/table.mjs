@@ -1,0 +1,72 @@
+// Writes the table of docs/conformance.md that says which case shows which item of spec/cluster.md and what came out: only from runs that
+// happened (build/cluster/ours*.jsonl, official*.jsonl; the newest result of a case counts). Simulator and unit tests that name an invariant
+// are listed by file; they run in `make sim` and `make test-unit`.
+import { execFileSync } from "node:child_process";
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { items } from "./items.mjs";
+
+const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
+
+function runs(target) {
+  const dir = join(root, "build", "cluster");
+  const files = existsSync(dir) ? readdirSync(dir).filter((f) => f.startsWith(target) && f.endsWith(".jsonl")) : [];
+  const newest = new Map();
+  for (const file of files.sort((a, b) => statSync(join(dir, a)).mtimeMs - statSync(join(dir, b)).mtimeMs)) {
+    const date = statSync(join(dir, file)).mtime.toISOString().slice(0, 10);
+    for (const line of readFileSync(join(dir, file), "utf8").split("\n").filter(Boolean)) {
+      const c = JSON.parse(line);
+      newest.set(c.name, { ...c, date });
+    }
+  }
+  return newest;
+}
+const [ours, official] = [runs("ours"), runs("official")];
+const text = (r) => (r === undefined ? "not run" : r.result === "pass" ? "pass" : r.result === "fail" ? "**fail**" : `not shown there${r.note ? `: ${r.note}` : ""}`);
+
+const itemsOf = (name) => {
+  const head = name.split(":")[0];
+  return head.match(/\b([AGMSNFPLTOV]-\d+|[GMT]-[a-h]|JEPSEN|E2E|CHAOS)\b/g) ?? [];
+};
+const sources = Object.fromEntries(["form", "faults", "suites", "metadata", "operate", "deploy"].map((f) => [f, readFileSync(join(root, "test", "cluster", `${f}.test.mjs`), "utf8")]));
+const cases = new Map(); // name -> file
+for (const name of new Set([...ours.keys(), ...official.keys()])) cases.set(name, (ours.get(name) ?? official.get(name)).file);
+for (const [file, source] of Object.entries(sources)) for (const m of source.matchAll(/scenario\(\s*"([^"]+)"/g)) if (!cases.has(m[1])) cases.set(m[1], `${file}.test.mjs`);
+
+// Files of the simulator and the unit tests that name an item.
+function elsewhere(item) {
+  try {
+    const found = execFileSync("git", ["grep", "-lwE", `${item}`, "--", "sim", "test/unit"], { cwd: root, encoding: "utf8" }).trim().split("\n");
+    return found.map((f) => f.replace(/^sim\//, "sim/")).slice(0, 3).join(", ");
+  } catch {
+    return "";
+  }
+}
+
+const lines = [];
+const count = (run) => {
+  const all = [...run.values()].filter((r) => cases.has(r.name) && r.result !== "differs");
+  const last = all.map((r) => r.date).sort().at(-1) ?? "never";
+  return `${all.filter((r) => r.result === "pass").length} of ${all.length} cases that ran passed (last run ${last})`;
+};
+lines.push(`This server: ${count(ours)}. Official server 1.7.12: ${count(official)}. ${cases.size} cases exist.`, "");
+for (const [group, entries] of Object.entries(items)) {
+  lines.push(`**${group}**`, "", "| item | | case, or simulator and unit tests | this server | official |", "| --- | --- | --- | --- | --- |");
+  for (const [item, about] of Object.entries(entries)) {
+    const shown = [...cases].filter(([name]) => itemsOf(name).includes(item));
+    if (shown.length === 0) {
+      const files = elsewhere(item);
+      lines.push(`| ${item} | ${about} | ${files || "none"} | ${files ? "see there" : "not shown"} | - |`);
+    }
+    for (const [name, file] of shown) lines.push(`| ${item} | ${about} | ${file.replace(".test.mjs", "")}: ${name.replace(/^[^:]*: ?/, "").slice(0, 110) || name} | ${text(ours.get(name))} | ${text(official.get(name))} |`);
+  }
+  lines.push("");
+}
+
+const doc = join(root, "docs", "conformance.md");
+let page = readFileSync(doc, "utf8");
+const [begin, end] = ["<!-- results: tools/test-cluster -->\n", "<!-- end of cluster results -->"];
+if (!page.includes(begin)) page += `\n## Cluster\n\nEvery item of spec/cluster.md with the case of \`test/cluster\` that shows it. \`make test-cluster-full\` and\n\`tools/node test/cluster/table.mjs\` renew this.\n\n${begin}${end}\n`;
+const from = page.indexOf(begin) + begin.length;
+writeFileSync(doc, page.slice(0, from) + lines.join("\n") + page.slice(page.indexOf(end)));
