@@ -59,7 +59,7 @@ static void dump(struct sim_world *w)
             for (unsigned n = 1; n <= w->options.nodes; n++) {
                 const struct sim_disk_loglet *d =
                     sim_disk_find(w->nodes[n].disk, chain_loglet_id(l, s->index));
-                if (d && s->kind == SEGMENT_KIND_REPLICATED)
+                if (d && s->kind == SEGMENT_REPLICATED)
                     printf("    N%u: tail %llu trim %llu%s\n", n, (unsigned long long)d->tail,
                            (unsigned long long)d->trim_point, d->sealed ? " sealed" : "");
             }

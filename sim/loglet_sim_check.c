@@ -308,13 +308,12 @@ void sim_check_swap(struct sim_world *w, unsigned log_id, const struct chain *be
                      (unsigned long long)chain_first_lsn(after), (unsigned long long)w->trimmed[log_id]);
         return;
     }
-    if (last->base_lsn < old->base_lsn ||
-        (old->kind == SEGMENT_KIND_SEALED && last->base_lsn != old->base_lsn))
+    if (last->base_lsn < old->base_lsn || (old->kind == SEGMENT_SEALED && last->base_lsn != old->base_lsn))
         sim_fail(w, "L-7: the base goes from %llu to %llu", (unsigned long long)old->base_lsn,
                  (unsigned long long)last->base_lsn);
-    if (old->kind != SEGMENT_KIND_SEALED)
+    if (old->kind != SEGMENT_SEALED)
         end_segment(w, find(w->oracle, chain_loglet_id(log_id, old->index)), last->base_lsn);
-    if (last->kind != SEGMENT_KIND_SEALED)
+    if (last->kind != SEGMENT_SEALED)
         new_segment(w, log_id, last);
 }
 

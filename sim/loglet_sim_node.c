@@ -182,7 +182,7 @@ void sim_node_lone_sealer(struct sim_node *n, unsigned log_id)
         return;
     }
     size_t i = c->len - 1 - sim_random(n->world, MIN(c->len, (size_t)2));
-    if (c->segments[i].kind != SEGMENT_KIND_REPLICATED ||
+    if (c->segments[i].kind != SEGMENT_REPLICATED ||
         loglet_params_decode(bytes_slice(c->segments[i].params), &p, NULL) != RC_OK)
         return;
     n->sealer = loglet_find_tail(&n->calls, &p, LOGLET_TAIL_SEAL, on_lone_tail, n);

@@ -3,30 +3,6 @@
 
 #include <stdlib.h>
 
-static const char *const kind_names[] = {
-    [SEGMENT_KIND_REPLICATED] = "replicated",
-    [SEGMENT_KIND_LOCAL] = "local",
-    [SEGMENT_KIND_MEMORY] = "in-memory",
-    [SEGMENT_KIND_SEALED] = "sealed",
-};
-
-const char *segment_kind_name(enum segment_kind kind)
-{
-    ASSERT((size_t)kind < ARRAY_LEN(kind_names));
-    return kind_names[kind];
-}
-
-enum rc segment_kind_parse(struct slice text, enum segment_kind *out)
-{
-    for (size_t i = 0; i < ARRAY_LEN(kind_names); i++) {
-        if (slice_eq_cstr(text, kind_names[i])) {
-            *out = (enum segment_kind)i;
-            return RC_OK;
-        }
-    }
-    return RC_INVALID;
-}
-
 static const struct chain_segment *last_of(const struct chain *c)
 {
     ASSERT(c->len > 0);
@@ -42,7 +18,7 @@ static void push(struct chain *c, struct chain_segment s)
 
 struct chain chain_create(uint32_t log_id, enum segment_kind kind, struct bytes params)
 {
-    ASSERT(kind != SEGMENT_KIND_SEALED);
+    ASSERT(kind != SEGMENT_SEALED);
     struct chain c = {.log_id = log_id};
     push(&c, (struct chain_segment){1, 0, kind, params});
     return c;
@@ -70,7 +46,7 @@ void chain_free(struct chain *c)
 const struct chain_segment *chain_tail(const struct chain *c)
 {
     const struct chain_segment *last = last_of(c);
-    return last->kind == SEGMENT_KIND_SEALED ? NULL : last;
+    return last->kind == SEGMENT_SEALED ? NULL : last;
 }
 
 uint32_t chain_last_index(const struct chain *c)
@@ -99,10 +75,10 @@ static enum rc check_writer(const struct chain *c, uint32_t expected, lsn_t base
 enum rc chain_append_segment(struct chain *c, uint32_t expected_last_index, lsn_t base,
                              enum segment_kind kind, struct bytes params, struct err *err)
 {
-    ASSERT(kind != SEGMENT_KIND_SEALED);
+    ASSERT(kind != SEGMENT_SEALED);
     enum rc rc = check_writer(c, expected_last_index, base, err);
     const struct chain_segment *last = last_of(c);
-    if (rc == RC_OK && last->kind == SEGMENT_KIND_SEALED && base != last->base_lsn)
+    if (rc == RC_OK && last->kind == SEGMENT_SEALED && base != last->base_lsn)
         rc = err_set(err, RC_INVALID, "log %u is sealed at LSN %llu; the next segment must start there",
                      c->log_id, (unsigned long long)last->base_lsn);
     if (rc == RC_OK && last->index == UINT32_MAX)
@@ -123,13 +99,13 @@ enum rc chain_append_seal_marker(struct chain *c, uint32_t expected_last_index, 
                                  struct bytes params, struct err *err)
 {
     enum rc rc = check_writer(c, expected_last_index, tail, err);
-    if (rc == RC_OK && last_of(c)->kind == SEGMENT_KIND_SEALED)
+    if (rc == RC_OK && last_of(c)->kind == SEGMENT_SEALED)
         rc = err_set(err, RC_SEALED, "log %u is sealed already", c->log_id);
     if (rc != RC_OK) {
         bytes_unref(&params);
         return rc;
     }
-    push(c, (struct chain_segment){tail, expected_last_index, SEGMENT_KIND_SEALED, params});
+    push(c, (struct chain_segment){tail, expected_last_index, SEGMENT_SEALED, params});
     return RC_OK;
 }
 
@@ -153,7 +129,7 @@ const struct chain_segment *chain_find(const struct chain *c, lsn_t lsn, lsn_t *
         const struct chain_segment *s = &c->segments[i];
         if (s->base_lsn > lsn)
             continue;
-        if (s->kind == SEGMENT_KIND_SEALED)
+        if (s->kind == SEGMENT_SEALED)
             return NULL;
         *end = i + 1 < c->len ? c->segments[i + 1].base_lsn : 0;
         return s;

@@ -8,16 +8,7 @@
  * empty. */
 #pragma once
 #include "bifrost/log.h"
-
-enum segment_kind {
-    SEGMENT_KIND_REPLICATED,
-    SEGMENT_KIND_LOCAL,
-    SEGMENT_KIND_MEMORY,
-    SEGMENT_KIND_SEALED, /* marker: the log ends here and takes no appends until a segment follows */
-};
-/* As printed by the tools and stored: `replicated`, `local`, `in-memory`, `sealed`. */
-const char *segment_kind_name(enum segment_kind kind);
-enum rc segment_kind_parse(struct slice text, enum segment_kind *out);
+#include "metadata/logs_config.h"
 
 struct chain_segment {
     lsn_t base_lsn; /* of offset 1 */

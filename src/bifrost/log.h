@@ -1,8 +1,7 @@
 /* The virtual log of a partition, as its owner loop sees it (spec/cluster.md §5.1): append, read in order,
  * find the tail, trim, seal. It is a chain of segments (loglets); each segment is implemented by a provider:
- * `memory` (tests, simulator), `local` (this node's segment store), `replicated` (log-servers; later). This
- * interface fits all three: whether an append needs one fsync here or a quorum elsewhere is the provider's
- * business.
+ * `memory` (tests, simulator), `replicated` (log-servers, of this node alone or of several;
+ * replicated_log.h). Whether an append needs one fsync here or a quorum elsewhere is the provider's business.
  *
  * Threading: a `struct log` belongs to one loop; every call and callback is on it. */
 #pragma once
@@ -106,30 +105,3 @@ struct memory_logs;
 struct memory_logs *memory_logs_new(void);
 void memory_logs_free(struct memory_logs *m);
 struct log *memory_log_open(struct memory_logs *m, struct env *env, uint32_t log_id);
-
-/* ---- provider `local`: this node's segment store on its own log loop ---- */
-struct loop;
-struct local_logs;      /* one per node: the log loop and its segment store */
-struct local_logs_port; /* one per shard loop: batches that loop's appends and receives its commits */
-
-struct local_logs_config {
-    const char *directory;
-    uint64_t inflight_limit_bytes; /* per log handle; 64 MiB */
-};
-/* Opens the store (recovers the last segment) and starts the log loop. Blocks; start-up only. RC_CORRUPT
- * names file and offset. */
-enum rc local_logs_open(const struct local_logs_config *config, struct local_logs **out, struct err *err);
-/* All ports and logs must be closed. Joins the log loop. */
-void local_logs_close(struct local_logs *l);
-struct local_logs_port *local_logs_port_new(struct local_logs *l, struct loop *shard_loop);
-void local_logs_port_free(struct local_logs_port *p);
-/* Open the log on the port's loop; `opened` runs there with the handle, or with NULL and the reason
- * (RC_CONFLICT: this node has a handle of this log already). */
-void local_log_open(struct local_logs_port *p, uint32_t log_id,
-                    void (*opened)(void *ctx, struct log *log, const struct err *err), void *ctx);
-
-struct local_logs_stats {
-    uint64_t commits, records, bytes_appended, bytes_written, syncs, segments, live_bytes, file_bytes;
-    bool full; /* refusing appends because the disk is full */
-};
-void local_logs_get_stats(struct local_logs *l, struct local_logs_stats *out); /* any thread */

@@ -153,6 +153,11 @@ bool log_server_failsafe(const struct log_server *s)
     return s->failsafe;
 }
 
+bool log_server_busy(const struct log_server *s)
+{
+    return s->busy || (!list_empty(&s->queue) && !s->failsafe && !env_timer_armed(&s->full_retry));
+}
+
 void log_server_get_stats(const struct log_server *s, struct log_server_stats *out)
 {
     *out = s->stats;

@@ -46,6 +46,8 @@ void log_server_set_writable(struct log_server *s, bool writable);
 bool log_server_failsafe(const struct log_server *s);
 /* Write what is known of global tails, as a graceful stop does; they are persisted lazily otherwise. */
 void log_server_flush(struct log_server *s);
+/* Something is on its way to the disk, and will get there without waiting for space. */
+bool log_server_busy(const struct log_server *s);
 
 struct log_server_stats {
     uint64_t stores, stored_records, batches, refused, shed;

@@ -9,6 +9,7 @@ struct segments_store {
     struct env_task work;
     struct segment_store *segments;
     struct store_batch *batch;
+    struct log_server_segments_observer observer;
 };
 
 static const struct log_server_store_ops ops;
@@ -38,21 +39,37 @@ static void put(struct segment_store *s, const struct store_entry *e)
     UNREACHABLE("store entry of kind %d", (int)e->kind);
 }
 
+static enum rc write_batch(struct segments_store *s, const struct store_batch *b, uint64_t bytes,
+                           struct err *err)
+{
+    enum rc rc = segment_store_begin(s->segments, b->control_only ? SEGMENT_ROOM_CONTROL : SEGMENT_ROOM_DATA,
+                                     b->len, bytes, err);
+    if (rc != RC_OK)
+        return rc;
+    for (size_t i = 0; i < b->len; i++)
+        put(s->segments, &b->items[i]);
+    return segment_store_commit(s->segments, err);
+}
+
 static void commit(struct env_task *t)
 {
     struct segments_store *s = CONTAINER_OF(t, struct segments_store, work);
     struct store_batch *b = s->batch;
     struct err err = {0};
-    uint64_t bytes = 0;
-    for (size_t i = 0; i < b->len; i++)
+    uint64_t bytes = 0, record_bytes = 0;
+    size_t records = 0;
+    for (size_t i = 0; i < b->len; i++) {
         bytes += b->items[i].body.len;
-    enum rc rc = segment_store_begin(s->segments, b->control_only ? SEGMENT_ROOM_CONTROL : SEGMENT_ROOM_DATA,
-                                     b->len, bytes, &err);
-    if (rc == RC_OK) {
-        for (size_t i = 0; i < b->len; i++)
-            put(s->segments, &b->items[i]);
-        rc = segment_store_commit(s->segments, &err);
+        if (b->items[i].kind == STORE_RECORD) {
+            records++;
+            record_bytes += b->items[i].body.len;
+        }
     }
+    if (s->observer.begin)
+        s->observer.begin(s->observer.ctx);
+    enum rc rc = write_batch(s, b, bytes, &err);
+    if (s->observer.end)
+        s->observer.end(s->observer.ctx, rc, records, record_bytes, &err);
     s->batch = NULL;
     b->done(b, rc);
 }
@@ -109,6 +126,11 @@ struct log_server_store *log_server_segments_new(struct env *env, struct segment
     s->segments = segments;
     env_task_init(&s->work, commit);
     return &s->store;
+}
+
+void log_server_segments_observe(struct log_server_store *store, const struct log_server_segments_observer *o)
+{
+    self(store)->observer = *o;
 }
 
 void log_server_segments_free(struct log_server_store *store)

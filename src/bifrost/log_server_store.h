@@ -47,5 +47,13 @@ struct log_server_store {
 
 /* Over an open segment store (not owned); commits in the deferred pass after submit. */
 struct log_server_store *log_server_segments_new(struct env *env, struct segment_store *segments);
+/* Told about each batch, for clocks and metrics, which are not the core's: `begin` before it is written,
+ * `end` when its outcome is known and before anybody is answered. */
+struct log_server_segments_observer {
+    void (*begin)(void *ctx);
+    void (*end)(void *ctx, enum rc rc, size_t records, uint64_t bytes, const struct err *err);
+    void *ctx;
+};
+void log_server_segments_observe(struct log_server_store *s, const struct log_server_segments_observer *o);
 /* No batch may be in progress. */
 void log_server_segments_free(struct log_server_store *s);

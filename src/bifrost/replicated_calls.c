@@ -119,6 +119,12 @@ void loglet_calls_node_alive(struct loglet_calls *c, uint32_t node)
         tell(c, &node);
 }
 
+void loglet_calls_wake(struct loglet_calls *c, uint32_t node)
+{
+    was_silent(c, node, true);
+    tell(c, &node);
+}
+
 void loglet_calls_nodes_changed(struct loglet_calls *c)
 {
     tell(c, NULL);

@@ -74,5 +74,7 @@ void loglet_calls_unlisten(struct loglet_listener *l);
 /* A reply from a log-server; one that nobody waits for is still a sign of life. */
 void loglet_calls_on_message(struct loglet_calls *c, uint32_t from, const struct loglet_message *m);
 void loglet_calls_node_alive(struct loglet_calls *c, uint32_t node);
+/* The node takes requests again that it refused: end the pauses that this caused. */
+void loglet_calls_wake(struct loglet_calls *c, uint32_t node);
 void loglet_calls_node_lost(struct loglet_calls *c, uint32_t node);
 void loglet_calls_nodes_changed(struct loglet_calls *c);

@@ -124,15 +124,15 @@ static bool build(struct extend_op *e, struct chain *out)
     if (params.len == 0)
         return false;
     if (create) {
-        *out = chain_create(q->log_id, SEGMENT_KIND_REPLICATED, params);
+        *out = chain_create(q->log_id, SEGMENT_REPLICATED, params);
         return true;
     }
     const struct chain_segment *last = &e->chain.segments[e->chain.len - 1];
-    lsn_t base = last->kind == SEGMENT_KIND_SEALED ? last->base_lsn : chain_lsn(last, e->tail);
+    lsn_t base = last->kind == SEGMENT_SEALED ? last->base_lsn : chain_lsn(last, e->tail);
     *out = chain_copy(&e->chain);
     enum rc rc = q->seal_marker
                      ? chain_append_seal_marker(out, index - 1, base, params, &err)
-                     : chain_append_segment(out, index - 1, base, SEGMENT_KIND_REPLICATED, params, &err);
+                     : chain_append_segment(out, index - 1, base, SEGMENT_REPLICATED, params, &err);
     ASSERT_MSG(rc == RC_OK, "%s", err.msg);
     return true;
 }
@@ -182,7 +182,7 @@ static void end_segment(struct extend_op *e, const struct chain_segment *last)
 {
     if (e->tail)
         swap(e);
-    else if (last->kind != SEGMENT_KIND_REPLICATED || e->last.nodeset.len == 0)
+    else if (last->kind != SEGMENT_REPLICATED || e->last.nodeset.len == 0)
         finish(e, RC_UNSUPPORTED, NULL, 0);
     else if (e->request.known_tail)
         e->helper = loglet_seal(e->request.calls, &e->last, on_sealed, e);
@@ -198,7 +198,7 @@ static void find_last_params(struct extend_op *e)
     e->last = (struct loglet_params){0};
     for (size_t i = e->chain.len; i-- > 0;) {
         const struct chain_segment *s = &e->chain.segments[i];
-        if (s->kind == SEGMENT_KIND_REPLICATED) {
+        if (s->kind == SEGMENT_REPLICATED) {
             if (loglet_params_decode(bytes_slice(s->params), &e->last, NULL) != RC_OK)
                 e->last = (struct loglet_params){0};
             return;
@@ -223,7 +223,7 @@ static void on_read(struct chain_request *r, enum rc rc, const struct chain *cha
         return;
     }
     const struct chain_segment *last = &chain->segments[chain->len - 1];
-    bool marked = last->kind == SEGMENT_KIND_SEALED;
+    bool marked = last->kind == SEGMENT_SEALED;
     if (q->expect_absent || last->index != q->expected_index) {
         finish(e, RC_CONFLICT, chain, version);
         return;

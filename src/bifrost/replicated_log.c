@@ -80,7 +80,7 @@ bool rl_params(struct replicated_log *log, const struct chain_segment *s, struct
 {
     struct err err = {0};
     enum rc rc = RC_OK;
-    if (s->kind != SEGMENT_KIND_REPLICATED)
+    if (s->kind != SEGMENT_REPLICATED)
         rc = err_set(&err, RC_UNSUPPORTED, "segment %u of log %u is %s, not replicated", s->index,
                      log->log.log_id, segment_kind_name(s->kind));
     else
@@ -159,7 +159,6 @@ static void release_handle(struct replicated_log *log)
     rl_read_free(log);
     rl_tail_free(log);
     env_undefer(&log->step);
-    env_timer_cancel(c->calls->env, &log->tick);
     env_timer_cancel(c->calls->env, &log->read_pause);
     chain_free(&log->chain);
     list_remove(&log->link);
@@ -209,12 +208,17 @@ static void step(struct env_task *t)
 
 static void tick(struct env_timer *t)
 {
-    struct replicated_log *log = CONTAINER_OF(t, struct replicated_log, tick);
-    env_timer_arm(rl_env(log), &log->tick, TICK_MS);
-    if (log->closing || log->broken)
-        return;
-    rl_tick_write(log);
-    rl_tick_read(log);
+    struct replicated_logs *l = CONTAINER_OF(t, struct replicated_logs, tick);
+    LIST_FOREACH(n, &l->open)
+    {
+        struct replicated_log *log = CONTAINER_OF(n, struct replicated_log, link);
+        if (log->closing || log->broken)
+            continue;
+        rl_tick_write(log);
+        rl_tick_read(log);
+    }
+    if (!list_empty(&l->open))
+        env_timer_arm(l->config.calls->env, &l->tick, TICK_MS);
 }
 
 static void replicated_close(struct log *l, void (*done)(void *ctx), void *ctx)
@@ -253,11 +257,11 @@ struct log *replicated_log_open(struct replicated_logs *l, uint32_t log_id)
     log->logs = l;
     list_push_back(&l->open, &log->link);
     env_task_init(&log->step, step);
-    env_timer_init(&log->tick, tick);
     env_timer_init(&log->read_pause, read_pause_over);
     log->read_request.done = on_chain_read;
     rl_tail_init(log);
-    env_timer_arm(l->config.calls->env, &log->tick, TICK_MS);
+    if (!env_timer_armed(&l->tick))
+        env_timer_arm(l->config.calls->env, &l->tick, TICK_MS);
     rl_wake(log);
     return &log->log;
 }
@@ -274,6 +278,7 @@ struct replicated_logs *replicated_logs_new(const struct replicated_logs_config 
     c->stall_ms = c->stall_ms ? c->stall_ms : 2000;
     c->recovery_ms = c->recovery_ms ? c->recovery_ms : 5000;
     list_init(&l->open);
+    env_timer_init(&l->tick, tick);
     omap_init(&l->used, used_cmp);
     return l;
 }
@@ -282,6 +287,7 @@ void replicated_logs_free(struct replicated_logs *l)
 {
     while (!list_empty(&l->open))
         release_handle(CONTAINER_OF(l->open.next, struct replicated_log, link));
+    env_timer_cancel(l->config.calls->env, &l->tick);
     struct omap_node *n;
     while ((n = omap_first(&l->used))) {
         omap_remove(&l->used, n);
@@ -295,6 +301,11 @@ void replicated_logs_set_replication(struct replicated_logs *l, const struct rep
 {
     l->config.replication = *r;
     l->config.target_nodeset_size = target_size;
+}
+
+void replicated_logs_get_stats(const struct replicated_logs *l, struct replicated_logs_stats *out)
+{
+    *out = l->stats;
 }
 
 void replicated_logs_on_chain(struct replicated_logs *l, uint32_t log_id, const struct chain *chain,

@@ -40,6 +40,11 @@ void replicated_logs_free(struct replicated_logs *l);
 void replicated_logs_set_replication(struct replicated_logs *l, const struct replication *r,
                                      unsigned target_size);
 
+struct replicated_logs_stats {
+    uint64_t committed_records, committed_bytes; /* appended through handles of this loop */
+};
+void replicated_logs_get_stats(const struct replicated_logs *l, struct replicated_logs_stats *out);
+
 struct log *replicated_log_open(struct replicated_logs *l, uint32_t log_id);
 
 /* Metadata has a newer version of the chain. Optional, for speed: a handle reads the chain itself when

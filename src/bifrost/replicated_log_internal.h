@@ -28,7 +28,6 @@ struct replicated_log {
     struct replicated_logs *logs;
     struct list link;
     struct env_task step;
-    struct env_timer tick;
     bool closing, broken;
     struct err broken_err;
     void (*close_done)(void *ctx);
@@ -98,6 +97,8 @@ struct replicated_log {
 struct replicated_logs {
     struct replicated_logs_config config;
     struct list open;
+    struct env_timer tick; /* of all open logs together */
+    struct replicated_logs_stats stats;
     struct omap used; /* by log id: which segments this process has written (TR-4) */
     struct log_record scratch[LOG_READ_BATCH];
 };
@@ -143,5 +144,6 @@ void rl_seal(struct log *l, void (*done)(void *ctx, enum rc rc, lsn_t tail), voi
 void rl_trim(struct log *l, lsn_t upto);
 void rl_step_tail(struct replicated_log *log);
 void rl_answer(struct rl_calls *calls, enum rc rc, lsn_t tail);
+void rl_tail_chain_changed(struct replicated_log *log);
 void rl_tail_init(struct replicated_log *log);
 void rl_tail_free(struct replicated_log *log);

@@ -57,6 +57,7 @@ void rl_read_chain_changed(struct replicated_log *log)
     stop_watch(log);
     log->watch_tail = 1;
     log->sealed_since_ms = 0;
+    rl_tail_chain_changed(log);
 }
 
 static void on_watch(void *ctx, const struct loglet_watch_news *n)
@@ -73,7 +74,7 @@ static void ensure_watch(struct replicated_log *log)
 {
     const struct chain_segment *last = rl_last_segment(log);
     struct loglet_params p;
-    if (log->watch || last->kind == SEGMENT_KIND_SEALED || (log->seq && log->index == last->index) ||
+    if (log->watch || last->kind == SEGMENT_SEALED || (log->seq && log->index == last->index) ||
         !rl_params(log, last, &p))
         return;
     log->watch_index = last->index;

@@ -69,7 +69,7 @@ static void on_tail_chain(struct chain_request *r, enum rc rc, const struct chai
     }
     rl_set_chain(log, chain, version);
     const struct chain_segment *last = &chain->segments[chain->len - 1];
-    if (last->kind == SEGMENT_KIND_SEALED) {
+    if (last->kind == SEGMENT_SEALED) {
         tail_found(log, last->base_lsn);
     } else if (rl_params(log, last, &p)) {
         log->tail_base = last->base_lsn;
@@ -86,6 +86,13 @@ static void run_tail(struct replicated_log *log)
 static void tail_pause_over(struct env_timer *t)
 {
     run_tail(CONTAINER_OF(t, struct replicated_log, tail_pause));
+}
+
+/* What a search for the tail of a sealed segment waits for. */
+void rl_tail_chain_changed(struct replicated_log *log)
+{
+    if (env_timer_armed(&log->tail_pause))
+        env_timer_arm(rl_env(log), &log->tail_pause, 0);
 }
 
 /* ---- seal ---- */
@@ -159,7 +166,7 @@ static void trim_next(struct replicated_log *log)
         struct loglet_params p;
         lsn_t end = i + 1 < log->chain.len ? log->chain.segments[i + 1].base_lsn : log->log.committed + 1;
         lsn_t upto = MIN(log->trim_running, end - 1);
-        if (s->kind == SEGMENT_KIND_SEALED || (uint64_t)s->index + 1 <= log->trim_index || upto < s->base_lsn)
+        if (s->kind == SEGMENT_SEALED || (uint64_t)s->index + 1 <= log->trim_index || upto < s->base_lsn)
             continue;
         if (!rl_params(log, s, &p))
             return;

@@ -105,6 +105,8 @@ static void commit_below(struct replicated_log *log, lsn_t end)
         e->wait = NULL;
         log->log.inflight_bytes -= e->body.len;
         log->retained_bytes += e->body.len;
+        log->logs->stats.committed_records++;
+        log->logs->stats.committed_bytes += e->body.len;
         log->log.committed = MAX(log->log.committed, lsn);
         if (wait)
             wait->done(wait, RC_OK, lsn); /* may append: `e` is no longer valid */
@@ -138,7 +140,7 @@ static bool adopt(struct replicated_log *log)
 {
     const struct chain_segment *last = rl_last_segment(log);
     struct loglet_params p;
-    if (!last || last->kind != SEGMENT_KIND_REPLICATED || !rl_params(log, last, &p))
+    if (!last || last->kind != SEGMENT_REPLICATED || !rl_params(log, last, &p))
         return false;
     if (!node_ref_eq(p.sequencer, log->logs->config.calls->me) ||
         rl_segment_used(log->logs, log->log.log_id, last->index))
@@ -182,7 +184,7 @@ static enum segment_end own_segment_end(const struct replicated_log *log, lsn_t 
     const struct chain *c = &log->chain;
     for (size_t i = 0; i < c->len; i++) {
         const struct chain_segment *s = &c->segments[i];
-        bool marker = s->kind == SEGMENT_KIND_SEALED;
+        bool marker = s->kind == SEGMENT_SEALED;
         if (s->index < log->index || (s->index == log->index && !marker))
             continue;
         *end = s->base_lsn;
@@ -204,7 +206,7 @@ static void leave_segment(struct replicated_log *log, enum segment_end kind, lsn
         commit_below(log, end);
     end_sequencer(log);
     const struct chain_segment *last = rl_last_segment(log);
-    if (last->kind == SEGMENT_KIND_SEALED || adopt(log))
+    if (last->kind == SEGMENT_SEALED || adopt(log))
         return;
     log->claimed = false;
     log->lost = true;
@@ -297,7 +299,7 @@ static void step_seal(struct replicated_log *log)
     const struct chain_segment *last = rl_last_segment(log);
     if (!log->chain_read) {
         rl_read_chain(log);
-    } else if (log->seal_confirmed && last && last->kind == SEGMENT_KIND_SEALED) {
+    } else if (log->seal_confirmed && last && last->kind == SEGMENT_SEALED) {
         log->claimed = log->seal_confirmed = false;
         log->sealed = true;
         rl_fail_appends(log, RC_SEALED);

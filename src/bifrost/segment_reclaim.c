@@ -12,17 +12,39 @@
 
 /* ---- preparing ---- */
 
+static void leave_full(struct segment_store *s)
+{
+    if (s->full)
+        LOG0(LOG_INFO, LOG_TARGET, "There is disk space again: appends are accepted");
+    s->full = false;
+    s->refused_size = 0;
+}
+
+/* A spare of the size that the next batch needs, as far as it is known. */
+static bool has_spare(const struct segment_store *s)
+{
+    for (size_t i = 0; i < s->spares.len; i++) {
+        if (!s->full || s->spares.items[i].size >= s->refused_size)
+            return true;
+    }
+    return false;
+}
+
 bool segment_store_prepare_begin(struct segment_store *s, struct segment_prepare *job)
 {
-    bool reserve = s->reserve_size == 0;
-    if (s->preparing || s->failed || (s->spares.len > 0 && !reserve))
+    bool reserve = s->reserve_size == 0, spare = has_spare(s);
+    if (s->preparing || s->failed)
         return false;
+    if (spare && !reserve) {
+        leave_full(s); /* a write failed, not the making of a file: it may be tried again */
+        return false;
+    }
     /* The next segment is more urgent than the reserve, except on a full disk: without reserve, trims could
      * get stuck. */
-    if (s->spares.len == 0 && !s->full)
+    if (!spare && !s->full)
         reserve = false;
     *job = (struct segment_prepare){.disk = s->disk, .reserve = reserve};
-    job->size = reserve ? s->options.reserve_bytes : store_next_size(s);
+    job->size = reserve ? s->options.reserve_bytes : MAX(store_next_size(s), s->full ? s->refused_size : 0);
     uint64_t number = s->next_file++;
     snprintf(job->temporary, sizeof(job->temporary), "fill-%016" PRIx64, number);
     if (reserve)
@@ -46,13 +68,6 @@ void segment_prepare_run(struct segment_prepare *job)
         job->rc = ops->rename(job->disk, job->temporary, job->name, &job->err);
     if (job->rc != RC_OK)
         ops->remove(job->disk, job->temporary, NULL);
-}
-
-static void leave_full(struct segment_store *s)
-{
-    if (s->full)
-        LOG0(LOG_INFO, LOG_TARGET, "There is disk space again: appends are accepted");
-    s->full = false;
 }
 
 enum rc segment_store_prepare_end(struct segment_store *s, struct segment_prepare *job, struct err *err)
@@ -164,7 +179,8 @@ static enum rc free_segment(struct segment_store *s, size_t at, struct err *err)
     /* On a full disk the space goes back to the file system while the reserve is missing: it must come first.
      */
     bool keep = s->spares.len < s->options.max_spares && g->size <= s->options.max_segment_bytes &&
-                g->size >= store_next_size(s) / 2 && !(s->full && s->reserve_size == 0);
+                g->size >= store_next_size(s) / 2 &&
+                !(s->full && (s->reserve_size == 0 || g->size < s->refused_size));
     enum rc rc;
     if (keep) {
         struct spare_file spare = {.size = g->size};
@@ -356,6 +372,16 @@ static enum rc rewrite_step(struct segment_store *s, struct err *err)
     return rc;
 }
 
+/* Spares that are too small for what was refused stand in the way of one that is not. */
+static enum rc drop_small_spare(struct segment_store *s, struct err *err)
+{
+    struct spare_file *last = &s->spares.items[s->spares.len - 1];
+    enum rc rc = s->disk->ops->remove(s->disk, last->name, err);
+    if (rc == RC_OK)
+        s->spares.len--;
+    return rc;
+}
+
 /* ---- one step ---- */
 
 enum rc segment_store_housekeep(struct segment_store *s, struct err *err)
@@ -370,6 +396,8 @@ enum rc segment_store_housekeep(struct segment_store *s, struct err *err)
         if (!g->footer_done)
             return store_write_footer(s, g, err);
     }
+    if (s->full && s->spares.len > 0 && !has_spare(s) && !s->preparing)
+        return drop_small_spare(s, err);
     if (!s->victim) {
         s->victim = choose_victim(s);
         if (!s->victim)

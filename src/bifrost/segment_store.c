@@ -192,6 +192,7 @@ static enum rc take_file(struct segment_store *s, enum segment_room_internal roo
         LOG0(LOG_WARN, LOG_TARGET,
              "The disk is full: appends are refused until there is space again; reads and trims go on");
     s->full = true;
+    s->refused_size = MAX(s->refused_size, size);
     if (room != ROOM_DATA && s->reserve_size >= size) {
         *out = (struct spare_file){.size = s->reserve_size, .name = RESERVE_NAME};
         return RC_OK;

@@ -78,6 +78,7 @@ struct segment_store {
     uint64_t reserve_size; /* 0: there is none at present */
     uint64_t next_file;    /* number for the next spare */
     bool preparing, full, failed;
+    uint64_t refused_size; /* of the segment that the disk had no room for; 0 if not full */
 
     /* the open batch */
     bool open;

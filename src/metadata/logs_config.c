@@ -24,6 +24,23 @@ const char *log_provider_name(enum log_provider p)
     return provider_names[p];
 }
 
+const char *segment_kind_name(enum segment_kind kind)
+{
+    ASSERT((size_t)kind < ARRAY_LEN(kind_names));
+    return kind_names[kind];
+}
+
+bool segment_kind_parse(struct slice text, enum segment_kind *out)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(kind_names); i++) {
+        if (slice_eq_cstr(text, kind_names[i])) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- writing ---- */
 
 static void put_chain(struct flex_writer *f, const struct log_chain *chain)
@@ -107,15 +124,7 @@ void logs_config_encode(struct writer *w, const struct logs_config *c)
 static bool read_kind(struct flex v, enum segment_kind *out)
 {
     struct slice text;
-    if (!flex_get_text(v, "kind", &text))
-        return false;
-    for (unsigned i = 0; i < ARRAY_LEN(kind_names); i++) {
-        if (slice_eq_cstr(text, kind_names[i])) {
-            *out = i;
-            return true;
-        }
-    }
-    return false;
+    return flex_get_text(v, "kind", &text) && segment_kind_parse(text, out);
 }
 
 static bool read_segment(struct arena *a, struct flex entry, struct log_segment *s)

@@ -12,7 +12,15 @@ enum log_provider { LOG_PROVIDER_LOCAL, LOG_PROVIDER_IN_MEMORY, LOG_PROVIDER_REP
 bool log_provider_parse(struct slice name, enum log_provider *out);
 const char *log_provider_name(enum log_provider p);
 
-enum segment_kind { SEGMENT_LOCAL, SEGMENT_IN_MEMORY, SEGMENT_REPLICATED, SEGMENT_SEALED };
+enum segment_kind {
+    SEGMENT_LOCAL, /* in old configurations only */
+    SEGMENT_IN_MEMORY,
+    SEGMENT_REPLICATED,
+    SEGMENT_SEALED, /* marker: the log ends here and takes no appends until a segment follows */
+};
+/* As stored and printed: `local`, `in-memory`, `replicated`, `sealed`. */
+const char *segment_kind_name(enum segment_kind kind);
+bool segment_kind_parse(struct slice text, enum segment_kind *out);
 struct log_segment {
     uint64_t base_lsn;
     enum segment_kind kind;

@@ -105,7 +105,7 @@ static enum rc check_logs(const struct cluster_view *v, struct arena *a, const s
     for (size_t i = 0; same && i < c.n_chains; i++)
         same = same_chain(&c.chains[i], &v->logs.chains[i]);
     if (rc == RC_OK && !same)
-        rc = err_set(err, RC_INVALID, "the segments of the logs of a single node cannot be changed");
+        rc = err_set(err, RC_INVALID, "the segments of the logs cannot be changed through their metadata");
     return rc;
 }
 

@@ -6,6 +6,7 @@
 #include "base/time.h"
 #include "node/epoch_sync.h"
 #include "node/grpc_cluster_config.h"
+#include "node/grpc_logs.h"
 #include "node/grpc_messages.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
@@ -96,136 +97,12 @@ static void get_cluster_state(struct rpc *rpc, struct node *n, struct bytes mess
     partition_reports_collect(n, cluster_state_known, rpc);
 }
 
-/* ---- logs ---- */
-
-struct log_question {
-    struct rpc *rpc;
-    uint32_t log_id;
-};
-
-/* Fields 1 and 2 of the requests about one log. */
-static bool read_log_request(struct bytes message, uint64_t *log_id, uint64_t *second)
-{
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    *log_id = *second = 0;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            *log_id = f.value;
-        if (f.number == 2 && f.wire == PB_VARINT)
-            *second = f.value;
-    }
-    return reader_done(&r);
-}
-
-static const struct log_chain *requested_log(const struct node *n, struct bytes message, uint64_t *log_id)
-{
-    uint64_t second;
-    return read_log_request(message, log_id, &second) && *log_id <= UINT32_MAX
-               ? logs_config_chain(&n->view.logs, (uint32_t)*log_id)
-               : NULL;
-}
-
-static void ask_about_log(struct rpc *rpc, struct node *n, uint64_t log_id,
-                          void (*done)(void *ctx, struct node *n, const struct partition_reports *r))
-{
-    struct log_question *q = xcalloc(1, sizeof(*q));
-    q->rpc = rpc;
-    q->log_id = (uint32_t)log_id;
-    partition_reports_collect(n, done, q);
-}
-
-static void list_logs(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    struct writer w = WRITER_INIT;
-    pb_write_bytes_always(&w, 1, bytes_slice(n->view.logs_value.stored));
-    rpc_reply(rpc, &w);
-}
-
-static void describe_known(void *ctx, struct node *n, const struct partition_reports *r)
-{
-    struct log_question *q = ctx;
-    struct writer w = WRITER_INIT, chain = WRITER_INIT;
-    bool here = q->log_id < r->n && r->present[q->log_id];
-    log_chain_encode(&chain, logs_config_chain(&n->view.logs, q->log_id));
-    pb_put_message(&w, 1, &chain);
-    pb_write_u64(&w, 4, here ? r->items[q->log_id].trimmed : 0);
-    pb_write_u64(&w, 5, q->log_id);
-    pb_write_u64(&w, 6, n->view.logs_value.version);
-    pb_write_bytes_always(&w, 7, bytes_slice(n->view.nodes_value.stored));
-    rpc_reply(q->rpc, &w);
-    free(q);
-}
-
-static void describe_log(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id;
-    if (requested_log(n, message, &log_id))
-        ask_about_log(rpc, n, log_id, describe_known);
-    else
-        rpc_fail(rpc, GRPC_NOT_FOUND, "Log id %llu not found", (unsigned long long)log_id);
-}
-
-enum { TAIL_OPEN = 1, TAIL_SEALED };
-
-static void tail_known(void *ctx, struct node *n, const struct partition_reports *r)
-{
-    struct log_question *q = ctx;
-    const struct log_chain *chain = logs_config_chain(&n->view.logs, q->log_id);
-    const struct log_segment *tail = &chain->segments[chain->n_segments - 1];
-    if (q->log_id >= r->n || !r->present[q->log_id]) {
-        rpc_fail(q->rpc, GRPC_UNAVAILABLE, "log %u is not open on this node", q->log_id);
-        free(q);
-        return;
-    }
-    struct writer w = WRITER_INIT;
-    pb_write_u64(&w, 1, q->log_id);
-    pb_write_u64(&w, 2, tail->index);
-    pb_write_u64(&w, 3, tail->kind == SEGMENT_SEALED ? TAIL_SEALED : TAIL_OPEN);
-    pb_write_u64(&w, 4, r->items[q->log_id].committed + 1);
-    rpc_reply(q->rpc, &w);
-    free(q);
-}
-
-static void find_tail(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id;
-    if (requested_log(n, message, &log_id))
-        ask_about_log(rpc, n, log_id, tail_known);
-    else
-        rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "Unknown log-id");
-}
-
-static void trim_log(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id, trim_point;
-    read_log_request(message, &log_id, &trim_point);
-    if (!requested_log(n, message, &log_id) || log_id >= n->joined.n_partitions) {
-        rpc_fail(rpc, GRPC_INTERNAL, "unknown log '%llu'", (unsigned long long)log_id);
-        return;
-    }
-    shard_trim_log(n->shards[log_id % n->n_shards], (uint16_t)log_id, trim_point);
-    rpc_reply_empty(rpc);
-}
-
-/* One node keeps each log in one segment of its own: it cannot be handed to others. */
-static void refuse_reconfiguration(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id;
-    if (!requested_log(n, message, &log_id))
-        rpc_fail(rpc, GRPC_INTERNAL, "Unknown log id");
-    else
-        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
-                 "sealing and reconfiguring logs is not supported on a single node: log %llu stays on N%u",
-                 (unsigned long long)log_id, n->joined.node_id);
-}
-
 /* ---- snapshots ---- */
 
 static void create_snapshot(struct rpc *rpc, struct node *n, struct bytes message)
 {
     uint64_t partition, unused;
-    read_log_request(message, &partition, &unused);
+    grpc_logs_read_request(message, &partition, &unused);
     if (partition > UINT16_MAX)
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT,
                  "Invalid partition id: out of range integral type conversion attempted");
@@ -333,13 +210,13 @@ static bool ready(const struct node *n)
 
 static const struct rpc_method methods[] = {
     {"GetClusterState", get_cluster_state},
-    {"ListLogs", list_logs},
-    {"DescribeLog", describe_log},
-    {"TrimLog", trim_log},
+    {"ListLogs", grpc_list_logs},
+    {"DescribeLog", grpc_describe_log},
+    {"TrimLog", grpc_trim_log},
     {"CreatePartitionSnapshot", create_snapshot},
-    {"SealAndExtendChain", refuse_reconfiguration},
-    {"SealChain", refuse_reconfiguration},
-    {"FindTail", find_tail},
+    {"SealAndExtendChain", grpc_reconfigure_log},
+    {"SealChain", grpc_seal_log},
+    {"FindTail", grpc_find_tail},
     {"GetClusterConfiguration", cluster_get_configuration},
     {"SetClusterConfiguration", cluster_set_configuration},
     {"Query", query},

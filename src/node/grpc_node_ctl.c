@@ -321,7 +321,7 @@ static void trigger_compaction(struct rpc *rpc, struct node *n, struct bytes mes
     if (!set)
         set = ~0u;
     struct writer w = WRITER_INIT;
-    if ((set & 1u << DATABASE_LOG_SERVER) && n->logs)
+    if ((set & 1u << DATABASE_LOG_SERVER) && n->log_host)
         put_compaction(&w, "log-server", NULL);
     if ((set & 1u << DATABASE_METADATA_SERVER) && n->kv)
         put_compaction(&w, "metadata", NULL);

@@ -44,12 +44,6 @@ static void finish(struct join *j)
     free(j);
 }
 
-static void fail(struct join *j, const struct err *err, const char *what)
-{
-    err_set(&j->err, err->rc, "%s: %s", what, err->msg);
-    finish(j);
-}
-
 /* ---- leadership epochs ---- */
 
 static enum rc claim_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
@@ -102,96 +96,21 @@ static void claim_epochs(struct join *j)
     }
 }
 
-/* ---- logs: every partition has one, whose sequencer is this process ---- */
-
-static const char *segment_params(struct join *j, struct arena *a, const struct logs_config *c,
-                                  uint32_t log_id, uint32_t index)
-{
-    if (c->provider == LOG_PROVIDER_REPLICATED)
-        return replicated_params(a, loglet_id_make(log_id, index), j->result.node_id, j->result.generation,
-                                 &c->replication, &j->result.node_id, 1);
-    char text[24];
-    snprintf(text, sizeof(text), "%llu", (unsigned long long)loglet_id_make(log_id, index));
-    return arena_copy_text(a, text);
-}
-
-static void add_chain(struct join *j, struct arena *a, struct logs_config *c, uint32_t log_id,
-                      struct log_chain *out)
-{
-    out->log_id = log_id;
-    out->n_segments = 1;
-    out->segments = arena_array(a, struct log_segment, 1);
-    out->segments[0] = (struct log_segment){
-        .base_lsn = 1,
-        .kind = c->provider == LOG_PROVIDER_REPLICATED ? SEGMENT_REPLICATED : SEGMENT_LOCAL,
-        .params = segment_params(j, a, c, log_id, 0)};
-}
-
-/* The segment that is being written belongs to the sequencer of this process from now on: on one node the log
- * survives a restart as it is, so no new segment is needed. */
-static bool adopt_tail(struct join *j, struct arena *a, const struct logs_config *c, struct log_chain *chain)
-{
-    const struct replication one_copy = replication_nodes(1);
-    struct log_segment *tail = &chain->segments[chain->n_segments - 1];
-    if (tail->kind != SEGMENT_REPLICATED)
-        return false;
-    const char *params = replicated_params(a, loglet_id_make(chain->log_id, tail->index), j->result.node_id,
-                                           j->result.generation, &one_copy, &j->result.node_id, 1);
-    if (strcmp(params, tail->params) == 0)
-        return false;
-    tail->params = params;
-    return true;
-}
-
-static bool take_over_logs(struct join *j, struct arena *a, struct logs_config *c)
-{
-    uint32_t n = j->result.n_partitions;
-    struct log_chain *chains = arena_array(a, struct log_chain, n);
-    bool changed = false;
-    for (uint32_t p = 0; p < n; p++) {
-        const struct log_chain *known = logs_config_chain(c, p);
-        if (known) {
-            chains[p] = *known;
-            changed |= adopt_tail(j, a, c, &chains[p]);
-        } else {
-            add_chain(j, a, c, p, &chains[p]);
-            changed = true;
-        }
-    }
-    c->chains = chains;
-    c->n_chains = n;
-    return changed;
-}
-
-static enum rc logs_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
-                           uint32_t *version, struct err *err)
-{
-    struct join *j = CONTAINER_OF(e, struct join, edit);
-    struct arena arena = {0};
-    struct logs_config c;
-    if (!current)
-        return err_set(err, RC_CORRUPT, "the configuration of the logs is missing");
-    enum rc rc = logs_config_decode(&arena, bytes_slice(current->value), &c, err);
-    if (rc == RC_OK && !take_over_logs(j, &arena, &c))
-        rc = RC_EOF;
-    if (rc == RC_OK) {
-        *version = ++c.version;
-        logs_config_encode(w, &c);
-    }
-    arena_free(&arena);
-    return rc;
-}
-
-static void logs_done(struct kv_edit *e, const struct err *err)
-{
-    struct join *j = CONTAINER_OF(e, struct join, edit);
-    if (err)
-        fail(j, err, "cannot take over the logs");
-    else
-        claim_epochs(j);
-}
-
 /* ---- partition table ---- */
+
+/* The logs themselves are created by their writers. */
+static void logs_read(struct kv_op *op, const struct kv_result *r)
+{
+    struct join *j = CONTAINER_OF(op, struct join, op);
+    if (r->rc == RC_OK) {
+        claim_epochs(j);
+        return;
+    }
+    err_set(&j->err, r->rc == RC_NOT_FOUND ? RC_CORRUPT : r->rc,
+            "cannot read the configuration of the logs: %s",
+            r->rc == RC_NOT_FOUND ? "it is missing" : r->message);
+    finish(j);
+}
 
 static void table_read(struct kv_op *op, const struct kv_result *r)
 {
@@ -206,8 +125,8 @@ static void table_read(struct kv_op *op, const struct kv_result *r)
         return;
     }
     j->result.n_partitions = j->table.n_partitions;
-    j->edit = (struct kv_edit){.kv = j->kv, .key = LOGS_CONFIG_KEY, .change = logs_change, .done = logs_done};
-    kv_edit_start(&j->edit);
+    j->op = (struct kv_op){.kind = KV_GET, .key = SLICE_LIT(LOGS_CONFIG_KEY), .done = logs_read};
+    kv_submit(j->kv, &j->op);
 }
 
 /* ---- nodes configuration ---- */
@@ -337,21 +256,24 @@ struct activation {
     struct kv_edit edit;
     struct env *env;
     uint32_t node_id;
+    bool only_storage;
+    enum storage_state storage;
     void (*done)(void *ctx, const struct err *err);
     void *ctx;
 };
 
-static bool activate(struct node_entry *me)
+static bool activate(const struct activation *a, struct node_entry *me)
 {
     struct node_entry before = *me;
-    if ((me->roles & ROLE_LOG_SERVER) && me->storage == STORAGE_PROVISIONING)
-        me->storage = STORAGE_READ_WRITE;
+    if (a->only_storage) {
+        me->storage = a->storage;
+        return before.storage != me->storage;
+    }
     if ((me->roles & ROLE_WORKER) && me->worker == WORKER_PROVISIONING)
         me->worker = WORKER_ACTIVE;
     if ((me->roles & ROLE_METADATA_SERVER) && me->metadata_server == METADATA_SERVER_PROVISIONING)
         me->metadata_server = METADATA_SERVER_MEMBER;
-    return before.storage != me->storage || before.worker != me->worker ||
-           before.metadata_server != me->metadata_server;
+    return before.worker != me->worker || before.metadata_server != me->metadata_server;
 }
 
 static enum rc activate_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
@@ -365,7 +287,7 @@ static enum rc activate_change(struct kv_edit *e, const struct kv_entry *current
     enum rc rc = nodes_config_decode(&arena, bytes_slice(current->value), &c, err);
     if (rc == RC_OK) {
         struct node_entry *me = nodes_config_by_id(&c, a->node_id);
-        if (!me || me->tombstone || !activate(me))
+        if (!me || me->tombstone || !activate(a, me))
             rc = RC_EOF;
     }
     if (rc == RC_OK) {
@@ -384,8 +306,8 @@ static void activate_done(struct kv_edit *e, const struct err *err)
     free(a);
 }
 
-void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
-                   void (*done)(void *ctx, const struct err *err), void *ctx)
+static struct activation *activation_new(struct env *env, struct kv *kv, uint32_t node_id,
+                                         void (*done)(void *ctx, const struct err *err), void *ctx)
 {
     struct activation *a = xcalloc(1, sizeof(*a));
     a->edit =
@@ -394,5 +316,20 @@ void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
     a->node_id = node_id;
     a->done = done;
     a->ctx = ctx;
+    return a;
+}
+
+void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
+                   void (*done)(void *ctx, const struct err *err), void *ctx)
+{
+    kv_edit_start(&activation_new(env, kv, node_id, done, ctx)->edit);
+}
+
+void join_set_storage(struct env *env, struct kv *kv, uint32_t node_id, enum storage_state state,
+                      void (*done)(void *ctx, const struct err *err), void *ctx)
+{
+    struct activation *a = activation_new(env, kv, node_id, done, ctx);
+    a->only_storage = true;
+    a->storage = state;
     kv_edit_start(&a->edit);
 }

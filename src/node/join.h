@@ -1,5 +1,5 @@
 /* Becoming a member of a provisioned cluster: register this process (generation + 1), learn the partition
- * table, take over the logs and claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node
+ * table, and claim leadership epochs (spec/cluster.md §1.8, §1.9, §4.3). On a single node
  * all of it is a handful of compare-and-swaps on the local metadata store. */
 #pragma once
 #include "metadata/kv.h"
@@ -22,7 +22,10 @@ void join_start(struct env *env, struct kv *kv, const struct node_config *config
                 uint64_t known_fingerprint,
                 void (*done)(void *ctx, const struct joined *joined, const struct err *err), void *ctx);
 
-/* After the roles have started: this node's states in the nodes configuration leave `provisioning` (storage
- * read-write, worker active, metadata member). `done` with NULL on success. */
+/* After the roles have started: this node's states in the nodes configuration leave `provisioning` (worker
+ * active, metadata member). `done` with NULL on success. */
 void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
                    void (*done)(void *ctx, const struct err *err), void *ctx);
+/* The storage state of this node: the log-server's store is ready, or lost (spec/cluster.md §5.12). */
+void join_set_storage(struct env *env, struct kv *kv, uint32_t node_id, enum storage_state state,
+                      void (*done)(void *ctx, const struct err *err), void *ctx);

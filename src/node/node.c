@@ -76,7 +76,9 @@ static void release(struct node *n)
     if (n->fabric)
         fabric_free(n->fabric);
     if (n->logs)
-        local_logs_close(n->logs);
+        node_logs_free(n->logs);
+    if (n->log_host)
+        log_host_close(n->log_host);
     if (n->db)
         rocks_db_close(n->db);
     if (n->metadata)

@@ -7,6 +7,7 @@
 #include "node/data_dir.h"
 #include "node/fabric.h"
 #include "node/join.h"
+#include "node/logs.h"
 #include "node/metadata_host.h"
 #include "node/node.h"
 #include "node/provision.h"
@@ -43,7 +44,9 @@ struct node {
     bool schemas_loaded;
     struct partition_map *map;
     struct partition_router *router;
-    struct local_logs *logs;
+    struct log_host *log_host; /* NULL without the role */
+    struct node_logs *logs;
+    struct err storage_err; /* why the log-server's store must not be used */
     struct rocks_db *db;
     struct shard_shared shared;
     struct shard **shards;

@@ -128,7 +128,7 @@ void node_health(struct node *n, struct health_report *out)
         .age_ns = os_mono_ns() - n->started_mono_ns,
         .admin_ready = up,
         .worker_ready = up,
-        .log_server_ready = n->logs != NULL,
+        .log_server_ready = n->log_host != NULL,
         .metadata_status = metadata_status(n),
         .nodes_config_version = n->view.nodes_value.version,
         .logs_version = n->view.logs_value.version,
@@ -257,19 +257,71 @@ static void schema_loaded(void *ctx, const struct err *err)
     become_alive(n);
 }
 
-static enum rc open_storage(struct node *n, struct err *err)
+/* ---- the log-server's store (spec/cluster.md §5.12) ---- */
+
+static void storage_lost(void *ctx, const struct err *err)
 {
+    struct node *n = ctx;
+    struct err reason = n->storage_err;
+    if (err)
+        LOG0(LOG_ERROR, TARGET, "Cannot register that this node has lost its data: %s", err->msg);
+    node_fail(n, &reason);
+}
+
+static void start_partitions(struct node *n);
+
+static void storage_ready(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    if (err)
+        node_fail(n, err);
+    else if (!n->stopping)
+        start_partitions(n);
+}
+
+/* Whose store is it, and what follows? RC_OK: start_partitions or node_fail will follow. */
+static enum rc open_log_store(struct node *n, struct err *err)
+{
+    const struct node_entry *me = nodes_config_by_id(&n->view.nodes, n->joined.node_id);
+    struct log_host_config config = {.me = {n->joined.node_id, n->joined.generation}};
     char *path = xasprintf("%s/log-store", n->dir.path);
-    struct local_logs_config logs = {.directory = path, .inflight_limit_bytes = 64u << 20};
-    enum rc rc = local_logs_open(&logs, &n->logs, err);
+    enum rc rc = log_host_open(path, &config, &n->log_host, err);
     free(path);
     if (rc != RC_OK)
         return rc;
-    path = xasprintf("%s/db", n->dir.path);
+    enum log_store_verdict verdict = log_host_check(n->log_host, me->storage, &n->storage_err);
+    if (verdict == LOG_STORE_FRESH)
+        rc = log_host_write_marker(n->log_host, env_wall_ms(n->env), err);
+    if (verdict == LOG_STORE_REFUSE) {
+        *err = n->storage_err;
+        rc = err->rc;
+    } else if (verdict == LOG_STORE_LOST) {
+        join_set_storage(n->env, n->kv, me->id, STORAGE_DATA_LOSS, storage_lost, n);
+    } else if (rc == RC_OK && verdict == LOG_STORE_RUN) {
+        start_partitions(n);
+    } else if (rc == RC_OK) {
+        join_set_storage(n->env, n->kv, me->id, STORAGE_READ_WRITE, storage_ready, n);
+    }
+    return rc;
+}
+
+static enum rc open_database(struct node *n, struct err *err)
+{
+    char *path = xasprintf("%s/db", n->dir.path);
     struct rocks_db_config db = {.path = path, .memory_budget_bytes = n->config->storage_memory_bytes};
-    rc = rocks_db_open(&db, &n->db, err);
+    enum rc rc = rocks_db_open(&db, &n->db, err);
     free(path);
     return rc;
+}
+
+static void open_logs(struct node *n)
+{
+    if (n->log_host)
+        log_host_start(n->log_host);
+    n->logs = node_logs_new(&(struct node_logs_config){
+        .loop = n->loop, .kv = n->kv, .me = {n->joined.node_id, n->joined.generation}, .host = n->log_host});
+    node_logs_on_nodes_config(n->logs, &n->view.nodes);
+    node_logs_on_logs_config(n->logs, n->view.logs_value.stored, n->view.logs_value.version);
 }
 
 static enum rc read_identity_key(struct node *n, struct err *err)
@@ -414,14 +466,24 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     if (rc == RC_OK)
         rc = read_identity_key(n, &err);
     if (rc == RC_OK)
-        rc = open_storage(n, &err);
-    if (rc == RC_OK) {
-        prepare_shards(n);
-        n->shared.logs = n->logs;
-        n->shared.db = n->db;
-        rc = n->config->roles & ROLE_HTTP_INGRESS ? bind_ingress(n, &err) : RC_OK;
-    }
-    if (rc != RC_OK) {
+        rc = open_database(n, &err);
+    if (rc == RC_OK && n->config->roles & ROLE_LOG_SERVER)
+        rc = open_log_store(n, &err);
+    else if (rc == RC_OK)
+        start_partitions(n);
+    if (rc != RC_OK)
+        node_fail(n, &err);
+}
+
+/* The node is a member and its stores are open. */
+static void start_partitions(struct node *n)
+{
+    struct err err = {0};
+    open_logs(n);
+    n->shared.logs = n->logs;
+    n->shared.db = n->db;
+    prepare_shards(n);
+    if (n->config->roles & ROLE_HTTP_INGRESS && bind_ingress(n, &err) != RC_OK) {
         node_fail(n, &err);
         return;
     }
@@ -450,8 +512,14 @@ static void check_membership(struct node *n)
 static void metadata_seen(void *ctx, const struct kv_entry *entry)
 {
     struct node *n = ctx;
-    if (!cluster_view_seen(&n->view, entry) || !slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
+    if (!cluster_view_seen(&n->view, entry))
         return;
+    if (slice_eq_cstr(entry->key, LOGS_CONFIG_KEY) && n->logs)
+        node_logs_on_logs_config(n->logs, entry->value, entry->version);
+    if (!slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
+        return;
+    if (n->logs)
+        node_logs_on_nodes_config(n->logs, &n->view.nodes);
     if (n->metadata)
         metadata_host_set_nodes(n->metadata, &n->view.nodes);
     check_membership(n);

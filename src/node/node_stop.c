@@ -16,12 +16,22 @@ static void deadline(struct env_timer *t)
     _exit(1);
 }
 
+static void logs_closed(void *ctx)
+{
+    struct node *n = ctx;
+    loop_logs_free(node_logs_main(n->logs));
+    loop_stop(n->loop);
+}
+
 static void all_stopped(struct node *n)
 {
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_free(n->shards[i]);
     n->n_shards = 0;
-    loop_stop(n->loop);
+    if (n->logs)
+        loop_logs_close(node_logs_main(n->logs), logs_closed, n);
+    else
+        loop_stop(n->loop);
 }
 
 static void part_stopped(void *ctx)
@@ -35,6 +45,8 @@ static void part_stopped(void *ctx)
 static void close_shards(struct node *n)
 {
     n->draining = 1 + n->n_shards;
+    if (n->logs)
+        node_logs_stop_news(n->logs);
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_stop(n->shards[i], n->loop, part_stopped, n);
     part_stopped(n);

@@ -15,7 +15,6 @@ static const uint32_t pauses_ms[] = {1000, 2000, 5000, 12000, 24000, 30000};
 
 enum phase {
     PHASE_CLOSED,
-    PHASE_OPENING, /* the log */
     PHASE_OPEN,
     PHASE_CLOSING,
     PHASE_PAUSING, /* failed; started again by the timer */
@@ -36,7 +35,6 @@ struct replica {
     unsigned failures;
     uint64_t opened_ms;
     struct env_timer retry;
-    struct err open_error;
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
@@ -219,7 +217,7 @@ static enum rc open_store(const struct replica *r, struct partition_store **out,
     return store_open(r->host->backend, r->host->env, &config, out, err);
 }
 
-static void open_log(struct replica *r);
+static void open_replica(struct replica *r);
 
 static void at_rest(struct replica *r)
 {
@@ -230,7 +228,7 @@ static void at_rest(struct replica *r)
     if (closed)
         closed(r->closed_ctx);
     else if (r->wanted)
-        open_log(r);
+        open_replica(r);
 }
 
 static void start_again_later(struct replica *r, const char *why)
@@ -250,12 +248,6 @@ static void start_again_later(struct replica *r, const char *why)
     changed(r);
 }
 
-static void unused_log_closed(void *ctx)
-{
-    struct replica *r = ctx;
-    start_again_later(r, r->open_error.msg);
-}
-
 /* Where the log ended when this replica was opened: until that is applied it is catching up. */
 static void tail_found(void *ctx, enum rc rc, lsn_t tail)
 {
@@ -273,55 +265,42 @@ static void lead_if_told(struct replica *r)
         return;
     uint64_t epoch = r->lead_epoch;
     r->lead_epoch = 0;
+    replicated_log_claim(r->log);
     processor_become_leader(r->processor, epoch);
 }
 
-static void log_opened(void *ctx, struct log *log, const struct err *open_err)
+static void open_replica(struct replica *r)
 {
-    struct replica *r = ctx;
     struct partition_store *store;
-    if (!log) {
-        start_again_later(r, open_err->msg);
-        return;
-    }
-    if (open_store(r, &store, &r->open_error) != RC_OK) {
-        log_close(log, unused_log_closed, r);
+    struct err err = {0};
+    if (open_store(r, &store, &err) != RC_OK) {
+        start_again_later(r, err.msg);
         return;
     }
     struct processor_config pc = processor_configuration(r);
     r->phase = PHASE_OPEN;
     r->opened_ms = env_mono_ms(r->host->env);
-    r->log = log;
+    r->log = replicated_log_open(r->host->logs, r->id);
     r->target = 0;
     r->failed = false;
-    r->processor = processor_new(r->host->env, &pc, store, log, &host_ops, r);
+    r->processor = processor_new(r->host->env, &pc, store, r->log, &host_ops, r);
     r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
     slot_of(r)->processor = r->processor;
-    log_find_tail(log, tail_found, r);
-    if (!r->wanted) {
-        close_processor(r, false);
-        return;
-    }
+    log_find_tail(r->log, tail_found, r);
     lead_if_told(r);
     changed(r);
 }
 
-static void open_log(struct replica *r)
-{
-    r->phase = PHASE_OPENING;
-    local_log_open(r->host->port, r->id, log_opened, r);
-}
-
 static void retry(struct env_timer *t)
 {
-    open_log(CONTAINER_OF(t, struct replica, retry));
+    open_replica(CONTAINER_OF(t, struct replica, retry));
 }
 
 void replica_run(struct replica *r)
 {
     r->wanted = true;
     if (r->phase == PHASE_CLOSED)
-        open_log(r);
+        open_replica(r);
 }
 
 /* ---- closing ---- */

@@ -2,6 +2,7 @@
  * processor's host, and starts again after a failure (spec/cluster.md §4.6). It exists as long as the shard;
  * whether it runs is decided by the node and may change at any time. Everything on the shard's loop. */
 #pragma once
+#include "bifrost/replicated_log.h"
 #include "invoker/invoker.h"
 #include "node/router.h"
 #include "partition/processor.h"
@@ -14,7 +15,7 @@ struct replica_host {
     const struct shard_shared *shared;
     struct loop *loop;
     struct env *env;
-    struct local_logs_port *port;
+    struct replicated_logs *logs;
     struct kv_backend *backend;
     struct invoker *invoker;
     const struct schema_cell *schema;

@@ -14,7 +14,7 @@ struct shard {
     struct loop *loop;
     struct env *env;
     struct schema_cell schema;
-    struct local_logs_port *port;
+    struct loop_logs *logs;
     struct kv_backend *backend;
     struct http_client *client;
     struct invoker *invoker;
@@ -210,6 +210,7 @@ static void publish_stats(struct env_timer *t)
     atomic_store(&s->stat_lag, lag);
     atomic_store(&s->stat_waiting_ms, waiting);
     atomic_store(&s->stat_busy_us, loop_busy_us(s->loop));
+    loop_logs_publish(s->logs);
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
 }
 
@@ -227,8 +228,7 @@ static void start_on_loop(struct call *c)
         return;
     }
     s->backend = rocks_backend_new(s->shared->db, s->loop);
-    s->port = local_logs_port_new(s->shared->logs, s->loop);
-    s->host.port = s->port;
+    s->host.logs = loop_logs_replicated(s->logs);
     s->host.backend = s->backend;
     s->host.invoker = s->invoker;
     env_timer_init(&s->stats_timer, publish_stats);
@@ -248,6 +248,7 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
     s->schema.schema = schema_ref(schema);
     s->schema.defaults = shared->config->defaults;
     s->router = router_new(s->loop, shared->map);
+    s->logs = loop_logs_new(shared->logs, s->loop, NULL);
     bool worker = shared->config->roles & ROLE_WORKER;
     s->host = (struct replica_host){
         .shared = shared, .loop = s->loop, .env = s->env, .schema = &s->schema, .changed = replicas_changed};
@@ -393,6 +394,11 @@ static void answer_stopped(struct shard *s)
     loop_post(s->reply_loop, &c->msg);
 }
 
+static void logs_closed(void *ctx)
+{
+    answer_stopped(ctx);
+}
+
 static void stop_finished(struct shard *s)
 {
     env_timer_cancel(s->env, &s->stats_timer);
@@ -403,11 +409,9 @@ static void stop_finished(struct shard *s)
         invoker_free(s->invoker);
     if (s->client)
         http_client_free(s->client);
-    if (s->port)
-        local_logs_port_free(s->port);
     if (s->backend)
         rocks_backend_free(s->backend);
-    answer_stopped(s);
+    loop_logs_close(s->logs, logs_closed, s);
 }
 
 static void replica_closed(void *ctx)
@@ -472,6 +476,7 @@ void shard_free(struct shard *s)
 {
     loop_stop(s->loop);
     loop_join(s->loop);
+    loop_logs_free(s->logs);
     loop_free(s->loop);
     router_free(s->router);
     schema_unref(s->schema.schema);

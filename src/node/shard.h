@@ -4,6 +4,7 @@
 #include "ingress/ingress.h"
 #include "invoker/invoker.h"
 #include "node/config.h"
+#include "node/logs.h"
 #include "node/replica.h"
 
 struct shard;
@@ -12,7 +13,7 @@ struct shard;
 struct shard_shared {
     const struct node_config *config;
     struct partition_map *map;
-    struct local_logs *logs;
+    struct node_logs *logs;
     struct rocks_db *db;
     struct ingress_shared *ingress; /* limits shared by all ingress loops; NULL without the role */
     uint32_t node_id, node_generation;

@@ -72,6 +72,9 @@ static void logs_and_partitions_stay_what_they_are(void **state)
     l.target_nodeset_size = 3;
     logs_config_encode(&w, &l);
     assert_int_equal(check(LOGS_CONFIG_KEY, &w, 3, NULL), RC_OK);
+    struct log_segment segment = {.base_lsn = 1, .kind = SEGMENT_REPLICATED, .params = "{}"};
+    struct log_chain chain = {.log_id = 0, .segments = &segment, .n_segments = 1};
+    l.chains = &chain; /* a log that nobody here has created */
     l.n_chains = 1;
     logs_config_encode(&w, &l);
     assert_int_equal(check(LOGS_CONFIG_KEY, &w, 3, "segments"), RC_INVALID);

@@ -12,16 +12,13 @@ static void the_first_join_takes_the_entry_of_provisioning(void **state)
     assert_int_equal(joined.generation, 2); /* provisioning wrote generation 1 */
     assert_int_equal(joined.n_partitions, 2);
     assert_int_equal(view.nodes_value.version, 2);
-    assert_int_equal(view.logs_value.version, 2);
+    assert_int_equal(view.logs_value.version, 1);
     assert_int_equal(view.table_value.version, 1);
     const struct node_entry *me = nodes_config_by_name(&view.nodes, "n1");
     assert_string_equal(me->binary_version, "1.7.12");
     assert_int_equal(me->storage, STORAGE_PROVISIONING);
     assert_true(view.nodes.cluster_fingerprint == joined.fingerprint && joined.fingerprint != 0);
-    assert_int_equal(view.logs.n_chains, 2);
-    assert_string_equal(
-        view.logs.chains[1].segments[0].params,
-        "{\"loglet_id\":4294967296,\"sequencer\":\"N1:2\",\"replication\":{\"node\":1},\"nodeset\":[1]}");
+    assert_int_equal(view.logs.n_chains, 0); /* the writers create them */
     struct epoch_metadata e = read_epoch(&a, 1);
     assert_true(e.version == 1 && e.epoch == 1 && joined.epochs[1] == 1);
     assert_true(e.node_id == 1 && e.node_generation == 2);
@@ -38,10 +35,6 @@ static void every_start_is_a_new_generation(void **state)
     uint64_t fingerprint = joined.fingerprint;
     assert_int_equal(join(fingerprint), RC_OK);
     assert_true(joined.generation == 3 && joined.fingerprint == fingerprint && joined.epochs[0] == 2);
-    /* the log stays in its segment; its sequencer is the new process */
-    assert_int_equal(view.logs.chains[0].n_segments, 1);
-    assert_non_null(strstr(view.logs.chains[0].segments[0].params, "\"N1:3\""));
-    assert_int_equal(view.logs_value.version, 3);
     struct epoch_metadata e = read_epoch(&a, 0);
     assert_true(e.version == 2 && e.epoch == 2 && e.node_generation == 3 && e.current.version == 1);
     arena_free(&a);
@@ -127,7 +120,7 @@ static void roles_that_started_leave_provisioning(void **state)
     join_activate(&fenv.env, kv, 1, on_activated, &activated);
     fake_env_run(&fenv);
     const struct node_entry *me = nodes_config_by_id(&view.nodes, 1);
-    assert_int_equal(me->storage, STORAGE_READ_WRITE);
+    assert_int_equal(me->storage, STORAGE_PROVISIONING); /* that is the log-server's to say */
     assert_int_equal(me->worker, WORKER_ACTIVE);
     assert_int_equal(me->metadata_server, METADATA_SERVER_MEMBER);
     assert_int_equal(view.nodes_value.version, 3);
@@ -150,6 +143,24 @@ static void a_location_is_given_and_changed_but_not_taken_away(void **state)
     forget_joined();
 }
 
+static void the_state_of_the_store_is_registered(void **state)
+{
+    static const enum storage_state states[] = {STORAGE_READ_WRITE, STORAGE_READ_WRITE, STORAGE_DATA_LOSS};
+    int done = 0;
+    assert_int_equal(join(0), RC_OK);
+    enum worker_state worker = nodes_config_by_id(&view.nodes, 1)->worker;
+    for (int i = 0; i < 3; i++) {
+        uint32_t version = view.nodes_value.version;
+        join_set_storage(&fenv.env, kv, 1, states[i], on_activated, &done);
+        fake_env_run(&fenv);
+        assert_int_equal(nodes_config_by_id(&view.nodes, 1)->storage, states[i]);
+        assert_int_equal(view.nodes_value.version, version + (i != 1)); /* the same again is no change */
+        assert_int_equal(done, i + 1);
+    }
+    assert_int_equal(nodes_config_by_id(&view.nodes, 1)->worker, worker);
+    forget_joined();
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -162,6 +173,7 @@ int main(void)
         TEST(settings_outside_of_the_limits_are_refused),
         TEST(roles_that_started_leave_provisioning),
         TEST(a_location_is_given_and_changed_but_not_taken_away),
+        TEST(the_state_of_the_store_is_registered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
-/* The local provider over a real directory, with two shard loops and the log loop as threads: records come
- * back in order, live and after a restart; appends of many logs share writes; trim, seal, find_tail and close
- * do what log.h says.
+/* The replicated log on one node as the server runs it: a log loop over a real directory, two shard loops
+ * with ports, and a main loop with the chains in a metadata store. Records come back in order, live and after
+ * restarts; appends of many logs share writes; trim, seal, find_tail, close and a full disk do what log.h
+ * says; the store knows whose it is.
  *
  * Run by hand with BIFROST_BENCH=<records per log> to see records per second. */
 #include <setjmp.h>
@@ -14,17 +15,30 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "bifrost/chain_client.h"
 #include "bifrost/disk_memory.h"
-#include "bifrost/local_internal.h"
-#include "bifrost/log.h"
-#include "loop/loop.h"
+#include "bifrost/log_host.h"
+#include "bifrost/log_port.h"
+#include "bifrost/replicated_log.h"
+#include "metadata/kv_local.h"
 
 #define SHARDS 2
 
 static char directory[64];
-static struct local_logs *logs;
-static struct loop *loops[SHARDS];
-static struct local_logs_port *ports[SHARDS];
+static uint32_t generation;
+static struct log_host *host;
+static struct loop *main_loop;
+static struct kv *kv;
+static struct chain_service *chains;
+static struct shard {
+    struct loop *loop;
+    struct log_port *port;
+    struct chain_client *client;
+    struct node_directory nodes;
+    struct loglet_calls calls;
+    struct replicated_logs *logs;
+    unsigned closing;
+} shards[SHARDS];
 static sem_t finished;
 
 /* Run `run(ctx)` on a shard's loop. */
@@ -41,63 +55,146 @@ static void deliver_call(struct loop_msg *m)
     free(c);
 }
 
-static void call_on(int shard, void (*run)(void *ctx), void *ctx)
+static void call_loop(struct loop *loop, void (*run)(void *ctx), void *ctx)
 {
     struct call *c = xcalloc(1, sizeof(*c));
     c->msg.deliver = deliver_call;
     c->run = run;
     c->ctx = ctx;
-    loop_post(loops[shard], &c->msg);
+    loop_post(loop, &c->msg);
 }
 
-static void free_port(void *ctx)
+static void call_on(int shard, void (*run)(void *ctx), void *ctx)
 {
-    local_logs_port_free(ctx);
-    sem_post(&finished);
+    call_loop(shards[shard].loop, run, ctx);
 }
 
 static struct disk *memory_disk; /* taken by the next start instead of the directory */
 
+static void config_written(struct kv_op *op, const struct kv_result *r)
+{
+    assert_true(r->rc == RC_OK || r->rc == RC_CONFLICT); /* there since the first start */
+    sem_post(&finished);
+}
+
+/* What provisioning writes. */
+static void write_config(void *ctx)
+{
+    static struct kv_op op;
+    struct logs_config c = {
+        .version = 1, .provider = LOG_PROVIDER_REPLICATED, .replication = replication_nodes(1)};
+    struct writer w = WRITER_INIT;
+    logs_config_encode(&w, &c);
+    op = (struct kv_op){.kind = KV_PUT,
+                        .key = SLICE_LIT(LOGS_CONFIG_KEY),
+                        .value = writer_take(&w),
+                        .version = 1,
+                        .precondition = KV_DOES_NOT_EXIST,
+                        .done = config_written};
+    kv_submit(kv, &op);
+}
+
+static void chains_changed(void *ctx, struct chain_set *set) {}
+
+static void start_main(void)
+{
+    char path[96];
+    struct err err = {0};
+    snprintf(path, sizeof(path), "%s/metadata", directory);
+    main_loop = loop_new("main");
+    assert_int_equal(kv_local_open(loop_env(main_loop), main_loop, path, &kv, &err), RC_OK);
+    chains = chain_service_new(
+        &(struct chain_service_config){.env = loop_env(main_loop), .kv = kv, .changed = chains_changed});
+    loop_start(main_loop);
+    call_loop(main_loop, write_config, NULL);
+    sem_wait(&finished);
+}
+
+static void start_shard(struct shard *s, const char *name, struct node_ref me)
+{
+    struct node_info info = {
+        .id = me.id, .generation = me.generation, .storage = STORAGE_READ_WRITE, .liveness = LIVENESS_ALIVE};
+    s->loop = loop_new(name);
+    s->port = log_port_new(host, s->loop, me, NULL);
+    s->client = chain_client_new(chains, main_loop, s->loop);
+    node_directory_put(&s->nodes, &info);
+    loglet_calls_init(&s->calls, loop_env(s->loop), log_port_net(s->port), &s->nodes, me);
+    log_port_set_calls(s->port, &s->calls);
+    s->logs = replicated_logs_new(
+        &(struct replicated_logs_config){.calls = &s->calls, .chains = chain_client_store(s->client)});
+    loop_start(s->loop);
+}
+
+/* One process: each start is a generation of its own. */
 static void start(void)
 {
-    struct local_logs_config config = {directory, 0};
     struct segment_store_options small = {.random = 5,
                                           .first_segment_bytes = 64 << 10,
                                           .max_segment_bytes = 256 << 10,
                                           .reserve_bytes = 64 << 10};
     struct err err = {0};
-    enum rc rc = memory_disk ? local_logs_open_disk(&config, &small, memory_disk, &logs, &err)
-                             : local_logs_open(&config, &logs, &err);
+    struct node_ref me = {1, ++generation};
+    struct log_host_config config = {.me = me};
+    enum rc rc = memory_disk ? log_host_open_disk(memory_disk, &small, &config, &host, &err)
+                             : log_host_open(directory, &config, &host, &err);
     memory_disk = NULL;
     if (rc != RC_OK)
         print_message("%s\n", err.msg);
     assert_int_equal(rc, RC_OK);
-    for (int i = 0; i < SHARDS; i++) {
-        loops[i] = loop_new(i ? "shard1" : "shard0");
-        ports[i] = local_logs_port_new(logs, loops[i]);
-        loop_start(loops[i]);
-    }
+    log_host_start(host);
+    start_main();
+    for (int i = 0; i < SHARDS; i++)
+        start_shard(&shards[i], i ? "shard1" : "shard0", me);
+}
+
+static void part_closed(void *ctx)
+{
+    struct shard *s = ctx;
+    if (--s->closing == 0)
+        sem_post(&finished);
+}
+
+static void close_shard(void *ctx)
+{
+    struct shard *s = ctx;
+    s->closing = 2;
+    log_port_close(s->port, part_closed, s);
+    chain_client_close(s->client, part_closed, s);
 }
 
 static void stop(void)
 {
     for (int i = 0; i < SHARDS; i++) {
-        call_on(i, free_port, ports[i]);
+        struct shard *s = &shards[i];
+        call_on(i, close_shard, s);
         sem_wait(&finished);
-        loop_stop(loops[i]);
-        loop_join(loops[i]);
+        loop_stop(s->loop);
+        loop_join(s->loop);
+        replicated_logs_free(s->logs);
+        loglet_calls_free(&s->calls);
+        chain_client_free(s->client);
+        log_port_free(s->port);
+        node_directory_free(&s->nodes);
     }
-    local_logs_close(logs);
+    log_host_close(host);
+    loop_stop(main_loop);
+    loop_join(main_loop);
+    chain_service_free(chains);
+    kv_close(kv);
+    loop_free(main_loop);
     /* Only now: ThreadSanitizer does not see libuv close descriptors, and would take the reuse of their
      * numbers by the pool thread of the log loop for a race. */
-    for (int i = 0; i < SHARDS; i++)
-        loop_free(loops[i]);
+    for (int i = 0; i < SHARDS; i++) {
+        loop_free(shards[i].loop);
+        shards[i] = (struct shard){0};
+    }
 }
 
 static int make_directory(void **state)
 {
-    snprintf(directory, sizeof(directory), "/tmp/test_local_log.XXXXXX");
+    snprintf(directory, sizeof(directory), "/tmp/test_log_host.XXXXXX");
     sem_init(&finished, 0, 0);
+    generation = 0;
     return mkdtemp(directory) ? 0 : -1;
 }
 
@@ -214,15 +311,14 @@ static void driver_append(struct driver *d)
     }
 }
 
-static void opened(void *ctx, struct log *log, const struct err *err)
+static void tail_known(void *ctx, enum rc rc, lsn_t tail)
 {
     struct driver *d = ctx;
-    assert_non_null(log);
-    d->log = log;
+    assert_int_equal(rc, RC_OK);
     d->next = d->read_from;
-    d->read_upto = log->committed + d->to_append;
+    d->read_upto = tail - 1 + d->to_append;
     if (!d->append_first)
-        log_read_from(log, d->read_from, &reader_ops, d);
+        log_read_from(d->log, d->read_from, &reader_ops, d);
     driver_append(d);
     driver_maybe_close(d);
 }
@@ -230,7 +326,9 @@ static void opened(void *ctx, struct log *log, const struct err *err)
 static void open_driver(void *ctx)
 {
     struct driver *d = ctx;
-    local_log_open(ports[d->shard], d->log_id, opened, d);
+    d->log = replicated_log_open(shards[d->shard].logs, d->log_id);
+    replicated_log_claim(d->log);
+    log_find_tail(d->log, tail_known, d);
 }
 
 static void drivers_init(struct driver *drivers, size_t n, size_t to_append, size_t window, size_t body_len)
@@ -269,13 +367,13 @@ static void logs_of_two_shards_append_read_and_recover(void **state)
         start();
         drivers_init(drivers, ARRAY_LEN(drivers), round < 2 ? 3000 : 0, 64, 200);
         drivers_run(drivers, ARRAY_LEN(drivers));
-        struct local_logs_stats stats;
-        local_logs_get_stats(logs, &stats);
+        struct log_host_stats stats;
+        log_host_get_stats(host, &stats);
         if (round < 2) {
             assert_int_equal(stats.records, 6 * 3000);
             assert_true(stats.commits < stats.records / 4); /* shared writes */
         } else {
-            assert_int_equal(stats.commits, 0);
+            assert_int_equal(stats.records, 0);
         }
         assert_false(stats.full);
         stop();
@@ -328,14 +426,6 @@ static void note_result(struct log_append_wait *w, enum rc rc, lsn_t lsn)
     now->n_results++;
 }
 
-static void after_second_seal(void *ctx, enum rc rc, lsn_t tail)
-{
-    struct scenario *s = ctx;
-    assert_int_equal(rc, RC_OK);
-    assert_int_equal(tail, 3);
-    log_close(s->log, scenario_closed, s);
-}
-
 static void after_seal(void *ctx, enum rc rc, lsn_t tail)
 {
     struct scenario *s = ctx;
@@ -343,7 +433,17 @@ static void after_seal(void *ctx, enum rc rc, lsn_t tail)
     assert_int_equal(tail, 3);
     assert_int_equal(s->n_results, 2); /* what was appended before is committed before */
     assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("x")), NULL), RC_SEALED);
-    log_seal(s->log, after_second_seal, s);
+    log_close(s->log, scenario_closed, s);
+}
+
+static void created(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    struct scenario *s = now;
+    note_result(w, rc, lsn);
+    s->waits[1].done = note_result;
+    assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("abc")), &s->waits[1]), RC_OK);
+    log_seal(s->log, after_seal, s);
+    assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("x")), NULL), RC_SEALED);
 }
 
 static void after_tail(void *ctx, enum rc rc, lsn_t tail)
@@ -351,48 +451,33 @@ static void after_tail(void *ctx, enum rc rc, lsn_t tail)
     struct scenario *s = ctx;
     assert_int_equal(rc, RC_OK);
     assert_int_equal(tail, 1);
-    for (int i = 0; i < 2; i++) {
-        s->waits[i].done = note_result;
-        assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("abc")), &s->waits[i]), RC_OK);
-    }
-    log_seal(s->log, after_seal, s);
-    assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("x")), NULL), RC_SEALED);
-}
-
-static void opened_twice(void *ctx, struct log *log, const struct err *err)
-{
-    struct scenario *s = ctx;
-    assert_null(log);
-    assert_int_equal(err->rc, RC_CONFLICT);
-    log_find_tail(s->log, after_tail, s);
-}
-
-static void opened_for_seal(void *ctx, struct log *log, const struct err *err)
-{
-    struct scenario *s = ctx;
-    s->log = log;
-    local_log_open(ports[0], log->log_id, opened_twice, s);
-}
-
-static void opened_sealed(void *ctx, struct log *log, const struct err *err)
-{
-    struct scenario *s = ctx;
-    assert_int_equal(log->committed, 2);
-    assert_int_equal(log_append(log, bytes_static(SLICE_LIT("x")), NULL), RC_SEALED);
-    log_close(log, scenario_closed, s);
+    s->waits[0].done = created;
+    assert_int_equal(log_append(s->log, bytes_static(SLICE_LIT("abc")), &s->waits[0]), RC_OK);
 }
 
 static void open_for_seal(void *ctx)
 {
-    local_log_open(ports[0], 77, opened_for_seal, ctx);
+    struct scenario *s = ctx;
+    s->log = replicated_log_open(shards[0].logs, 77);
+    log_find_tail(s->log, after_tail, s);
+}
+
+static void tail_of_sealed(void *ctx, enum rc rc, lsn_t tail)
+{
+    struct scenario *s = ctx;
+    assert_int_equal(rc, RC_OK);
+    assert_int_equal(tail, 3);
+    log_close(s->log, scenario_closed, s);
 }
 
 static void open_sealed(void *ctx)
 {
-    local_log_open(ports[0], 77, opened_sealed, ctx);
+    struct scenario *s = ctx;
+    s->log = replicated_log_open(shards[0].logs, 77);
+    log_find_tail(s->log, tail_of_sealed, s);
 }
 
-static void seal_is_final_and_durable(void **state)
+static void a_seal_ends_the_log_durably(void **state)
 {
     struct scenario s = {0};
     now = &s;
@@ -406,20 +491,16 @@ static void seal_is_final_and_durable(void **state)
     stop();
 }
 
-static void opened_for_close(void *ctx, struct log *log, const struct err *err)
+static void open_for_close(void *ctx)
 {
     struct scenario *s = ctx;
+    struct log *log = replicated_log_open(shards[0].logs, 78);
     for (int i = 0; i < 4; i++) {
         s->waits[i].done = note_result;
         assert_int_equal(log_append(log, bytes_static(SLICE_LIT("abc")), &s->waits[i]), RC_OK);
     }
     log_close(log, scenario_closed, s);
     assert_int_equal(log_append(log, bytes_static(SLICE_LIT("x")), NULL), RC_CLOSED);
-}
-
-static void open_for_close(void *ctx)
-{
-    local_log_open(ports[0], 78, opened_for_close, ctx);
 }
 
 static void closing_fails_waiting_appends(void **state)
@@ -435,8 +516,9 @@ static void closing_fails_waiting_appends(void **state)
     stop();
 }
 
-static void opened_for_overload(void *ctx, struct log *log, const struct err *err)
+static void open_for_overload(void *ctx)
 {
+    struct log *log = replicated_log_open(shards[0].logs, 79);
     enum rc rc = RC_OK;
     for (int i = 0; i < 64 && rc == RC_OK; i++) {
         struct buf *b = buf_new(2 << 20);
@@ -448,16 +530,79 @@ static void opened_for_overload(void *ctx, struct log *log, const struct err *er
     log_close(log, scenario_closed, ctx);
 }
 
-static void open_for_overload(void *ctx)
-{
-    local_log_open(ports[0], 79, opened_for_overload, ctx);
-}
-
 static void too_much_in_flight_is_refused(void **state)
 {
     struct scenario s = {0};
     start();
     call_on(0, open_for_overload, &s);
+    sem_wait(&finished);
+    stop();
+}
+
+/* ---- one write for everything that waits ---- */
+
+#define BATCH_LOGS    10
+#define BATCH_RECORDS 30
+
+static struct batch {
+    struct log *logs[BATCH_LOGS];
+    struct log_append_wait waits[BATCH_LOGS * BATCH_RECORDS];
+    size_t expected, committed, closed;
+} batch;
+
+static void batch_closed(void *ctx)
+{
+    if (++batch.closed == BATCH_LOGS)
+        sem_post(&finished);
+}
+
+static void batch_appended(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    assert_int_equal(rc, RC_OK);
+    if (++batch.committed == batch.expected)
+        sem_post(&finished);
+}
+
+/* `ctx` is how many records each log gets, all in this one iteration. */
+static void batch_append(void *ctx)
+{
+    size_t each = (size_t)(uintptr_t)ctx;
+    batch.committed = 0;
+    batch.expected = each * BATCH_LOGS;
+    for (size_t i = 0; i < batch.expected; i++) {
+        batch.waits[i].done = batch_appended;
+        assert_int_equal(
+            log_append(batch.logs[i % BATCH_LOGS], bytes_copy(SLICE_LIT("record")), &batch.waits[i]), RC_OK);
+    }
+}
+
+static void batch_open(void *ctx)
+{
+    for (uint32_t i = 0; i < BATCH_LOGS; i++)
+        batch.logs[i] = replicated_log_open(shards[0].logs, i);
+    batch_append((void *)(uintptr_t)1);
+}
+
+static void batch_close(void *ctx)
+{
+    for (uint32_t i = 0; i < BATCH_LOGS; i++)
+        log_close(batch.logs[i], batch_closed, NULL);
+}
+
+static void all_appends_of_an_iteration_are_one_write(void **state)
+{
+    struct log_host_stats before, after;
+    memset(&batch, 0, sizeof(batch));
+    start();
+    call_on(0, batch_open, NULL); /* creates the logs */
+    sem_wait(&finished);
+    log_host_get_stats(host, &before);
+    call_on(0, batch_append, (void *)(uintptr_t)BATCH_RECORDS);
+    sem_wait(&finished);
+    log_host_get_stats(host, &after);
+    assert_int_equal(after.records - before.records, BATCH_LOGS * BATCH_RECORDS);
+    assert_int_equal(after.commits - before.commits, 1);
+    call_on(0, batch_close, NULL);
     sem_wait(&finished);
     stop();
 }
@@ -468,10 +613,10 @@ struct filler {
     struct log *log;
     struct log_append_wait waits[4096];
     size_t n, committed, closed;
-    bool refused;
+    bool was_full;
     struct env_timer tick;
     uint64_t ticks;
-    enum { FILL, WAIT_FOR_SPACE, CLOSE_WHILE_FULL } mode;
+    enum { TRIM, WAIT_FOR_SPACE, CLOSE_WHILE_FULL } mode;
     struct disk *disk;
 };
 static struct filler filler;
@@ -492,73 +637,98 @@ static void filler_appended(struct log_append_wait *w, enum rc rc, lsn_t lsn)
     }
 }
 
-/* Append until the disk is full; then make room or close. */
-static void filler_tick(struct env_timer *t)
+static void filler_append(struct filler *f)
 {
-    struct filler *f = &filler;
-    assert_true(++f->ticks < 5000);
-    enum rc rc = RC_OK;
-    for (int i = 0; i < 20 && rc == RC_OK && f->n < ARRAY_LEN(f->waits); i++) {
+    for (int i = 0; i < 20 && f->n < ARRAY_LEN(f->waits) && f->n < f->committed + 400; i++) {
         struct buf *b = buf_new(2000);
         memset(b->data, 1, b->cap);
         f->waits[f->n].done = filler_appended;
-        rc = log_append(f->log, bytes_take_buf(b, 0, b->cap), &f->waits[f->n]);
-        f->n += rc == RC_OK;
-    }
-    env_timer_arm(loop_env(loops[0]), t, 2);
-    if (!f->refused) {
-        if (rc == RC_OK)
-            return;
-        assert_int_equal(rc, RC_NO_SPACE);
-        f->refused = true;
-        assert_true(f->committed < f->n); /* what was accepted before is parked, not lost */
-        if (f->mode == WAIT_FOR_SPACE)
-            disk_memory_set_capacity(f->disk, 64 << 20);
-        else if (f->mode == FILL)
-            log_trim(f->log, f->committed);
-    }
-    if (f->mode == CLOSE_WHILE_FULL || f->n == ARRAY_LEN(f->waits)) {
-        if (f->mode != CLOSE_WHILE_FULL && f->committed < f->n)
-            return;
-        env_timer_cancel(loop_env(loops[0]), t);
-        log_close(f->log, filler_closed, f);
-    } else if (f->mode == FILL) {
-        log_trim(f->log, f->committed);
+        assert_int_equal(log_append(f->log, bytes_take_buf(b, 0, b->cap), &f->waits[f->n]), RC_OK);
+        f->n++;
     }
 }
 
-static void filler_opened(void *ctx, struct log *log, const struct err *err)
+/* Append until the disk is full; then make room or close. What was accepted waits and is not lost. */
+static void filler_tick(struct env_timer *t)
 {
-    filler.log = log;
-    env_timer_init(&filler.tick, filler_tick);
-    env_timer_arm(loop_env(loops[0]), &filler.tick, 0);
+    struct filler *f = &filler;
+    struct log_host_stats stats;
+    assert_true(++f->ticks < 5000);
+    filler_append(f);
+    log_host_get_stats(host, &stats);
+    env_timer_arm(loop_env(shards[0].loop), t, 2);
+    if (stats.full && !f->was_full) {
+        f->was_full = true;
+        assert_true(f->committed < f->n);
+        if (f->mode == WAIT_FOR_SPACE)
+            disk_memory_set_capacity(f->disk, 64 << 20);
+    }
+    if (f->was_full && f->mode == TRIM)
+        log_trim(f->log, f->committed);
+    if (f->committed == ARRAY_LEN(f->waits) || (f->was_full && f->mode == CLOSE_WHILE_FULL)) {
+        env_timer_cancel(loop_env(shards[0].loop), t);
+        log_close(f->log, filler_closed, f);
+    }
 }
 
 static void open_filler(void *ctx)
 {
-    local_log_open(ports[0], 5, filler_opened, NULL);
+    filler.log = replicated_log_open(shards[0].logs, 5);
+    env_timer_init(&filler.tick, filler_tick);
+    env_timer_arm(loop_env(shards[0].loop), &filler.tick, 0);
 }
 
-static void a_full_disk_parks_appends_and_goes_on_by_itself(void **state)
+static void a_full_disk_makes_appends_wait_and_goes_on_by_itself(void **state)
 {
-    for (int mode = FILL; mode <= CLOSE_WHILE_FULL; mode++) {
+    for (int mode = TRIM; mode <= CLOSE_WHILE_FULL; mode++) {
         memset(&filler, 0, sizeof(filler));
         filler.mode = mode;
         filler.disk = memory_disk = disk_memory_new(4096);
         disk_memory_set_capacity(memory_disk, 3 << 20);
+        assert_int_equal(remove_directory(NULL) | make_directory(NULL), 0);
         start();
         call_on(0, open_filler, NULL);
         sem_wait(&finished);
-        assert_true(filler.refused);
+        assert_true(filler.was_full);
         if (mode == CLOSE_WHILE_FULL)
             assert_true(filler.closed > 0 && filler.closed + filler.committed == filler.n);
         else
             assert_int_equal(filler.committed, ARRAY_LEN(filler.waits));
-        struct local_logs_stats stats;
-        local_logs_get_stats(logs, &stats);
+        struct log_host_stats stats;
+        log_host_get_stats(host, &stats);
         assert_int_equal(stats.full, mode == CLOSE_WHILE_FULL);
         stop();
     }
+}
+
+/* ---- whose store is it (spec/cluster.md §5.12) ---- */
+
+static enum log_store_verdict check_as(uint32_t node_id, enum storage_state state, bool mark)
+{
+    struct log_host_config config = {.me = {node_id, 1}};
+    struct err err = {0};
+    assert_int_equal(log_host_open(directory, &config, &host, &err), RC_OK);
+    enum log_store_verdict v = log_host_check(host, state, &err);
+    assert_int_equal(err.rc != RC_OK, v == LOG_STORE_LOST || v == LOG_STORE_REFUSE);
+    if (mark)
+        assert_int_equal(log_host_write_marker(host, 1234, &err), RC_OK);
+    log_host_close(host);
+    return v;
+}
+
+static void the_store_knows_whose_it_is(void **state)
+{
+    assert_int_equal(check_as(2, STORAGE_READ_WRITE, false), LOG_STORE_LOST);
+    assert_int_equal(check_as(2, STORAGE_READ_ONLY, false), LOG_STORE_LOST);
+    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, false), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(2, STORAGE_DISABLED, false), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(2, STORAGE_PROVISIONING, true), LOG_STORE_FRESH);
+    assert_int_equal(check_as(2, STORAGE_PROVISIONING, false), LOG_STORE_READY);
+    assert_int_equal(check_as(2, STORAGE_READ_WRITE, false), LOG_STORE_RUN);
+    assert_int_equal(check_as(2, STORAGE_READ_ONLY, false), LOG_STORE_RUN);
+    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, false), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(5, STORAGE_PROVISIONING, false), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(5, STORAGE_READ_WRITE, false), LOG_STORE_REFUSE);
 }
 
 static void speed(void **state)
@@ -571,8 +741,8 @@ static void speed(void **state)
         struct driver drivers[24];
         size_t each = (size_t)atoi(n) / (i < 2 ? 16 : 1);
         start();
-        struct local_logs_stats before, after;
-        local_logs_get_stats(logs, &before);
+        struct log_host_stats before, after;
+        log_host_get_stats(host, &before);
         drivers_init(drivers, ARRAY_LEN(drivers), each, windows[i], 300);
         for (size_t j = 0; j < ARRAY_LEN(drivers); j++) {
             drivers[j].log_id += 1000 + 100 * (uint32_t)i;
@@ -581,7 +751,7 @@ static void speed(void **state)
         uint64_t t0 = os_mono_ns();
         drivers_run(drivers, ARRAY_LEN(drivers));
         double seconds = (double)(os_mono_ns() - t0) / 1e9;
-        local_logs_get_stats(logs, &after);
+        log_host_get_stats(host, &after);
         double records = (double)each * ARRAY_LEN(drivers),
                commits = (double)(after.commits - before.commits);
         print_message("24 logs, window %3zu: %8.0f records/s, %5.1f records/commit, %.0f us/commit\n",
@@ -601,11 +771,14 @@ int main(void)
                                         remove_directory),
         cmocka_unit_test_setup_teardown(trimmed_records_are_a_gap_for_the_reader, make_directory,
                                         remove_directory),
-        cmocka_unit_test_setup_teardown(seal_is_final_and_durable, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(a_seal_ends_the_log_durably, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(closing_fails_waiting_appends, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(too_much_in_flight_is_refused, make_directory, remove_directory),
-        cmocka_unit_test_setup_teardown(a_full_disk_parks_appends_and_goes_on_by_itself, make_directory,
+        cmocka_unit_test_setup_teardown(all_appends_of_an_iteration_are_one_write, make_directory,
                                         remove_directory),
+        cmocka_unit_test_setup_teardown(a_full_disk_makes_appends_wait_and_goes_on_by_itself, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(the_store_knows_whose_it_is, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(speed, make_directory, remove_directory),
     };
     log_set_sink(drop_line, NULL);

@@ -1,0 +1,218 @@
+/* Operators' questions and requests about logs: see grpc_logs.h. They are asked of the logs themselves: the
+ * chain is read from metadata, tails from log-servers, whoever writes the log. */
+#include "node/grpc_logs.h"
+
+#include <stdlib.h>
+
+#include "bifrost/replicated_client.h"
+#include "node/grpc_messages.h"
+#include "node/node_internal.h"
+#include "node/partition_reports.h"
+
+#define PATIENCE_MS 10000u
+
+bool grpc_logs_read_request(struct bytes message, uint64_t *first, uint64_t *second)
+{
+    struct reader r = reader_make(bytes_slice(message));
+    struct pb_field f;
+    *first = *second = 0;
+    while (pb_next(&r, &f)) {
+        if (f.number == 1 && f.wire == PB_VARINT)
+            *first = f.value;
+        if (f.number == 2 && f.wire == PB_VARINT)
+            *second = f.value;
+    }
+    return reader_done(&r);
+}
+
+static const struct log_chain *requested_log(const struct node *n, struct bytes message, uint64_t *log_id)
+{
+    uint64_t second;
+    return grpc_logs_read_request(message, log_id, &second) && *log_id <= UINT32_MAX
+               ? logs_config_chain(&n->view.logs, (uint32_t)*log_id)
+               : NULL;
+}
+
+/* ---- ListLogs, DescribeLog ---- */
+
+void grpc_list_logs(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    struct writer w = WRITER_INIT;
+    pb_write_bytes_always(&w, 1, bytes_slice(n->view.logs_value.stored));
+    rpc_reply(rpc, &w);
+}
+
+struct log_question {
+    struct rpc *rpc;
+    uint32_t log_id;
+};
+
+static void describe_known(void *ctx, struct node *n, const struct partition_reports *r)
+{
+    struct log_question *q = ctx;
+    struct writer w = WRITER_INIT, chain = WRITER_INIT;
+    const struct log_chain *known = logs_config_chain(&n->view.logs, q->log_id);
+    bool here = q->log_id < r->n && r->present[q->log_id];
+    log_chain_encode(&chain, known);
+    pb_put_message(&w, 1, &chain);
+    pb_write_u64(&w, 4, MAX(here ? r->items[q->log_id].trimmed : 0, known->segments[0].base_lsn - 1));
+    pb_write_u64(&w, 5, q->log_id);
+    pb_write_u64(&w, 6, n->view.logs_value.version);
+    pb_write_bytes_always(&w, 7, bytes_slice(n->view.nodes_value.stored));
+    rpc_reply(q->rpc, &w);
+    free(q);
+}
+
+void grpc_describe_log(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    uint64_t log_id;
+    if (!requested_log(n, message, &log_id)) {
+        rpc_fail(rpc, GRPC_NOT_FOUND, "Log id %llu not found", (unsigned long long)log_id);
+        return;
+    }
+    struct log_question *q = xcalloc(1, sizeof(*q));
+    q->rpc = rpc;
+    q->log_id = (uint32_t)log_id;
+    partition_reports_collect(n, describe_known, q);
+}
+
+/* ---- TrimLog ---- */
+
+void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    uint64_t log_id, trim_point;
+    grpc_logs_read_request(message, &log_id, &trim_point);
+    if (!requested_log(n, message, &log_id) || log_id >= n->joined.n_partitions) {
+        rpc_fail(rpc, GRPC_INTERNAL, "unknown log '%llu'", (unsigned long long)log_id);
+        return;
+    }
+    shard_trim_log(n->shards[log_id % n->n_shards], (uint16_t)log_id, trim_point);
+    rpc_reply_empty(rpc);
+}
+
+/* ---- FindTail ---- */
+
+enum { TAIL_OPEN = 1, TAIL_SEALED };
+
+struct tail_question {
+    struct rpc *rpc;
+    struct loop_logs *logs;
+    struct loop_logs_user user;
+    uint32_t log_id, index;
+    lsn_t base;
+    struct chain_request read;
+    bool reading;
+    struct loglet_params params;
+    struct loglet_op *find;
+    struct env_timer patience;
+};
+
+static void tail_forget(struct tail_question *q)
+{
+    if (q->reading)
+        loop_logs_chain_store(q->logs)->ops->cancel(loop_logs_chain_store(q->logs), &q->read);
+    loglet_op_cancel(q->find);
+    loop_logs_leave(&q->user);
+    env_timer_cancel(loop_logs_calls(q->logs)->env, &q->patience);
+    free(q);
+}
+
+static void tail_answer(struct tail_question *q, int state, lsn_t tail)
+{
+    struct writer w = WRITER_INIT;
+    pb_write_u64(&w, 1, q->log_id);
+    pb_write_u64(&w, 2, q->index);
+    pb_write_u64(&w, 3, (uint64_t)state);
+    pb_write_u64(&w, 4, tail);
+    rpc_reply(q->rpc, &w);
+    tail_forget(q);
+}
+
+static void tail_fail(struct tail_question *q, const char *why)
+{
+    rpc_fail(q->rpc, GRPC_UNAVAILABLE, "cannot find the tail of log %u: %s", q->log_id, why);
+    tail_forget(q);
+}
+
+static void tail_found(void *ctx, const struct loglet_tail *t)
+{
+    struct tail_question *q = ctx;
+    q->find = NULL;
+    tail_answer(q, t->kind == LOGLET_TAIL_SEALED ? TAIL_SEALED : TAIL_OPEN, q->base + t->tail - 1);
+}
+
+static void tail_chain_read(struct chain_request *r, enum rc rc, const struct chain *chain, uint64_t version)
+{
+    struct tail_question *q = CONTAINER_OF(r, struct tail_question, read);
+    struct err err = {0};
+    q->reading = false;
+    if (rc != RC_OK) {
+        tail_fail(q, rc_name(rc));
+        return;
+    }
+    const struct chain_segment *last = &chain->segments[chain->len - 1];
+    q->index = last->index;
+    q->base = last->base_lsn;
+    if (last->kind == SEGMENT_SEALED)
+        tail_answer(q, TAIL_SEALED, last->base_lsn);
+    else if (loglet_params_decode(bytes_slice(last->params), &q->params, &err) != RC_OK)
+        tail_fail(q, err.msg);
+    else
+        q->find = loglet_find_tail(loop_logs_calls(q->logs), &q->params, 0, tail_found, q);
+}
+
+static void tail_out_of_patience(struct env_timer *t)
+{
+    struct tail_question *q = CONTAINER_OF(t, struct tail_question, patience);
+    tail_fail(q, q->reading ? "the metadata store does not answer"
+                            : "not enough of its log-servers answer to know it");
+}
+
+static void tail_closing(struct loop_logs_user *u)
+{
+    tail_fail(CONTAINER_OF(u, struct tail_question, user), "the node is shutting down");
+}
+
+void grpc_find_tail(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    uint64_t log_id;
+    if (!requested_log(n, message, &log_id)) {
+        rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "Unknown log-id");
+        return;
+    }
+    struct tail_question *q = xcalloc(1, sizeof(*q));
+    q->rpc = rpc;
+    q->logs = node_logs_main(n->logs);
+    q->log_id = (uint32_t)log_id;
+    q->user.closing = tail_closing;
+    loop_logs_join(q->logs, &q->user);
+    q->read.done = tail_chain_read;
+    q->reading = true;
+    env_timer_init(&q->patience, tail_out_of_patience);
+    env_timer_arm(n->env, &q->patience, PATIENCE_MS);
+    struct chain_store *store = loop_logs_chain_store(q->logs);
+    store->ops->read(store, q->log_id, &q->read);
+}
+
+/* ---- SealChain, SealAndExtendChain ---- */
+
+static void refuse(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    uint64_t log_id;
+    if (!requested_log(n, message, &log_id))
+        rpc_fail(rpc, GRPC_INTERNAL, "Unknown log id");
+    else
+        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
+                 "sealing and reconfiguring logs is not supported on a single node: log %llu stays on N%u",
+                 (unsigned long long)log_id, n->joined.node_id);
+}
+
+void grpc_seal_log(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    refuse(rpc, n, message);
+}
+
+void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message)
+{
+    refuse(rpc, n, message);
+}

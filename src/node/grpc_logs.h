@@ -1,0 +1,13 @@
+/* The methods of ClusterCtrlSvc about logs (spec/restatectl.md §5.2, §8.2). Main loop. */
+#pragma once
+#include "node/grpc_server.h"
+
+void grpc_list_logs(struct rpc *rpc, struct node *n, struct bytes message);
+void grpc_describe_log(struct rpc *rpc, struct node *n, struct bytes message);
+void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message);
+void grpc_find_tail(struct rpc *rpc, struct node *n, struct bytes message);
+void grpc_seal_log(struct rpc *rpc, struct node *n, struct bytes message);
+void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message);
+
+/* Fields 1 and 2 of a request, as numbers. False if malformed. */
+bool grpc_logs_read_request(struct bytes message, uint64_t *first, uint64_t *second);
