@@ -4,6 +4,7 @@
 #pragma once
 #include "base/log.h"
 #include "loop/net.h"
+#include "membership/membership.h"
 #include "metadata/schema.h"
 #include "metadata/values.h"
 
@@ -42,6 +43,7 @@ struct node_config {
         uint32_t log_trim_threshold; /* entries */
         uint64_t update_interval_ms; /* without any hint, values are read again so often */
     } metadata;
+    struct membership_config gossip; /* gossip-* */
 
     enum log_format log_format;
     char *log_filter;

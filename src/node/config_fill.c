@@ -177,6 +177,20 @@ static void fill_admin(const struct cv *root, struct node_config *c)
              text(a, "query-engine.pgsql-bind-address", ""));
 }
 
+/* gossip-num-peers is a lower bound here, gossip-time-skew-threshold has no effect: the failure detector does
+ * not compare clocks (membership/membership.h). */
+static void fill_gossip(const struct cv *root, struct membership_config *g)
+{
+    membership_config_default(g);
+    g->tick_ms = ms(root, "gossip-tick-interval", g->tick_ms);
+    g->failure_threshold = (uint32_t)integer(root, "gossip-failure-threshold", g->failure_threshold);
+    g->num_peers = (uint32_t)integer(root, "gossip-num-peers", g->num_peers);
+    g->stability_threshold = (uint32_t)integer(root, "gossip-fd-stability-threshold", g->stability_threshold);
+    g->suspect_ms = ms(root, "gossip-suspect-interval", g->suspect_ms);
+    g->loneliness_threshold = (uint32_t)integer(root, "gossip-loneliness-threshold", g->loneliness_threshold);
+    g->extras_every = (uint32_t)integer(root, "gossip-extras-exchange-frequency", g->extras_every);
+}
+
 void config_fill(struct loaded *l)
 {
     const struct cv *root = l->root;
@@ -203,6 +217,7 @@ void config_fill(struct loaded *l)
     fill_listener(cv_member(root, "ingress"), 8080, &c->ingress);
     c->shutdown_timeout_ms = ms(root, "shutdown-timeout", 60000);
     c->initialization_timeout_ms = ms(root, "initialization-timeout", 300000);
+    fill_gossip(root, &c->gossip);
     const char *format = text(root, "log-format", "pretty");
     c->log_format = strcmp(format, "json") == 0      ? LOG_JSON
                     : strcmp(format, "compact") == 0 ? LOG_COMPACT
