@@ -1,8 +1,11 @@
 /* Bytes over open connections: reading into shared buffers, the output queue, closing (loop/net.h). */
 #include "loop/net.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "loop/net_internal.h"
 
@@ -13,6 +16,7 @@
 #define WRITE_PARTS     64
 
 static void conn_flush(struct loop_flush *f);
+static void deliver_unread(struct env_task *t);
 
 /* The loop is being freed: owners hear nothing any more. */
 static void conn_destroy(struct loop_resource *r)
@@ -31,6 +35,7 @@ struct net_conn *conn_new(struct loop *l, enum net_family family, enum conn_stat
     c->family = family;
     c->state = state;
     loop_flush_init(&c->flush, conn_flush);
+    env_task_init(&c->unread_task, deliver_unread);
     loop_resource_add(l, &c->resource, conn_destroy);
     return c;
 }
@@ -51,6 +56,7 @@ void conn_finish_close(struct net_conn *c)
     }
     for (size_t i = c->head; i < c->len; i++)
         bytes_unref(&c->items[i]);
+    bytes_unref(&c->unread);
     free(c->items);
     free(c->why);
     free(c);
@@ -72,6 +78,7 @@ void conn_begin_close(struct net_conn *c, const struct err *why)
         return;
     c->state = CONN_CLOSING;
     list_remove(&c->flush.link);
+    env_undefer(&c->unread_task);
     if (why) {
         c->why = xmalloc(sizeof(*c->why));
         *c->why = *why;
@@ -87,7 +94,7 @@ void conn_begin_close(struct net_conn *c, const struct err *why)
 static void conn_fail_uv(struct net_conn *c, int uv_error, const char *what)
 {
     struct err err;
-    err_set_uv(&err, RC_CLOSED, uv_error, "%s", what);
+    err_set_uv(&err, uv_error == UV_ETIMEDOUT ? RC_TIMEOUT : RC_CLOSED, uv_error, "%s", what);
     conn_begin_close(c, &err);
 }
 
@@ -147,8 +154,24 @@ static void conn_read_start(struct net_conn *c)
 {
     if (c->state != CONN_OPEN || c->eof || c->paused || !c->ops)
         return;
+    if (c->unread.len > 0) {
+        env_defer(&c->loop->env, &c->unread_task);
+        return;
+    }
     int rc = uv_read_start(&c->uv.stream, on_alloc, on_read);
     ASSERT_MSG(rc == 0 || rc == UV_EALREADY, "uv_read_start: %s", uv_strerror(rc));
+}
+
+static void deliver_unread(struct env_task *t)
+{
+    struct net_conn *c = CONTAINER_OF(t, struct net_conn, unread_task);
+    if (c->state != CONN_OPEN || c->paused || !c->ops)
+        return;
+    struct bytes data = c->unread;
+    c->unread = BYTES_EMPTY;
+    c->ops->on_read(c->ctx, data);
+    bytes_unref(&data);
+    conn_read_start(c);
 }
 
 void net_conn_start(struct net_conn *c, const struct net_conn_ops *ops, void *ctx)
@@ -174,6 +197,69 @@ void net_conn_resume(struct net_conn *c)
         return;
     c->paused = false;
     conn_read_start(c);
+}
+
+/* ---- another owner ---- */
+
+void net_conn_stop(struct net_conn *c)
+{
+    ASSERT_MSG(c->state == CONN_CLOSING || (c->state == CONN_OPEN && c->pending_bytes == 0),
+               "only an idle connection changes hands");
+    if (c->state == CONN_OPEN && c->ops && !c->eof)
+        uv_read_stop(&c->uv.stream);
+    env_undefer(&c->unread_task);
+    c->ops = NULL;
+    c->ctx = NULL;
+    c->paused = false;
+}
+
+void net_conn_unread(struct net_conn *c, struct bytes take)
+{
+    ASSERT(!c->ops);
+    if (c->unread.len > 0) { /* behind nothing, before what is there */
+        struct buf *both = buf_new(take.len + c->unread.len);
+        memcpy(both->data, take.ptr, take.len);
+        memcpy(both->data + take.len, c->unread.ptr, c->unread.len);
+        size_t len = take.len + c->unread.len;
+        bytes_unref(&take);
+        bytes_unref(&c->unread);
+        take = bytes_take_buf(both, 0, len);
+    }
+    c->unread = take;
+}
+
+int net_conn_detach(struct net_conn *c, struct err *err)
+{
+    ASSERT(!c->ops && c->unread.len == 0 && c->pending_bytes == 0);
+    uv_os_fd_t fd;
+    int copy = -1;
+    if (c->state != CONN_OPEN || uv_fileno(&c->uv.handle, &fd) != 0)
+        err_set(err, RC_CLOSED, "the connection is closed");
+    else if ((copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        err_set_errno(err, RC_IO, errno, "cannot duplicate a descriptor");
+    conn_begin_close(c, NULL);
+    return copy;
+}
+
+struct net_conn *net_conn_adopt(struct loop *l, enum net_family family, int fd, struct err *err)
+{
+    struct net_conn *c = conn_new(l, family, CONN_OPEN);
+    int rc = family == NET_UNIX ? uv_pipe_init(&l->uv, &c->uv.pipe, 0) : uv_tcp_init(&l->uv, &c->uv.tcp);
+    ASSERT(rc == 0);
+    c->uv.handle.data = c;
+    c->handle_live = true;
+    rc = family == NET_UNIX ? uv_pipe_open(&c->uv.pipe, fd) : uv_tcp_open(&c->uv.tcp, fd);
+    if (rc == 0)
+        return c;
+    err_set_uv(err, RC_IO, rc, "cannot take over a connection");
+    close(fd);
+    conn_begin_close(c, NULL);
+    return NULL;
+}
+
+enum net_family net_conn_family(const struct net_conn *c)
+{
+    return c->family;
 }
 
 /* ---- writing ---- */
@@ -316,7 +402,10 @@ void net_conn_write(struct net_conn *c, struct bytes take)
 
 size_t net_conn_write_pending(const struct net_conn *c)
 {
-    return c->pending_bytes;
+    if (!c->write_in_flight || c->state != CONN_OPEN)
+        return c->pending_bytes;
+    /* A long write is under way: what the kernel has taken of it no longer waits. */
+    return c->pending_bytes - c->in_flight_bytes + uv_stream_get_write_queue_size(&c->uv.stream);
 }
 
 void net_conn_shutdown(struct net_conn *c)

@@ -17,7 +17,8 @@ struct net_conn_ops {
      * (only called after net_conn_write_pending exceeded NET_HIGH_WATER). May be NULL. */
     void (*on_drain)(void *ctx);
     /* The connection is gone: after an error or after net_conn_close. Exactly once, the last callback; `why`
-     * is RC_OK after an orderly local close. Never called from inside a net_conn_* call. */
+     * is RC_OK after an orderly local close, RC_CLOSED if the peer reset the connection, RC_TIMEOUT if the
+     * network lost it. Never called from inside a net_conn_* call. */
     void (*on_closed)(void *ctx, const struct err *why);
 };
 
@@ -48,7 +49,8 @@ enum rc net_listener_start(struct net_listener *nl, struct err *err);
 /* Stop accepting and free; removes a unix socket file. */
 void net_listener_close(struct net_listener *nl);
 
-/* Resolve (DNS on the pool) and connect with TCP_NODELAY; on_connected exactly once with RC_OK or the error.
+/* Resolve (DNS on the pool) and connect with TCP_NODELAY; on_connected exactly once with RC_OK or the error:
+ * RC_CLOSED if the host answered that nobody listens there, else RC_UNAVAILABLE or RC_TIMEOUT.
  * On error the connection is freed after the callback. net_conn_close before that cancels (on_connected is
  * then not called). */
 struct net_conn *net_connect(struct loop *l, const struct net_address *addr, uint64_t timeout_ms,
@@ -67,6 +69,25 @@ void net_conn_resume(struct net_conn *c);
 void net_conn_shutdown(struct net_conn *c);
 /* Flush what the kernel takes at once, then close. on_closed follows in a later iteration. Idempotent. */
 void net_conn_close(struct net_conn *c);
+/* ---- another owner ----
+ * The first bytes of a connection may decide who serves it, and on which loop. All on the connection's loop.
+ */
+
+/* Forget the callbacks and stop reading. net_conn_start, net_conn_detach or net_conn_close must follow before
+ * the loop goes on: meanwhile nobody would hear that the connection broke. Nothing may be queued for writing.
+ */
+void net_conn_stop(struct net_conn *c);
+/* After net_conn_stop: bytes that the next owner reads before all others. Consumes the reference. */
+void net_conn_unread(struct net_conn *c, struct bytes take);
+/* After net_conn_stop: a file descriptor of the socket for net_conn_adopt on another loop; the connection is
+ * closed here. What was read stays the caller's business. -1 with a sentence if there is no descriptor left.
+ */
+int net_conn_detach(struct net_conn *c, struct err *err);
+/* A connection out of a descriptor from net_conn_detach, consumed in any case; NULL with a sentence if the
+ * loop cannot watch it. net_conn_unread is allowed until net_conn_start. */
+struct net_conn *net_conn_adopt(struct loop *l, enum net_family family, int fd, struct err *err);
+enum net_family net_conn_family(const struct net_conn *c);
+
 /* Peer address as text, e.g. "127.0.0.1:4711" or "unix". */
 void net_conn_peer(const struct net_conn *c, char *out, size_t cap);
 struct loop *net_conn_loop(const struct net_conn *c);

@@ -71,7 +71,8 @@ static void on_connect(uv_connect_t *req, int status)
     if (c->state != CONN_CONNECTING || uv_is_closing(&c->uv.handle))
         return; /* closed or timed out meanwhile */
     if (status < 0) {
-        err_set_uv(&a->err, RC_UNAVAILABLE, status, "cannot connect to %s", a->target);
+        err_set_uv(&a->err, status == UV_ECONNREFUSED ? RC_CLOSED : RC_UNAVAILABLE, status,
+                   "cannot connect to %s", a->target);
         uv_close(&c->uv.handle, conn_handle_closed);
         return;
     }

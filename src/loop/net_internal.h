@@ -48,6 +48,8 @@ struct net_conn {
     void *ctx;
     struct err *why;             /* NULL: orderly local close */
     struct net_attempt *attempt; /* NULL once open */
+    struct bytes unread;         /* comes before what the socket has */
+    struct env_task unread_task;
 
     /* Output: items[head..len) wait to be written; the first one from head_off on. */
     struct bytes *items;

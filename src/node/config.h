@@ -57,6 +57,10 @@ struct node_config {
     uint64_t storage_memory_bytes; /* rocksdb-total-memory-size */
     uint64_t message_size_limit;   /* networking.message-size-limit */
     bool disable_idempotent_sharding;
+    struct { /* [networking] */
+        uint64_t connect_timeout_ms, handshake_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms;
+        uint64_t retry_min_ms, retry_max_ms; /* connect-retry-policy; its number of attempts is not used */
+    } networking;
 
     struct {
         uint64_t request_size_limit;

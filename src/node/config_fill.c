@@ -162,6 +162,19 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
             (struct schema_header){headers->items[h]->key, headers->items[h]->string};
 }
 
+static void fill_networking(const struct cv *root, struct node_config *c)
+{
+    const struct cv *n = cv_get(root, "networking");
+    c->networking.connect_timeout_ms = ms(n, "connect-timeout", 3000);
+    c->networking.handshake_timeout_ms = ms(n, "handshake-timeout", 3000);
+    c->networking.keep_alive_interval_ms = ms(n, "http2-keep-alive-interval", 1000);
+    c->networking.keep_alive_timeout_ms = ms(n, "http2-keep-alive-timeout", 3000);
+    uint64_t fixed = ms(n, "connect-retry-policy.interval", 250);
+    c->networking.retry_min_ms = MAX(ms(n, "connect-retry-policy.initial-interval", fixed), 10u);
+    c->networking.retry_max_ms =
+        MAX(ms(n, "connect-retry-policy.max-interval", 3000), c->networking.retry_min_ms);
+}
+
 static void fill_admin(const struct cv *root, struct node_config *c)
 {
     const struct cv *a = cv_member(root, "admin");
@@ -236,6 +249,7 @@ void config_fill(struct loaded *l)
     c->ingress_options.concurrent_requests_limit = integer(root, "ingress.concurrent-api-requests-limit", 0);
     c->ingress_options.http2_max_concurrent_streams =
         (uint32_t)integer(root, "ingress.http2-max-concurrent-streams", 200);
+    fill_networking(root, c);
     fill_admin(root, c);
     fill_invoker(root, c);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -9,6 +9,7 @@
 
 struct fabric {
     struct http_server *server;
+    struct peer_acceptor *acceptor; /* NULL: no links */
     bool prometheus;
     const struct fabric_ops *ops;
     void *ctx;
@@ -133,10 +134,33 @@ static void on_request(void *ctx, struct http_request *r)
         respond_lost(r);
 }
 
-static void on_accept(void *ctx, struct net_conn *conn)
+static void accept_http(void *ctx, struct net_conn *conn)
 {
     struct fabric *f = ctx;
     http_server_accept(f->server, conn);
+}
+
+static void on_accept(void *ctx, struct net_conn *conn)
+{
+    struct fabric *f = ctx;
+    if (f->acceptor)
+        peer_acceptor_accept(f->acceptor, conn);
+    else
+        accept_http(f, conn);
+}
+
+struct peer_acceptor *fabric_accept_links(struct fabric *f, struct peers *p)
+{
+    ASSERT(!f->acceptor);
+    f->acceptor = peer_acceptor_new(p, accept_http, f);
+    return f->acceptor;
+}
+
+void fabric_close_links(struct fabric *f)
+{
+    if (f->acceptor)
+        peer_acceptor_free(f->acceptor);
+    f->acceptor = NULL;
 }
 
 static const struct net_listener_ops listener_ops = {.on_accept = on_accept};
@@ -166,6 +190,7 @@ void fabric_drain(struct fabric *f, uint64_t timeout_ms, void (*done)(void *ctx)
 
 void fabric_free(struct fabric *f)
 {
+    fabric_close_links(f);
     http_server_free(f->server);
     free(f);
 }

@@ -1,8 +1,10 @@
 /* The node port (5122): `/health`, `/metrics` (spec/config.md §5.2, §5.5; spec/cluster.md §1.7), and the gRPC
- * services of the operator tools (node/grpc_server.h), which the node serves. */
+ * services of the operator tools (node/grpc_server.h), which the node serves; and links between nodes
+ * (peer/acceptor.h), told apart by their first bytes. */
 #pragma once
 #include "http/server.h"
 #include "node/service.h"
+#include "peer/acceptor.h"
 
 enum node_state { NODE_STARTING_UP, NODE_ALIVE, NODE_SHUTTING_DOWN };
 
@@ -35,5 +37,10 @@ struct fabric_ops {
 };
 struct fabric *fabric_new(struct loop *loop, bool prometheus, const struct fabric_ops *ops, void *ctx);
 const struct net_listener_ops *fabric_listener_ops(void); /* ctx: the fabric */
+/* Links of other nodes to `p`'s loop (and others, see peer/acceptor.h) are accepted from now on. The acceptor
+ * belongs to the fabric; `p` must outlive fabric_close_links. */
+struct peer_acceptor *fabric_accept_links(struct fabric *f, struct peers *p);
+/* Accept links no more. */
+void fabric_close_links(struct fabric *f);
 void fabric_drain(struct fabric *f, uint64_t timeout_ms, void (*done)(void *ctx), void *ctx);
 void fabric_free(struct fabric *f);

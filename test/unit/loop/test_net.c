@@ -334,7 +334,7 @@ static void test_connect_errors(void **state)
                      0); /* bound, not listening */
     net_listener_address(nl, &addr);
     connect_expecting_error("127.0.0.1", addr.port, 5000);
-    assert_int_equal(connect_error.rc, RC_UNAVAILABLE);
+    assert_int_equal(connect_error.rc, RC_CLOSED);
     assert_non_null(strstr(connect_error.msg, "connection refused"));
     assert_non_null(strstr(connect_error.msg, "127.0.0.1:"));
     connect_expecting_error("/tmp/no/such/socket", 0, 5000);
