@@ -44,6 +44,17 @@ static void note_read_back(struct processor *p, uint64_t seq, size_t size)
     p->mark_at_ms = p->last_seq_at_ms;
 }
 
+static void become_follower(struct processor *p);
+
+/* Another node has taken the log over: this replica led until now, whether or not it has read that yet. */
+static enum rc refused_as_writer(struct processor *p, enum rc rc)
+{
+    if (rc != RC_SEALED && rc != RC_NOT_LEADER)
+        return rc;
+    become_follower(p);
+    return RC_NOT_LEADER;
+}
+
 static enum rc append_self(struct processor *p, enum command_kind kind, uint64_t key_start, uint64_t key_end,
                            uint64_t seq, struct bytes record_take)
 {
@@ -75,7 +86,7 @@ enum rc processor_propose(struct processor *p, enum command_kind kind, uint64_t 
     enum rc rc = append_self(p, kind, key_start, key_end, p->next_seq, record_take);
     if (rc == RC_OK)
         p->next_seq++; /* a number that was in the log is never used again (§17 trap 15) */
-    return rc;
+    return refused_as_writer(p, rc);
 }
 
 enum rc processor_propose_writer(struct processor *p, enum command_kind kind, struct writer *w)
@@ -103,7 +114,12 @@ enum rc processor_ingest(struct processor *p, struct bytes record_take, struct l
         bytes_unref(&record_take);
         return RC_NOT_LEADER;
     }
-    return log_append(p->log, record_take, wait);
+    return processor_append(p, record_take, wait);
+}
+
+enum rc processor_append(struct processor *p, struct bytes record_take, struct log_append_wait *wait)
+{
+    return refused_as_writer(p, log_append(p->log, record_take, wait));
 }
 
 /* ---- leadership ---- */

@@ -84,6 +84,9 @@ enum rc processor_propose(struct processor *p, enum command_kind kind, uint64_t 
                           struct bytes record_take);
 /* A partition-wide command written by the caller into `w` after record_begin. */
 enum rc processor_propose_writer(struct processor *p, enum command_kind kind, struct writer *w);
+/* Append as it is, not as a proposal of the leader. As log_append; RC_NOT_LEADER, and a follower from now on:
+ * the log belongs to another node. */
+enum rc processor_append(struct processor *p, struct bytes record_take, struct log_append_wait *wait);
 
 /* ---- processor_rpc.c ---- */
 void rpcs_init(struct processor *p);

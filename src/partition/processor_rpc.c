@@ -153,6 +153,8 @@ static void append_done(struct log_append_wait *w, enum rc rc, lsn_t lsn)
         fail_later(p, rpc, RC_CANCELED, "");
     else if (rc == RC_OK)
         reply_later(p, rpc)->status = RPC_OK;
+    else if (rc == RC_NOT_LEADER)
+        fail_later(p, rpc, RC_NOT_LEADER, "another node writes the log of the partition");
     else
         fail_later(p, rpc, RC_LOST_LEADERSHIP, "the log was closed before the append was confirmed");
 }
@@ -175,7 +177,7 @@ static void append(struct processor *p, struct partition_rpc *rpc, enum command_
     rpc->private_.state = RPC_STATE_APPENDING;
     enum rc rc = p->self_bytes > p->config.self_proposal_limit_bytes ? RC_OVERLOADED : RC_OK;
     if (rc == RC_OK)
-        rc = log_append(p->log, record, &rpc->private_.append);
+        rc = processor_append(p, record, &rpc->private_.append);
     else
         bytes_unref(&record);
     if (rc != RC_OK)
