@@ -13,6 +13,7 @@ struct stored { /* a record as the key-value store has it */
     char *key;
     struct bytes value;
     uint32_t version;
+    bool deleted; /* by the last edit, but still there */
 };
 typedef struct {
     struct schema_op *items;
@@ -38,7 +39,7 @@ struct schema_store {
     struct schema_change change; /* of `running` */
     unsigned attempts;
     struct kv_op op;
-    bool op_busy, is_loaded;
+    bool op_busy, is_loaded, refresh_wanted;
     bool stalled; /* writing the records of the last edit failed; tried again with the next edit */
     bool dying;   /* freed while an operation was in progress: its answer completes it */
     char *op_key;
@@ -73,6 +74,7 @@ static void keep_record(struct schema_store *s, const char *key, struct slice va
     bytes_unref(&r->value);
     r->value = bytes_copy(value);
     r->version = version;
+    r->deleted = false;
 }
 
 static void free_ops(op_list *ops)
@@ -169,7 +171,7 @@ static void overlay_unfinished(struct schema_store *s)
         if (op->value)
             keep_record(s, op->key, slice_cstr(op->value), r ? r->version : 0);
         else if (r)
-            drop_record(s, r);
+            r->deleted = true;
     }
 }
 
@@ -217,10 +219,13 @@ static void forget_finished(struct schema_store *s, uint32_t version)
 static enum rc build_snapshot(struct schema_store *s, uint32_t version, struct schema **out, struct err *err)
 {
     struct schema_record *list = xcalloc(s->records.len + 1, sizeof(*list));
-    for (size_t i = 0; i < s->records.len; i++)
-        list[i] = (struct schema_record){slice_cstr(s->records.items[i].key),
-                                         bytes_slice(s->records.items[i].value)};
-    enum rc rc = schema_decode(list, s->records.len, version, out, err);
+    size_t n = 0;
+    for (size_t i = 0; i < s->records.len; i++) {
+        const struct stored *r = &s->records.items[i];
+        if (!r->deleted)
+            list[n++] = (struct schema_record){slice_cstr(r->key), bytes_slice(r->value)};
+    }
+    enum rc rc = schema_decode(list, n, version, out, err);
     free(list);
     return rc;
 }
@@ -244,7 +249,10 @@ static void on_listed(struct kv_op *op, const struct kv_result *r)
     if (next) {
         bool first = !s->is_loaded;
         s->is_loaded = true;
-        publish(s, next);
+        if (first || version > schema_version(s->current))
+            publish(s, next);
+        else
+            schema_unref(next);
         if (first)
             s->loaded(s->ctx, &err);
     } else if (!s->is_loaded) {
@@ -298,6 +306,8 @@ static void on_record_written(struct kv_op *op, const struct kv_result *r)
     struct stored *record = find_record(s, done->key);
     if (record && done->value)
         record->version = schema_version(s->current);
+    else if (record && record->deleted)
+        drop_record(s, record);
     advance(s);
 }
 
@@ -311,6 +321,10 @@ static void write_next_record(struct schema_store *s)
         s->op.version = schema_version(s->current);
         s->op.precondition = r && r->version ? KV_MATCHES_VERSION : KV_DOES_NOT_EXIST;
         s->op.expected_version = r ? r->version : 0;
+    } else if (r && r->version) {
+        /* A later edit of another node may write the key again: that must survive this deletion. */
+        s->op.precondition = KV_MATCHES_VERSION;
+        s->op.expected_version = r->version;
     }
     submit(s, op->value ? KV_PUT : KV_DELETE, op->key, on_record_written);
 }
@@ -345,6 +359,7 @@ static void on_head_written(struct kv_op *op, const struct kv_result *r)
         return;
     }
     if (r->rc) {
+        s->refresh_wanted = true; /* it may have happened */
         finish_edit(s, r->rc, r->message);
         env_defer(s->env, &s->task);
         return;
@@ -375,16 +390,23 @@ static void start_edit(struct schema_store *s, struct schema_edit *e)
     submit(s, KV_PUT, SCHEMA_HEAD_KEY, on_head_written);
 }
 
-/* Finish the last edit, answer it, begin the next. */
+/* Finish the last edit, answer it, begin the next. What another node left unfinished, or is still busy with,
+ * is finished only when there is something to write: every reader lays the last edit over the records. */
 static void advance(struct schema_store *s)
 {
     while (!s->op_busy && s->is_loaded && !s->stalled) {
-        if (s->next_unfinished < s->unfinished.len) {
+        bool wants_to_write = s->running || !list_empty(&s->waiting);
+        if (wants_to_write && s->next_unfinished < s->unfinished.len) {
             write_next_record(s);
             return;
         }
         if (s->running)
             finish_edit(s, RC_OK, "");
+        if (s->refresh_wanted) {
+            s->refresh_wanted = false;
+            submit(s, KV_LIST, SCHEMA_PREFIX, on_listed);
+            return;
+        }
         struct list *n = list_pop_front(&s->waiting);
         if (!n)
             return;
@@ -431,6 +453,12 @@ enum rc schema_store_edit(struct schema_store *s, struct schema_edit *e)
     s->stalled = false;
     env_defer(s->env, &s->task);
     return RC_OK;
+}
+
+void schema_store_refresh(struct schema_store *s)
+{
+    s->refresh_wanted = true;
+    env_defer(s->env, &s->task);
 }
 
 static void free_store(struct schema_store *s)

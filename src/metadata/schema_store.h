@@ -34,6 +34,8 @@ struct schema_store *schema_store_new(struct env *env, struct kv *kv,
                                       void (*loaded)(void *ctx, const struct err *err), void *ctx);
 /* The current snapshot (lent); never NULL, empty before it was loaded. */
 struct schema *schema_store_current(const struct schema_store *s);
+/* Another node may have changed the schema: read it again, once the edit in progress is over. */
+void schema_store_refresh(struct schema_store *s);
 /* RC_OVERLOADED, and `done` does not run, when too many edits wait or the schema was not loaded. */
 enum rc schema_store_edit(struct schema_store *s, struct schema_edit *e);
 /* Edits in progress and waiting answer RC_CLOSED (the one in progress may happen). The key-value store is
