@@ -105,7 +105,8 @@ static enum rc check_logs(const struct cluster_view *v, struct arena *a, const s
     for (size_t i = 0; same && i < c.n_chains; i++)
         same = same_chain(&c.chains[i], &v->logs.chains[i]);
     if (rc == RC_OK && !same)
-        rc = err_set(err, RC_INVALID, "the segments of the logs cannot be changed through their metadata");
+        rc = err_set(err, RC_INVALID,
+                     "the segments of the logs change by sealing and trimming, not through their metadata");
     return rc;
 }
 
@@ -120,8 +121,8 @@ static enum rc check_table(const struct cluster_view *v, const struct kv_entry *
     return rc;
 }
 
-/* Leadership is claimed by the process itself when it starts: an epoch that goes back would keep it from
- * leading ever again. */
+/* Leadership is claimed by the nodes themselves: an epoch that goes back would keep everybody from leading
+ * ever again. Operators change policies and placements. */
 static enum rc check_epoch(const struct cluster_view *v, struct arena *a, uint32_t partition,
                            const struct kv_entry *entry, struct err *err)
 {
@@ -129,9 +130,12 @@ static enum rc check_epoch(const struct cluster_view *v, struct arena *a, uint32
     enum rc rc = epoch_metadata_decode(a, bytes_slice(entry->value), partition, &e, err);
     if (rc == RC_OK)
         rc = check_version(entry, e.version, err);
-    if (rc != RC_OK || !v->epochs || partition >= v->table.n_partitions)
+    const struct epoch_metadata *known = v->epochs ? epochs_get(v->epochs, partition) : NULL;
+    if (rc != RC_OK || !known)
         return rc;
-    if (e.epoch != v->epochs[partition] || e.node_id != v->node_id || e.node_generation != v->node_generation)
+    bool same =
+        e.epoch == known->epoch && e.node_id == known->node_id && e.node_generation == known->node_generation;
+    if (e.epoch < known->epoch || (e.version == known->version + 1 && !same))
         return err_set(err, RC_INVALID, "the leader of a partition cannot be changed through its metadata");
     return RC_OK;
 }

@@ -2,6 +2,7 @@
  * partition table that passed through its metadata store, decoded and as stored (spec/cluster.md §2.6). Only
  * moves forward. Owned by the main loop. */
 #pragma once
+#include "controller/epochs.h"
 #include "metadata/kv.h"
 #include "metadata/values.h"
 
@@ -16,9 +17,7 @@ struct cluster_view {
     struct logs_config logs;
     struct partition_table table;
 
-    /* Set by the node once it has joined: who it is, and the leader epochs that it claimed, by partition. */
-    uint32_t node_id, node_generation;
-    const uint64_t *epochs;
+    const struct epochs *epochs; /* NULL before the node has joined */
 };
 /* A value that was read or written. True if it is news about one of the three. A value that does not decode
  * is logged and ignored: writers from outside are checked before (cluster_view_check). */

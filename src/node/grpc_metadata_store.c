@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "node/epoch_sync.h"
 #include "node/grpc_messages.h"
 #include "node/node_internal.h"
 
@@ -241,15 +240,12 @@ static void conflict_read(struct kv_op *op, const struct kv_result *r)
 static void written(struct kv_op *op, const struct kv_result *r)
 {
     struct store_call *c = CONTAINER_OF(op, struct store_call, op);
-    uint32_t partition;
     if (r->rc == RC_CONFLICT) {
         submit(c, KV_GET, conflict_read);
         return;
     }
     if (failed(c, r))
         return;
-    if (op->kind == KV_PUT && epoch_key_parse(c->key, &partition))
-        epoch_sync_start(c->node, partition, NULL, NULL);
     rpc_reply_empty(c->rpc);
     release(c);
 }

@@ -10,12 +10,6 @@
 
 #define TARGET "restate_node"
 
-struct epoch_claim {
-    struct join *join;
-    struct kv_edit edit;
-    uint32_t partition;
-    char key[EPOCH_KEY_SIZE];
-};
 struct join {
     struct env *env;
     struct kv *kv;
@@ -29,71 +23,14 @@ struct join {
     struct partition_table table;
     struct kv_op op;
     struct kv_edit edit;
-    struct epoch_claim *claims;
-    uint32_t claims_waiting;
     struct err err;
 };
 
 static void finish(struct join *j)
 {
     bool ok = j->err.rc == RC_OK;
-    if (!ok)
-        free(j->result.epochs);
     j->done(j->ctx, ok ? &j->result : NULL, ok ? NULL : &j->err);
-    free(j->claims);
     free(j);
-}
-
-/* ---- leadership epochs ---- */
-
-static enum rc claim_change(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
-                            uint32_t *version, struct err *err)
-{
-    struct epoch_claim *c = CONTAINER_OF(e, struct epoch_claim, edit);
-    struct join *j = c->join;
-    struct arena arena = {0};
-    struct epoch_metadata m = {0};
-    enum rc rc = RC_OK;
-    if (current)
-        rc = epoch_metadata_decode(&arena, bytes_slice(current->value), c->partition, &m, err);
-    if (rc == RC_OK) {
-        epoch_metadata_claim(&m, j->result.node_id, j->result.generation, &j->table.replication,
-                             env_wall_ms(j->env), &arena);
-        epoch_metadata_encode(w, c->partition, &m);
-        *version = m.version;
-        j->result.epochs[c->partition] = m.epoch;
-    }
-    arena_free(&arena);
-    return rc;
-}
-
-static void claim_done(struct kv_edit *e, const struct err *err)
-{
-    struct join *j = CONTAINER_OF(e, struct epoch_claim, edit)->join;
-    if (err && j->err.rc == RC_OK)
-        err_set(&j->err, err->rc, "cannot claim leadership: %s", err->msg);
-    if (--j->claims_waiting == 0)
-        finish(j);
-}
-
-static void claim_epochs(struct join *j)
-{
-    uint32_t n = j->result.n_partitions;
-    if (!(j->config->roles & ROLE_WORKER)) {
-        finish(j);
-        return;
-    }
-    j->result.epochs = xcalloc(n, sizeof(uint64_t));
-    j->claims = xcalloc(n, sizeof(*j->claims));
-    j->claims_waiting = n;
-    for (uint32_t p = 0; p < n; p++) {
-        struct epoch_claim *c = &j->claims[p];
-        c->join = j;
-        c->partition = p;
-        epoch_key(p, c->key);
-        c->edit = (struct kv_edit){.kv = j->kv, .key = c->key, .change = claim_change, .done = claim_done};
-        kv_edit_start(&c->edit);
-    }
 }
 
 /* ---- partition table ---- */
@@ -103,7 +40,7 @@ static void logs_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
     if (r->rc == RC_OK) {
-        claim_epochs(j);
+        finish(j);
         return;
     }
     err_set(&j->err, r->rc == RC_NOT_FOUND ? RC_CORRUPT : r->rc,

@@ -10,7 +10,6 @@ struct joined {
     uint32_t node_id, generation;
     uint64_t fingerprint;
     uint32_t n_partitions;
-    uint64_t *epochs; /* by partition; owned by the receiver */
     uint32_t nodes_config_version;
     bool idempotent_sharding; /* cluster feature */
 };

@@ -5,11 +5,13 @@
 
 #include "base/metrics.h"
 #include "bifrost/chain_client.h"
+#include "node/log_links.h"
 
 struct loop_logs {
     struct node_logs *node;
     struct list link; /* node_logs.loops; main loop */
     struct loop *loop;
+    struct log_client_links *links; /* NULL: there are no other nodes */
     struct log_port *port;
     struct chain_client *chains;
     struct node_directory nodes;
@@ -185,7 +187,7 @@ struct node_logs *node_logs_new(const struct node_logs_config *config)
     list_init(&n->loops);
     n->service = chain_service_new(&(struct chain_service_config){
         .env = loop_env(config->loop), .kv = config->kv, .changed = chains_changed, .ctx = n});
-    n->main = loop_logs_new(n, config->loop, NULL);
+    n->main = loop_logs_new(n, config->loop, config->peers);
     return n;
 }
 
@@ -212,18 +214,23 @@ void loop_logs_publish(struct loop_logs *l)
     l->counted = s;
 }
 
-struct loop_logs *loop_logs_new(struct node_logs *n, struct loop *loop, struct log_links *links)
+struct loop_logs *loop_logs_new(struct node_logs *n, struct loop *loop, struct peers *peers)
 {
     struct loop_logs *l = xcalloc(1, sizeof(*l));
     l->node = n;
     l->loop = loop;
     list_init(&l->users);
     list_push_back(&n->loops, &l->link);
-    l->port = log_port_new(n->config.host, loop, n->config.me, links);
+    if (peers)
+        l->links = log_client_links_new(peers);
+    l->port =
+        log_port_new(n->config.host, loop, n->config.me, l->links ? log_client_links_base(l->links) : NULL);
     l->chains = chain_client_new(n->service, n->config.loop, loop);
     l->nodes = copy_directory(&n->nodes);
     loglet_calls_init(&l->calls, loop_env(loop), log_port_net(l->port), &l->nodes, n->config.me);
     log_port_set_calls(l->port, &l->calls);
+    if (l->links)
+        log_client_links_set_calls(l->links, &l->calls);
     struct replicated_logs_config config = {.calls = &l->calls, .chains = chain_client_store(l->chains)};
     struct chain_set *set = chain_service_newest(n->service);
     if (set) {
@@ -278,6 +285,8 @@ void loop_logs_close(struct loop_logs *l, void (*done)(void *ctx), void *ctx)
         struct loop_logs_user *u = CONTAINER_OF(l->users.next, struct loop_logs_user, link);
         u->closing(u);
     }
+    if (l->links)
+        log_client_links_set_calls(l->links, NULL);
     log_port_close(l->port, part_closed, l);
     chain_client_close(l->chains, part_closed, l);
 }
@@ -289,6 +298,8 @@ void loop_logs_free(struct loop_logs *l)
     loglet_calls_free(&l->calls);
     chain_client_free(l->chains);
     log_port_free(l->port);
+    if (l->links)
+        log_client_links_free(l->links);
     node_directory_free(&l->nodes);
     free(l);
 }

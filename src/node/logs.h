@@ -7,6 +7,7 @@
 #include "bifrost/log_port.h"
 #include "bifrost/replicated_log.h"
 #include "loop/loop.h"
+#include "peer/peer.h"
 
 struct node_logs;
 struct loop_logs;
@@ -16,6 +17,7 @@ struct node_logs_config {
     struct kv *kv;     /* whoever sees its values calls node_logs_on_... */
     struct node_ref me;
     struct log_host *host; /* NULL: this node is no log-server. Not owned */
+    struct peers *peers;   /* of the main loop; NULL: there are no other nodes */
 };
 struct node_logs *node_logs_new(const struct node_logs_config *config);
 /* All its loop_logs are closed and freed, no loop of them runs. */
@@ -40,8 +42,9 @@ struct loop_logs *node_logs_main(struct node_logs *n);
 
 /* ---- of one loop ---- */
 
-/* Made on the main loop before `loop` runs, with what is known then. `links` NULL: no other nodes. */
-struct loop_logs *loop_logs_new(struct node_logs *n, struct loop *loop, struct log_links *links);
+/* Made on the main loop before `loop` runs, with what is known then. `peers`: of that loop, they outlive it;
+ * NULL: there are no other nodes. */
+struct loop_logs *loop_logs_new(struct node_logs *n, struct loop *loop, struct peers *peers);
 struct replicated_logs *loop_logs_replicated(struct loop_logs *l);
 struct loglet_calls *loop_logs_calls(struct loop_logs *l);
 struct chain_store *loop_logs_chain_store(struct loop_logs *l);

@@ -405,6 +405,11 @@ void metadata_host_failed(struct metadata_host *h, uint64_t attempt, bool sent)
     raft_client_failed(h->client, attempt, sent);
 }
 
+void metadata_host_peer_seen(struct metadata_host *h)
+{
+    raft_client_wake(h->client);
+}
+
 void metadata_host_peer_lost(struct metadata_host *h, uint32_t node)
 {
     if (h->server)

@@ -51,6 +51,8 @@ void metadata_host_refresh(struct metadata_host *h, const char *key);
 void metadata_host_receive(struct metadata_host *h, struct slice message, struct raft_reply *reply);
 void metadata_host_response(struct metadata_host *h, uint64_t attempt, struct slice message);
 void metadata_host_failed(struct metadata_host *h, uint64_t attempt, bool sent);
+/* A node is there (again): what pauses is tried now. */
+void metadata_host_peer_seen(struct metadata_host *h);
 void metadata_host_peer_lost(struct metadata_host *h, uint32_t node);
 
 /* Operators (spec §2.4). RC_EXISTS: is a member. RC_UNAVAILABLE: not part of a cluster yet. */

@@ -79,10 +79,14 @@ static void release(struct node *n)
         node_logs_free(n->logs);
     if (n->log_host)
         log_host_close(n->log_host);
+    if (n->log_links)
+        log_server_links_free(n->log_links);
     if (n->db)
         rocks_db_close(n->db);
     if (n->metadata)
         metadata_host_close(n->metadata);
+    if (n->cluster)
+        cluster_free(n->cluster);
     cluster_view_free(&n->view);
     if (n->schemas)
         schema_store_free(n->schemas);
@@ -95,7 +99,6 @@ static void release(struct node *n)
     data_dir_close(&n->dir);
     free(n->shards);
     free(n->ingress_listeners);
-    free(n->joined.epochs);
     free(n->shared.identity_key_pem);
     for (size_t i = 0; i < ARRAY_LEN(n->reloaded); i++) {
         if (n->reloaded[i])

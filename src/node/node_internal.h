@@ -3,10 +3,14 @@
 #include "admin/admin_http.h"
 #include "ingress/ingress.h"
 #include "metadata/schema_store.h"
+#include "node/cluster.h"
 #include "node/cluster_view.h"
+#include "node/control_link.h"
 #include "node/data_dir.h"
 #include "node/fabric.h"
 #include "node/join.h"
+#include "node/links.h"
+#include "node/log_links.h"
 #include "node/logs.h"
 #include "node/metadata_host.h"
 #include "node/node.h"
@@ -31,6 +35,8 @@ struct node {
     struct fabric *fabric;
     char metric_labels[700];
 
+    struct links *links;
+    struct control_link *control; /* on the main loop's links */
     struct metadata_host *metadata;
     struct kv *kv;            /* of `metadata`; everything that passes is seen by: */
     struct cluster_view view; /* cluster metadata as this node knows it */
@@ -40,10 +46,12 @@ struct node {
         void *ctx;
     } provisioning;
     struct joined joined;
+    struct cluster *cluster; /* from joining on */
     struct schema_store *schemas;
     bool schemas_loaded;
     struct partition_map *map;
     struct partition_router *router;
+    struct log_server_links *log_links;
     struct log_host *log_host; /* NULL without the role */
     struct node_logs *logs;
     struct err storage_err; /* why the log-server's store must not be used */
@@ -59,7 +67,8 @@ struct node {
     struct invoker *invoker;    /* discovery only: runs no attempts */
     struct schema_cell schema_cell;
 
-    struct env_timer retry_timer, deadline_timer;
+    struct env_timer retry_timer, deadline_timer, leaders_timer;
+    bool leaders_waited; /* long enough for leaders of all partitions */
     uint32_t draining;
 };
 
@@ -76,6 +85,9 @@ void node_health(struct node *n, struct health_report *out);
 size_t node_metadata_members(struct node *n, uint32_t *out, size_t cap);
 /* Log the error as the reference does and stop the loop with exit code 1. */
 void node_fail(struct node *n, const struct err *err);
+/* Other partitions have leaders now, or other nodes are alive, as far as this node knows. */
+void node_leaders_changed(struct node *n);
+void node_liveness_changed(struct node *n);
 /* node_admin.c: the admin API of this node. */
 enum rc node_admin_new(struct node *n, struct err *err);
 void node_admin_free(struct node *n);

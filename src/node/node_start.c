@@ -17,6 +17,7 @@
 #define JOIN_RETRY_BLANK_MS 100u
 #define JOIN_TELL_MS        30000u
 #define JOIN_WARN_MS        120000u
+#define LEADERS_WAIT_MS     1000u
 
 void node_fail(struct node *n, const struct err *err)
 {
@@ -196,6 +197,13 @@ static void become_alive(struct node *n)
 {
     if (n->shards_ready < n->n_shards || !n->schemas_loaded || n->state != NODE_STARTING_UP || n->stopping)
         return;
+    /* Requests that come before a partition has a leader are tried again after a pause: better wait for it,
+     * but not for long, since it may need nodes that are not there. */
+    if (!n->leaders_waited && !cluster_all_led(n->cluster)) {
+        if (!env_timer_armed(&n->leaders_timer))
+            env_timer_arm(n->env, &n->leaders_timer, LEADERS_WAIT_MS);
+        return;
+    }
     struct err err = {0};
     if (n->config->roles & ROLE_HTTP_INGRESS) {
         for (uint32_t i = 0; i < n->n_shards; i++)
@@ -212,13 +220,26 @@ static void become_alive(struct node *n)
         LOG0(LOG_INFO, "restate_admin::service", "Admin API starting on: %s", n->admin_service.advertised);
     }
     n->state = NODE_ALIVE;
-    join_activate(n->env, n->kv, n->joined.node_id, activated, n);
     if (isatty(STDOUT_FILENO))
         print_addresses(n);
     char roles[128];
     node_roles_format(n->config->roles, " | ", roles, sizeof(roles));
     LOG0(LOG_INFO, TARGET, "Restate node roles [%s] were started", roles);
 }
+
+static void leaders_waited(struct env_timer *t)
+{
+    struct node *n = CONTAINER_OF(t, struct node, leaders_timer);
+    n->leaders_waited = true;
+    become_alive(n);
+}
+
+void node_leaders_changed(struct node *n)
+{
+    become_alive(n);
+}
+
+void node_liveness_changed(struct node *n) {}
 
 static void shard_ready(void *ctx, const struct err *err)
 {
@@ -229,10 +250,8 @@ static void shard_ready(void *ctx, const struct err *err)
     }
     if (++n->shards_ready < n->n_shards)
         return;
-    for (uint32_t p = 0; (n->config->roles & ROLE_WORKER) && p < n->map->count; p++) {
-        shard_set_replica(n->shards[p % n->n_shards], (uint16_t)p, true);
-        shard_lead(n->shards[p % n->n_shards], (uint16_t)p, n->joined.epochs[p]);
-    }
+    cluster_start(n->cluster);
+    join_activate(n->env, n->kv, n->joined.node_id, activated, n);
     become_alive(n);
 }
 
@@ -244,6 +263,7 @@ static void schema_changed(void *ctx, struct schema *schema)
     n->schema_cell.schema = schema;
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_set_schema(n->shards[i], schema);
+    cluster_schema_changed(n->cluster, schema_version(schema));
 }
 
 static void schema_loaded(void *ctx, const struct err *err)
@@ -283,7 +303,10 @@ static void storage_ready(void *ctx, const struct err *err)
 static enum rc open_log_store(struct node *n, struct err *err)
 {
     const struct node_entry *me = nodes_config_by_id(&n->view.nodes, n->joined.node_id);
-    struct log_host_config config = {.me = {n->joined.node_id, n->joined.generation}};
+    n->log_links = log_server_links_new();
+    struct log_host_config config = {.me = {n->joined.node_id, n->joined.generation},
+                                     .remote_reply = log_server_links_reply,
+                                     .ctx = n->log_links};
     char *path = xasprintf("%s/log-store", n->dir.path);
     enum rc rc = log_host_open(path, &config, &n->log_host, err);
     free(path);
@@ -314,12 +337,28 @@ static enum rc open_database(struct node *n, struct err *err)
     return rc;
 }
 
+static enum liveness node_liveness(void *ctx, uint32_t node)
+{
+    struct node *n = ctx;
+    if (!n->cluster || node == n->joined.node_id)
+        return LIVENESS_ALIVE;
+    return membership_verdict(cluster_membership(n->cluster), node) == MEMBERSHIP_DEAD ? LIVENESS_DEAD
+                                                                                       : LIVENESS_ALIVE;
+}
+
 static void open_logs(struct node *n)
 {
-    if (n->log_host)
+    if (n->log_host) {
+        log_server_links_serve(n->log_links, links_add(n->links, log_host_loop(n->log_host), PEER_LOG),
+                               n->log_host);
         log_host_start(n->log_host);
-    n->logs = node_logs_new(&(struct node_logs_config){
-        .loop = n->loop, .kv = n->kv, .me = {n->joined.node_id, n->joined.generation}, .host = n->log_host});
+    }
+    n->logs = node_logs_new(&(struct node_logs_config){.loop = n->loop,
+                                                       .kv = n->kv,
+                                                       .me = {n->joined.node_id, n->joined.generation},
+                                                       .host = n->log_host,
+                                                       .peers = links_main(n->links)});
+    node_logs_set_liveness(n->logs, node_liveness, n);
     node_logs_on_nodes_config(n->logs, &n->view.nodes);
     node_logs_on_logs_config(n->logs, n->view.logs_value.stored, n->view.logs_value.version);
 }
@@ -360,7 +399,11 @@ static struct ingress_shared *new_ingress_shared(const struct node_config *c, bo
     return ingress_shared_new(&ic);
 }
 
-static void replicas_changed(void *ctx) {}
+static void replicas_changed(void *ctx)
+{
+    struct node *n = ctx;
+    cluster_replicas_changed(n->cluster);
+}
 
 static void prepare_shards(struct node *n)
 {
@@ -438,11 +481,8 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
 {
     struct node *n = ctx;
     n->joining = false;
-    if (n->stopping) {
-        if (j)
-            free(j->epochs);
+    if (n->stopping)
         return;
-    }
     if (join_err && join_err->rc == RC_AGAIN) {
         join_later(n, join_err);
         return;
@@ -456,9 +496,9 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
     n->joined = *j;
     n->shared.node_id = j->node_id;
     n->shared.node_generation = j->generation;
-    n->view.epochs = j->epochs;
-    n->view.node_id = j->node_id;
-    n->view.node_generation = j->generation;
+    links_joined(n->links, (struct node_ref){j->node_id, j->generation}, j->fingerprint);
+    links_nodes(n->links, &n->view.nodes);
+    control_link_set_identity(n->control, j->node_id);
     metadata_host_joined(n->metadata, j->node_id, j->fingerprint);
     rc = data_dir_set_provisioned(&n->dir, j->fingerprint, &err);
     if (rc == RC_OK)
@@ -481,13 +521,17 @@ static void start_partitions(struct node *n)
     struct err err = {0};
     open_logs(n);
     n->shared.logs = n->logs;
+    n->shared.links = n->links;
     n->shared.db = n->db;
     prepare_shards(n);
     if (n->config->roles & ROLE_HTTP_INGRESS && bind_ingress(n, &err) != RC_OK) {
         node_fail(n, &err);
         return;
     }
+    n->cluster = cluster_new(n);
+    n->view.epochs = cluster_epochs(n->cluster);
     n->schemas = schema_store_new(n->env, n->kv, schema_changed, schema_loaded, n);
+    links_nodes(n->links, &n->view.nodes); /* to the links of the other loops */
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_start(n->shards[i], n->loop, shard_ready, n);
 }
@@ -512,23 +556,83 @@ static void check_membership(struct node *n)
 static void metadata_seen(void *ctx, const struct kv_entry *entry)
 {
     struct node *n = ctx;
+    if (n->cluster)
+        cluster_seen(n->cluster, entry);
     if (!cluster_view_seen(&n->view, entry))
         return;
     if (slice_eq_cstr(entry->key, LOGS_CONFIG_KEY) && n->logs)
         node_logs_on_logs_config(n->logs, entry->value, entry->version);
-    if (!slice_eq_cstr(entry->key, NODES_CONFIG_KEY))
-        return;
-    if (n->logs)
-        node_logs_on_nodes_config(n->logs, &n->view.nodes);
-    if (n->metadata)
-        metadata_host_set_nodes(n->metadata, &n->view.nodes);
-    check_membership(n);
-    node_join_now(n);
+    if (slice_eq_cstr(entry->key, NODES_CONFIG_KEY)) {
+        if (n->logs)
+            node_logs_on_nodes_config(n->logs, &n->view.nodes);
+        if (n->metadata)
+            metadata_host_set_nodes(n->metadata, &n->view.nodes);
+        control_link_set_nodes(n->control, &n->view.nodes);
+        links_nodes(n->links, &n->view.nodes);
+        check_membership(n);
+        node_join_now(n);
+    }
+    if (n->cluster)
+        cluster_metadata_changed(n->cluster);
 }
 
-static void metadata_send(void *ctx, uint32_t node, struct slice message) {}
+static void metadata_send(void *ctx, uint32_t node, struct slice message)
+{
+    struct node *n = ctx;
+    if (n->control)
+        control_link_send_metadata(n->control, node, message);
+}
 
-static void metadata_send_request(void *ctx, const char *address, uint64_t attempt, struct slice message) {}
+static void metadata_send_request(void *ctx, const char *address, uint64_t attempt, struct slice message)
+{
+    struct node *n = ctx;
+    if (n->control)
+        control_link_request_metadata(n->control, address, attempt, message);
+}
+
+/* ---- from other nodes ---- */
+
+static void gossip_arrived(void *ctx, struct slice message)
+{
+    struct node *n = ctx;
+    if (n->cluster)
+        cluster_gossip(n->cluster, message);
+}
+
+static void command_arrived(void *ctx, const struct node_ref *from, enum link_command command,
+                            uint16_t partition)
+{
+    struct node *n = ctx;
+    if (n->cluster && command == LINK_COMMAND_LEAD)
+        cluster_lead(n->cluster, partition);
+}
+
+static void question_arrived(void *ctx, const struct node_ref *from, enum node_method method,
+                             struct slice payload, struct node_answer *answer)
+{
+    node_answer_send(answer, RC_UNSUPPORTED, "this node cannot answer that yet", SLICE_EMPTY);
+}
+
+static void peer_seen(void *ctx, struct node_ref node)
+{
+    struct node *n = ctx;
+    metadata_host_peer_seen(n->metadata);
+    if (n->cluster)
+        cluster_peer_seen(n->cluster, node);
+}
+
+static void peer_lost(void *ctx, struct node_ref node, bool gone)
+{
+    struct node *n = ctx;
+    if (n->cluster)
+        cluster_peer_lost(n->cluster, node, gone);
+}
+
+static const struct control_link_ops control_callbacks = {.gossip = gossip_arrived,
+                                                          .command = command_arrived,
+                                                          .question = question_arrived,
+                                                          .seen = peer_seen,
+                                                          .lost = peer_lost};
 
 /* ---- provisioning ---- */
 
@@ -621,11 +725,14 @@ static enum rc start(struct node *n, struct err *err)
         rc = bind_fabric(n, err);
     if (rc != RC_OK)
         return rc;
+    n->links = links_new(n->loop, c, n->fabric);
+    n->control = control_link_new(n->env, links_main(n->links), &control_callbacks, n);
     rc = metadata_host_open(n->env, n->loop, c, n->dir.path, n->fabric_service.advertised,
                             &metadata_callbacks, n, &n->metadata, err);
     if (rc != RC_OK)
         return rc;
     n->kv = metadata_host_kv(n->metadata);
+    control_link_set_metadata(n->control, n->metadata);
     if (n->view.nodes_value.version)
         metadata_host_set_nodes(n->metadata, &n->view.nodes);
     return provision_automatically(n, err);
@@ -639,6 +746,7 @@ void node_start(struct node *n)
     service_not_bound(&n->ingress_service, 8080);
     service_not_bound(&n->admin_service, 9070);
     env_timer_init(&n->retry_timer, try_join);
+    env_timer_init(&n->leaders_timer, leaders_waited);
     struct err err = {0};
     if (start(n, &err) != RC_OK) {
         node_fail(n, &err);

@@ -1,5 +1,6 @@
-/* Shutdown (spec/cluster.md §1.11): stop accepting, let requests in progress finish for up to five seconds,
- * step down, flush, close. */
+/* Shutdown (spec/cluster.md §1.11): tell the other nodes, so that they take the leaderships over; stop
+ * accepting, let requests in progress finish for up to five seconds; step down, flush, close; hand the
+ * leadership of the metadata over. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "node/node_internal.h"
 
 #define DRAIN_MS 5000u
+#define LEAVE_MS 3000u
 
 static void deadline(struct env_timer *t)
 {
@@ -16,11 +18,39 @@ static void deadline(struct env_timer *t)
     _exit(1);
 }
 
+/* The sockets of the links report their end in one more iteration. */
+static void links_gone(struct env_timer *t)
+{
+    struct node *n = CONTAINER_OF(t, struct node, retry_timer);
+    loop_stop(n->loop);
+}
+
+static void metadata_stopped(void *ctx)
+{
+    struct node *n = ctx;
+    control_link_set_metadata(n->control, NULL);
+    control_link_free(n->control);
+    links_free(n->links);
+    n->control = NULL;
+    n->links = NULL;
+    env_timer_init(&n->retry_timer, links_gone);
+    env_timer_arm(n->env, &n->retry_timer, 0);
+}
+
+static void log_links_closed(void *ctx)
+{
+    struct node *n = ctx;
+    metadata_host_stop(n->metadata, metadata_stopped, n);
+}
+
 static void logs_closed(void *ctx)
 {
     struct node *n = ctx;
     loop_logs_free(node_logs_main(n->logs));
-    loop_stop(n->loop);
+    if (n->log_host)
+        log_server_links_close(n->log_links, n->loop, log_links_closed, n);
+    else
+        log_links_closed(n);
 }
 
 static void all_stopped(struct node *n)
@@ -28,10 +58,12 @@ static void all_stopped(struct node *n)
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_free(n->shards[i]);
     n->n_shards = 0;
+    if (n->cluster)
+        cluster_close(n->cluster);
     if (n->logs)
         loop_logs_close(node_logs_main(n->logs), logs_closed, n);
     else
-        loop_stop(n->loop);
+        metadata_host_stop(n->metadata, metadata_stopped, n);
 }
 
 static void part_stopped(void *ctx)
@@ -45,6 +77,7 @@ static void part_stopped(void *ctx)
 static void close_shards(struct node *n)
 {
     n->draining = 1 + n->n_shards;
+    links_stop(n->links);
     if (n->logs)
         node_logs_stop_news(n->logs);
     for (uint32_t i = 0; i < n->n_shards; i++)
@@ -59,13 +92,10 @@ static void part_drained(void *ctx)
         close_shards(n);
 }
 
-void node_stop(struct node *n)
+/* Others lead now what this node led; requests that arrive here are still answered, by them. */
+static void left(void *ctx)
 {
-    n->stopping = true;
-    n->state = NODE_SHUTTING_DOWN;
-    env_timer_cancel(n->env, &n->retry_timer);
-    env_timer_init(&n->deadline_timer, deadline);
-    env_timer_arm(n->env, &n->deadline_timer, n->config->shutdown_timeout_ms);
+    struct node *n = ctx;
     n->draining = 1 + n->n_shards;
     service_close(&n->admin_service);
     if (n->admin_server) {
@@ -75,4 +105,19 @@ void node_stop(struct node *n)
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_drain(n->shards[i], DRAIN_MS, n->loop, part_drained, n);
     part_drained(n);
+}
+
+void node_stop(struct node *n)
+{
+    bool served = n->state == NODE_ALIVE;
+    n->stopping = true;
+    n->state = NODE_SHUTTING_DOWN;
+    env_timer_cancel(n->env, &n->retry_timer);
+    env_timer_cancel(n->env, &n->leaders_timer);
+    env_timer_init(&n->deadline_timer, deadline);
+    env_timer_arm(n->env, &n->deadline_timer, n->config->shutdown_timeout_ms);
+    if (served)
+        cluster_leave(n->cluster, LEAVE_MS, left, n);
+    else
+        left(n);
 }

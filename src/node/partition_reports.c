@@ -53,10 +53,11 @@ void partition_reports_collect(struct node *n,
     c->n = n->joined.n_partitions;
     c->items = xcalloc(c->n + 1, sizeof(*c->items));
     c->present = xcalloc(c->n + 1, sizeof(*c->present));
-    c->waiting = n->state == NODE_ALIVE ? n->n_shards : 0;
+    c->waiting = n->shards_ready == n->n_shards ? n->n_shards : 0;
+    uint32_t asked = c->waiting;
     env_task_init(&c->task, nobody);
     if (c->waiting == 0)
         env_defer(n->env, &c->task);
-    for (uint32_t i = 0; n->state == NODE_ALIVE && i < n->n_shards; i++)
+    for (uint32_t i = 0; i < asked; i++)
         shard_report(n->shards[i], n->loop, arrived, c);
 }

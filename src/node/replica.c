@@ -392,6 +392,11 @@ bool replica_report(const struct replica *r, struct partition_report *out)
         .oldest_waiting_ms = st.oldest_waiting_ms,
         .schema_version = schema_version(r->host->schema->schema),
     };
+    if (r->phase == PHASE_OPEN) {
+        const struct partition_vars *v = store_vars(processor_store(r->processor));
+        out->announced_epoch = v->leader_epoch;
+        out->announced_leader = (struct node_ref){v->leader_node_id, v->leader_node_generation};
+    }
     return true;
 }
 

@@ -6,6 +6,7 @@
 #include "invoker/invoker.h"
 #include "node/router.h"
 #include "partition/processor.h"
+#include "wire/node_ref.h"
 
 struct shard_shared;
 struct replica;
@@ -51,6 +52,8 @@ struct partition_report {
     lsn_t applied, committed, durable, trimmed; /* trimmed: last trimmed LSN of its log */
     lsn_t target;                               /* of catching up; 0: not known yet */
     uint64_t oldest_waiting_ms;
+    uint64_t announced_epoch; /* of the last announcement that was applied, and who made it; 0: none */
+    struct node_ref announced_leader;
     uint32_t schema_version; /* that its invocations see */
 };
 /* False if it does not run here. */

@@ -1,6 +1,7 @@
 /* Implementation of node/router.h: direct calls on the same loop, one message each way between loops. */
 #include "node/router.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct partition_map *partition_map_new(uint32_t count)
@@ -24,6 +25,11 @@ void partition_map_free(struct partition_map *m)
 {
     free(m->slots);
     free(m);
+}
+
+void partition_map_set_leader(struct partition_map *m, uint32_t partition, uint32_t node)
+{
+    atomic_store_explicit(&m->slots[partition].leader_node, node, memory_order_relaxed);
 }
 
 uint32_t partition_map_find(const struct partition_map *m, uint64_t partition_key)

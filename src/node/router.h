@@ -9,6 +9,8 @@ struct partition_slot {
     struct loop *loop;
     struct processor *processor; /* NULL until opened */
     uint64_t key_start, key_end;
+    _Atomic uint32_t
+        leader_node; /* who leads it as far as this node knows, 0: nobody. Written by the main loop */
 };
 struct partition_map {
     struct partition_slot *slots;
@@ -16,6 +18,7 @@ struct partition_map {
 };
 struct partition_map *partition_map_new(uint32_t count);
 void partition_map_free(struct partition_map *m);
+void partition_map_set_leader(struct partition_map *m, uint32_t partition, uint32_t node);
 uint32_t partition_map_find(const struct partition_map *m, uint64_t partition_key);
 
 /* A router for requests submitted on `loop`. */

@@ -14,6 +14,7 @@ struct shard {
     struct loop *loop;
     struct env *env;
     struct schema_cell schema;
+    struct peers *peers;
     struct loop_logs *logs;
     struct kv_backend *backend;
     struct http_client *client;
@@ -248,7 +249,8 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
     s->schema.schema = schema_ref(schema);
     s->schema.defaults = shared->config->defaults;
     s->router = router_new(s->loop, shared->map);
-    s->logs = loop_logs_new(shared->logs, s->loop, NULL);
+    s->peers = links_add(shared->links, s->loop, PEER_PARTITION);
+    s->logs = loop_logs_new(shared->logs, s->loop, s->peers);
     bool worker = shared->config->roles & ROLE_WORKER;
     s->host = (struct replica_host){
         .shared = shared, .loop = s->loop, .env = s->env, .schema = &s->schema, .changed = replicas_changed};
@@ -396,7 +398,9 @@ static void answer_stopped(struct shard *s)
 
 static void logs_closed(void *ctx)
 {
-    answer_stopped(ctx);
+    struct shard *s = ctx;
+    peers_free(s->peers);
+    answer_stopped(s);
 }
 
 static void stop_finished(struct shard *s)

@@ -4,6 +4,7 @@
 #include "ingress/ingress.h"
 #include "invoker/invoker.h"
 #include "node/config.h"
+#include "node/links.h"
 #include "node/logs.h"
 #include "node/replica.h"
 
@@ -14,6 +15,7 @@ struct shard_shared {
     const struct node_config *config;
     struct partition_map *map;
     struct node_logs *logs;
+    struct links *links;
     struct rocks_db *db;
     struct ingress_shared *ingress; /* limits shared by all ingress loops; NULL without the role */
     uint32_t node_id, node_generation;

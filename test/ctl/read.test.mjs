@@ -116,7 +116,7 @@ describe("reading commands on a single node", () => {
       assert.ok(Number(p.DURABLE) <= Number(p.APPLIED));
       assert.deepEqual(
         [p.ID, p.NODE, p.MODE, p.STATUS, p.EPOCH, p.ARCHIVED, p["LSN-LAG"], p.SCHEMA, p["RULE-BOOK"], p.FEATURES],
-        [String(i), "N1:2", "Leader", "Active", "e1", "-", "0", "v1", "-", "journal_v2"],
+        [String(i), "N1:2", "Leader", "Active", "e2", "-", "0", "v1", "-", "journal_v2"],
       );
       const info = await node.run("replicated-loglet", "info", `${i}_0`);
       assert.match(info, new RegExp(`Used in: +LogId=${i} at Segment=0 `));
@@ -184,9 +184,9 @@ describe("reading commands on a single node", () => {
     assert.ok(Math.abs(epoch.current.modified_at - Date.now()) < 60_000);
     delete epoch.current.modified_at;
     assert.deepEqual(epoch, {
-      version: 1,
+      version: 2,
       current: { context: {}, replica_set: [1], replication: "{node: 1}", version: 1 },
-      epoch: 1,
+      epoch: 2,
       leader_metadata: { node_id: [1, 2], partition_id: 0 },
       next: null,
     });
@@ -218,7 +218,7 @@ describe("reading commands on a single node", () => {
       return status["NODE-ID"] === "N1:3" && status.LEADER === "2" && status.SEQUENCER === "2";
     });
     const rows = table(await node.run("partitions", "list"), "ID");
-    assert.ok(rows.every((r) => r.NODE === "N1:3" && r.EPOCH === "e2" && r.MODE === "Leader"));
+    assert.ok(rows.every((r) => r.NODE === "N1:3" && r.EPOCH === "e3" && r.MODE === "Leader"));
     assert.ok(table(await node.run("logs", "list"), "L-ID").every((r) => r.SEQUENCER === "N1:3" && r.SEGMENTS === "2"));
   });
 });

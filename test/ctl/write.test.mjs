@@ -105,7 +105,7 @@ describe("changes on a single node", () => {
     await node.run("partitions", "placement", "unfreeze", "1");
     const epoch = await node.metadata("pp_epoch_1");
     assert.equal(epoch.leadership_policy, undefined);
-    assert.deepEqual([epoch.epoch, epoch.current.version, epoch.next], [1, 2, null]);
+    assert.deepEqual([epoch.epoch, epoch.current.version, epoch.next], [2, 2, null]);
   });
 
   test("policies survive a restart", async () => {
@@ -114,7 +114,7 @@ describe("changes on a single node", () => {
     await eventually(async () => (await node.health()).status === "Alive");
     assert.equal(table(await node.run("partitions", "leadership", "show", "0"), "PARTITION")[0].FREEZE, "FROZEN: night");
     const epoch = await node.metadata("pp_epoch_0");
-    assert.deepEqual([epoch.epoch, epoch.leader_metadata.node_id], [2, [1, 3]]);
+    assert.deepEqual([epoch.epoch, epoch.leader_metadata.node_id], [3, [1, 3]]);
   });
 
   test("documents", async () => {

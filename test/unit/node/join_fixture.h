@@ -73,7 +73,6 @@ static void on_joined(void *ctx, const struct joined *j, const struct err *err)
 {
     answers++;
     join_err = err ? *err : (struct err){0};
-    free(joined.epochs);
     joined = j ? *j : (struct joined){0};
 }
 
@@ -114,12 +113,6 @@ static inline enum rc join(uint64_t known_fingerprint)
     return join_err.rc;
 }
 
-static inline void forget_joined(void)
-{
-    free(joined.epochs);
-    joined = (struct joined){0};
-}
-
 /* ---- direct access ---- */
 
 struct access {
@@ -154,17 +147,4 @@ static inline struct access run(enum kv_op_kind kind, const char *key, struct by
     fake_env_run(&fenv);
     assert_true(a.done);
     return a;
-}
-
-static inline struct epoch_metadata read_epoch(struct arena *arena, uint32_t partition)
-{
-    char key[EPOCH_KEY_SIZE];
-    struct epoch_metadata e;
-    epoch_key(partition, key);
-    struct access a = run(KV_GET, key, BYTES_EMPTY, 0);
-    assert_int_equal(a.rc, RC_OK);
-    assert_int_equal(epoch_metadata_decode(arena, bytes_slice(a.value), partition, &e, NULL), RC_OK);
-    assert_int_equal(e.version, a.version);
-    bytes_unref(&a.value);
-    return e;
 }
