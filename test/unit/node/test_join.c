@@ -131,6 +131,7 @@ static void the_state_of_the_store_is_registered(void **state)
 {
     static const enum storage_state states[] = {STORAGE_READ_WRITE, STORAGE_READ_WRITE, STORAGE_DATA_LOSS};
     int done = 0;
+    provision();
     assert_int_equal(join(0), RC_OK);
     enum worker_state worker = nodes_config_by_id(&view.nodes, 1)->worker;
     for (int i = 0; i < 3; i++) {
@@ -142,7 +143,6 @@ static void the_state_of_the_store_is_registered(void **state)
         assert_int_equal(done, i + 1);
     }
     assert_int_equal(nodes_config_by_id(&view.nodes, 1)->worker, worker);
-    forget_joined();
 }
 
 int main(void)
