@@ -3,15 +3,16 @@
 
 #include <stdlib.h>
 
+#include "base/time.h"
 #include "controller/claims.h"
 #include "node/control_link.h"
 #include "node/node_internal.h"
 #include "node/partition_reports.h"
 
-#define TARGET          "restate_node::cluster"
-#define REPORT_MS       500u
-#define SCHEMA_HEAD_KEY "schema/head"
-#define LEAVE_POLL_MS   20u
+#define TARGET            "restate_node::cluster"
+#define REPORT_MS         500u
+#define LEAVE_POLL_MS     20u
+#define SUSPECT_MARGIN_MS 600u
 
 /* What this node does with one partition. */
 struct local {
@@ -54,6 +55,22 @@ static void gossip_send(void *ctx, uint32_t node, struct slice message)
     control_link_send_gossip(c->node->control, node, message);
 }
 
+/* A node that comes back is suspect to the others for a while: it must not believe to be the controller when
+ * nobody else does yet, and its view is young. Nodes that start together have nobody to wait for. */
+static bool trusts_itself(const struct cluster *c)
+{
+    uint64_t patience = c->node->config->gossip.suspect_ms + SUSPECT_MARGIN_MS;
+    if (os_mono_ns() / 1000000 - c->node->started_mono_ns / 1000000 >= patience)
+        return true;
+    for (size_t i = 0; i < membership_node_count(c->membership); i++) {
+        struct membership_node m;
+        membership_node_at(c->membership, i, &m);
+        if (!m.self && m.verdict == MEMBERSHIP_ALIVE && m.uptime_ms > patience)
+            return false;
+    }
+    return true;
+}
+
 /* The controller of the alive admin node with the smallest id is the active one (spec/cluster.md §8.1). */
 static void choose_controller(struct cluster *c)
 {
@@ -63,7 +80,8 @@ static void choose_controller(struct cluster *c)
         return;
     for (size_t i = 0; i < nodes->n_nodes && !leader.id; i++) {
         const struct node_entry *e = &nodes->nodes[i];
-        if (!e->tombstone && (e->roles & ROLE_ADMIN) &&
+        bool self = e->id == c->node->joined.node_id;
+        if (!e->tombstone && (e->roles & ROLE_ADMIN) && (!self || trusts_itself(c)) &&
             membership_verdict(c->membership, e->id) == MEMBERSHIP_ALIVE)
             leader = (struct node_ref){e->id, e->generation};
     }
@@ -464,6 +482,7 @@ static void tick(struct env_timer *t)
     struct cluster *c = CONTAINER_OF(t, struct cluster, tick);
     uint64_t now = env_mono_ms(c->node->env);
     collect(c);
+    choose_controller(c);
     if (now - c->refreshed_ms >= c->node->config->metadata.update_interval_ms) {
         c->refreshed_ms = now;
         metadata_host_refresh(c->node->metadata, NODES_CONFIG_KEY);
