@@ -30,11 +30,12 @@ const char *membership_verdict_name(enum membership_verdict v);
 
 /* spec/cluster.md §3.2, the keys gossip-*. membership_config_default fills in the defaults. */
 struct membership_config {
-    uint64_t tick_ms;              /* gossip-tick-interval, 100 */
-    uint32_t failure_threshold;    /* ticks without news before a node is dead, 10 */
-    uint32_t num_peers;            /* lower bound of peers per tick where not all are sent to, 2 */
-    uint32_t stability_threshold;  /* pieces of news before a node is believed to be back, 3 */
-    uint64_t suspect_ms;           /* gossip-suspect-interval, 5000 */
+    uint64_t tick_ms;             /* gossip-tick-interval, 100 */
+    uint32_t failure_threshold;   /* ticks without news before a node is dead, 10 */
+    uint32_t num_peers;           /* lower bound of peers per tick where not all are sent to, 2 */
+    uint32_t stability_threshold; /* pieces of news before a node is believed to be back, 3 */
+    uint64_t
+        suspect_ms; /* gossip-suspect-interval, 5000: longest; 1 s at first, doubling while a node flaps */
     uint32_t loneliness_threshold; /* ticks without any message, 30 */
     uint32_t extras_every;         /* each partition status is repeated every so many ticks, 10 */
 };

@@ -3,6 +3,9 @@
 
 #include "membership/membership_internal.h"
 
+#define SUSPECT_FIRST_MS 1000u
+#define STEADY_MS        30000u /* alive for so long, a node has not been flapping */
+
 /* ---- the detector's clock: monotonic time without the stretches in which this loop did not run ---- */
 
 /* How far it moves between two ticks at most. */
@@ -66,6 +69,12 @@ void membership_die(struct membership *m, struct peer *p)
 {
     if (p->verdict == MEMBERSHIP_DEAD)
         return;
+    if (p->was_alive) {
+        bool soon =
+            p->was_dead && membership_clock(m) - p->alive_since < STEADY_MS; /* or not alive again yet */
+        p->flaps = soon ? p->flaps + 1 : 0;
+        p->was_dead = true;
+    }
     p->verdict = MEMBERSHIP_DEAD;
     p->beats = 0;
     membership_note(m, MEMBERSHIP_NODES);
@@ -78,6 +87,7 @@ static void promote(struct membership *m, struct peer *p)
         return;
     p->verdict = MEMBERSHIP_ALIVE;
     p->was_alive = true;
+    p->alive_since = membership_clock(m);
     membership_note(m, MEMBERSHIP_NODES);
 }
 
@@ -88,6 +98,13 @@ static bool damped(const struct membership *m, const struct peer *p, uint64_t no
 {
     bool forgiven = p->died_silent && now < m->forgive_until;
     return p->was_alive && now >= m->damping_from && !forgiven;
+}
+
+/* Who comes back once is needed soon, perhaps for a quorum; who comes and goes waits longer each time. */
+static uint64_t suspect_ms(const struct membership *m, const struct peer *p)
+{
+    uint64_t wait = (uint64_t)SUSPECT_FIRST_MS << MIN(p->flaps, 16u);
+    return MIN(wait, m->config.suspect_ms);
 }
 
 /* Its tick went up `age` ms ago. Known, and relayed, of dead ones too. */
@@ -107,7 +124,7 @@ static void lives(struct membership *m, struct peer *p, uint64_t age)
     if (p->verdict == MEMBERSHIP_DEAD) {
         p->beats = 1;
         p->verdict = MEMBERSHIP_SUSPECT;
-        p->alive_at = damped(m, p, now) ? now + m->config.suspect_ms : now;
+        p->alive_at = damped(m, p, now) ? now + suspect_ms(m, p) : now;
         p->died_silent = false;
         membership_note(m, MEMBERSHIP_NODES);
     }

@@ -33,8 +33,11 @@ struct peer {
     uint64_t gone_tick;
     /* damping */
     bool was_alive;    /* in any generation, while this process watched */
+    bool was_dead;     /* after it was alive */
     bool died_silent;  /* same generation, of silence: may have been our own fault */
     uint64_t alive_at; /* SUSPECT: alive from here on if news continue */
+    uint64_t alive_since;
+    unsigned flaps; /* deaths that followed soon after it had come back */
     /* direct link */
     uint64_t seq; /* newest message of this generation */
     bool heard;   /* nothing says that the link is down since */

@@ -9,10 +9,10 @@
 #include "node/node_internal.h"
 #include "node/partition_reports.h"
 
-#define TARGET            "restate_node::cluster"
-#define REPORT_MS         500u
-#define LEAVE_POLL_MS     20u
-#define SUSPECT_MARGIN_MS 600u
+#define TARGET        "restate_node::cluster"
+#define REPORT_MS     500u
+#define LEAVE_POLL_MS 20u
+#define TRUST_MS      1500u /* a little more than the others need to believe that a node is back */
 
 /* What this node does with one partition. */
 struct local {
@@ -59,13 +59,12 @@ static void gossip_send(void *ctx, uint32_t node, struct slice message)
  * nobody else does yet, and its view is young. Nodes that start together have nobody to wait for. */
 static bool trusts_itself(const struct cluster *c)
 {
-    uint64_t patience = c->node->config->gossip.suspect_ms + SUSPECT_MARGIN_MS;
-    if (os_mono_ns() / 1000000 - c->node->started_mono_ns / 1000000 >= patience)
+    if (os_mono_ns() / 1000000 - c->node->started_mono_ns / 1000000 >= TRUST_MS)
         return true;
     for (size_t i = 0; i < membership_node_count(c->membership); i++) {
         struct membership_node m;
         membership_node_at(c->membership, i, &m);
-        if (!m.self && m.verdict == MEMBERSHIP_ALIVE && m.uptime_ms > patience)
+        if (!m.self && m.verdict == MEMBERSHIP_ALIVE && m.uptime_ms > TRUST_MS)
             return false;
     }
     return true;
