@@ -14,10 +14,17 @@ struct request {
     uint64_t link; /* 0: it could not be sent */
 };
 
+/* Where a member of the metadata servers was last heard from. */
+struct heard {
+    uint32_t node;
+    uint64_t link;
+};
+
 struct control_link {
     struct env *env;
     struct peers *peers;
     struct metadata_host *metadata;
+    struct heard heard[RAFT_MEMBERS_MAX];
     const struct control_link_ops *ops;
     void *ctx;
     uint32_t me;                      /* 0: not joined yet */
@@ -67,6 +74,35 @@ static void response_arrived(struct control_link *l, struct slice message, uint6
     metadata_host_response(l->metadata, attempt, message);
 }
 
+static void remember(struct control_link *l, uint32_t node, uint64_t link)
+{
+    struct heard *unused = &l->heard[node % RAFT_MEMBERS_MAX];
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        if (l->heard[i].node == node) {
+            l->heard[i].link = link;
+            return;
+        }
+        if (l->heard[i].node == 0)
+            unused = &l->heard[i];
+    }
+    *unused = (struct heard){node, link};
+}
+
+/* A process that has started again cannot be reached as the node that it is before it has joined, and it
+ * joins only when the members have a leader: they answer where they were asked. */
+static bool send_back(struct control_link *l, uint32_t node, const struct bytes *part)
+{
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+        struct heard *h = &l->heard[i];
+        if (h->node != node || !h->link)
+            continue;
+        if (peers_answer(l->peers, h->link, PEER_METADATA, part, 1) == RC_OK)
+            return true;
+        h->link = 0;
+    }
+    return false;
+}
+
 static void metadata_frame(void *ctx, const struct peer_link *from, struct bytes payload)
 {
     struct control_link *l = ctx;
@@ -84,6 +120,7 @@ static void metadata_frame(void *ctx, const struct peer_link *from, struct bytes
         *a = (struct answer){{send_answer}, l, from->id};
         metadata_host_receive(l->metadata, message, &a->reply);
     } else {
+        remember(l, m.header.from.node, from->id);
         metadata_host_receive(l->metadata, message, NULL);
     }
 }
@@ -136,9 +173,10 @@ void control_link_send_metadata(struct control_link *l, uint32_t node, struct sl
     struct bytes part = bytes_copy(message);
     const struct node_entry *n = l->nodes ? nodes_config_by_id(l->nodes, node) : NULL;
     /* Members find each other before they have joined: joining needs the leader that they elect. */
-    if (l->me)
+    bool sent = send_back(l, node, &part);
+    if (!sent && l->me)
         peers_send(l->peers, node, PEER_CONTROL, PEER_METADATA, &part, 1, NULL);
-    else if (n && !n->tombstone)
+    else if (!sent && n && !n->tombstone)
         peers_send_address(l->peers, n->address, PEER_METADATA, &part, 1, NULL);
     bytes_unref(&part);
 }
