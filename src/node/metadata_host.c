@@ -10,6 +10,7 @@
 #define TARGET           "restate_metadata_server"
 #define JOIN_INTERVAL_MS 500u
 #define REFRESHES_MAX    64u
+#define PROBE_ATTEMPT    (UINT64_C(1) << 63) /* and the number of the address: no attempt of the client's */
 
 struct refresh {
     struct kv_op op;
@@ -34,6 +35,14 @@ struct metadata_host {
     struct kv_edit states; /* of the members, in the nodes configuration */
     bool states_busy, states_again;
     struct env_task states_task;
+
+    struct {
+        void (*done)(void *ctx, const char *address);
+        void *ctx;
+        uint32_t waiting; /* bit set of addresses that have not answered */
+        const char *found;
+        struct env_timer timer;
+    } probe;
 
     bool stopping;
     void (*stopped)(void *ctx);
@@ -264,6 +273,8 @@ static void set_addresses(struct metadata_host *h)
     raft_client_set_addresses(h->client, list, n);
 }
 
+static void probe_over(struct env_timer *t);
+
 static void server_stopped(void *ctx)
 {
     struct metadata_host *h = ctx;
@@ -289,6 +300,7 @@ enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node
     h->own_address = xstrdup(own_address);
     env_task_init(&h->states_task, check_states);
     env_task_init(&h->stopped_task, run_stopped);
+    env_timer_init(&h->probe.timer, probe_over);
     if (config->roles & ROLE_METADATA_SERVER) {
         enum rc rc = open_server(h, loop, directory, err);
         if (rc != RC_OK) {
@@ -387,6 +399,63 @@ void metadata_host_refresh(struct metadata_host *h, const char *key)
     kv_submit(h->kv, &unused->op);
 }
 
+/* ---- probing ---- */
+
+static void probe_over(struct env_timer *t)
+{
+    struct metadata_host *h = CONTAINER_OF(t, struct metadata_host, probe.timer);
+    void (*done)(void *ctx, const char *address) = h->probe.done;
+    h->probe.done = NULL;
+    if (done)
+        done(h->probe.ctx, h->probe.found);
+}
+
+static void probe_answered(struct metadata_host *h, uint64_t attempt, bool provisioned)
+{
+    size_t i = (size_t)(attempt & ~PROBE_ATTEMPT);
+    if (!h->probe.done || i >= h->config->metadata.n_addresses)
+        return;
+    h->probe.waiting &= ~(1u << i);
+    if (provisioned && !h->probe.found)
+        h->probe.found = h->config->metadata.addresses[i];
+    if (h->probe.found || !h->probe.waiting)
+        env_timer_arm(h->env, &h->probe.timer, 0);
+}
+
+static void probe_response(struct metadata_host *h, uint64_t attempt, struct slice message)
+{
+    struct metadata_message m;
+    struct err err;
+    bool known = metadata_message_decode(message, &m, &err) == RC_OK && m.kind == METADATA_RESPONSE &&
+                 m.response.outcome != METADATA_NOT_PROVISIONED &&
+                 m.response.outcome != METADATA_WRONG_CLUSTER;
+    probe_answered(h, attempt, known);
+}
+
+void metadata_host_probe(struct metadata_host *h, uint64_t timeout_ms,
+                         void (*done)(void *ctx, const char *address), void *ctx)
+{
+    size_t n = MIN(h->config->metadata.n_addresses, RAFT_CLIENT_ADDRESSES_MAX);
+    h->probe.done = done;
+    h->probe.ctx = ctx;
+    for (size_t i = 0; i < n; i++) {
+        const char *address = h->config->metadata.addresses[i];
+        if (h->server && same_address(address, h->own_address))
+            continue;
+        struct metadata_message m = {
+            .kind = METADATA_REQUEST,
+            .header.cluster_name = slice_cstr(h->config->cluster_name),
+            .request = {.id = PROBE_ATTEMPT | i, .kind = METADATA_GET, .key = SLICE_LIT(NODES_CONFIG_KEY)},
+        };
+        struct writer w = WRITER_INIT;
+        metadata_message_encode(&w, &m);
+        h->probe.waiting |= 1u << i;
+        h->ops->send_request(h->ctx, address, m.request.id, writer_slice(&w));
+        writer_free(&w);
+    }
+    env_timer_arm(h->env, &h->probe.timer, h->probe.waiting ? timeout_ms : 0);
+}
+
 /* ---- messages ---- */
 
 void metadata_host_receive(struct metadata_host *h, struct slice message, struct raft_reply *reply)
@@ -397,12 +466,18 @@ void metadata_host_receive(struct metadata_host *h, struct slice message, struct
 
 void metadata_host_response(struct metadata_host *h, uint64_t attempt, struct slice message)
 {
-    raft_client_response(h->client, attempt, message);
+    if (attempt & PROBE_ATTEMPT)
+        probe_response(h, attempt, message);
+    else
+        raft_client_response(h->client, attempt, message);
 }
 
 void metadata_host_failed(struct metadata_host *h, uint64_t attempt, bool sent)
 {
-    raft_client_failed(h->client, attempt, sent);
+    if (attempt & PROBE_ATTEMPT)
+        probe_answered(h, attempt, false);
+    else
+        raft_client_failed(h->client, attempt, sent);
 }
 
 void metadata_host_peer_seen(struct metadata_host *h)
@@ -454,6 +529,7 @@ void metadata_host_close(struct metadata_host *h)
         raft_joiner_free(h->joiner);
     env_undefer(&h->states_task);
     env_undefer(&h->stopped_task);
+    env_timer_cancel(h->env, &h->probe.timer);
     kv_close(h->kv);
     if (h->server)
         raft_server_free(h->server);

@@ -32,6 +32,11 @@ struct raft_server *metadata_host_server(struct metadata_host *h);
 /* The own storage has no identity and is free to be provisioned. */
 bool metadata_host_is_blank(const struct metadata_host *h);
 
+/* Is there a cluster already? Asks the configured metadata servers, for at most `timeout_ms`. `address` NULL:
+ * none of those that answered is part of one. `done` once, later. */
+void metadata_host_probe(struct metadata_host *h, uint64_t timeout_ms,
+                         void (*done)(void *ctx, const char *address), void *ctx);
+
 /* First member of a new cluster, holding `initial`; takes effect when it is on disk,
  * metadata_host_ops.changed tells. RC_EXISTS: it has an identity already; RC_UNSUPPORTED: no metadata-server
  * role. */

@@ -18,6 +18,7 @@
 #define JOIN_TELL_MS        30000u
 #define JOIN_WARN_MS        120000u
 #define LEADERS_WAIT_MS     1000u
+#define PROBE_MS            1000u
 
 void node_fail(struct node *n, const struct err *err)
 {
@@ -690,6 +691,24 @@ static void provisioned_automatically(void *ctx, const struct err *err)
     node_fail(n, &why);
 }
 
+/* A node whose disk was lost, or that was told to provision by mistake, would split the cluster in two that
+ * can never merge (S-17): ask those that should know first. */
+static void probed(void *ctx, const char *address)
+{
+    struct node *n = ctx;
+    struct provision_settings settings;
+    if (n->stopping || n->view.nodes_value.version)
+        return;
+    if (address) {
+        LOG0(LOG_WARN, TARGET,
+             "auto-provision is on, but %s belongs to a provisioned cluster '%s' already: joining it",
+             address, n->config->cluster_name);
+        return;
+    }
+    provision_settings_from(n->config, &settings);
+    node_provision(n, &settings, provisioned_automatically, n);
+}
+
 /* spec/cluster.md §1.9: only with a blank metadata server, and only once in the life of a data directory. */
 static enum rc provision_automatically(struct node *n, struct err *err)
 {
@@ -706,7 +725,7 @@ static enum rc provision_automatically(struct node *n, struct err *err)
     if (rc != RC_OK)
         err_prefix(err, "cannot provision the cluster: ");
     else
-        node_provision(n, &settings, provisioned_automatically, n);
+        metadata_host_probe(n->metadata, PROBE_MS, probed, n);
     return rc;
 }
 
