@@ -24,6 +24,7 @@ struct listener_config {
 
 struct node_config {
     unsigned roles;
+    bool implicit_ingress; /* http-ingress was added to the configured roles because of worker */
     char node_name[256], cluster_name[256];
     char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
     bool auto_provision;

@@ -209,6 +209,12 @@ void config_fill(struct loaded *l)
     const struct cv *root = l->root;
     struct node_config *c = &l->config;
     c->roles = roles(cv_member(root, "roles"));
+    /* Documents from before http-ingress was a role of its own list `worker` alone and expect calls to work
+     * (spec/cluster.md A-19). */
+    c->implicit_ingress = (c->roles & ROLE_WORKER) && !(c->roles & ROLE_HTTP_INGRESS) &&
+                          !boolean(root, "disable-implicit-ingress");
+    if (c->implicit_ingress)
+        c->roles |= ROLE_HTTP_INGRESS;
     char host[256] = "localhost";
     gethostname(host, sizeof(host) - 1);
     snprintf(c->node_name, sizeof(c->node_name), "%s", text(root, "node-name", host));

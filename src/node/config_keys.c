@@ -4,6 +4,7 @@
 /* clang-format off */
 const struct config_key config_keys[] = {
     {"roles", K_ROLES, "[http-ingress,admin,worker,log-server,metadata-server]", 0, NULL},
+    {"disable-implicit-ingress", K_BOOL, "false", KF_HIDDEN, NULL},
     {"node-name", K_STRING, NULL, KF_ROOT_FLAG, NULL},
     {"force-node-id", K_INT, NULL, 0, NULL},
     {"location", K_LOCATION, NULL, 0, NULL},

@@ -771,6 +771,10 @@ void node_start(struct node *n)
         node_fail(n, &err);
         return;
     }
+    if (n->config->implicit_ingress)
+        LOG0(LOG_INFO, "restate_node::init",
+             "The configured roles name worker but not http-ingress: this node serves ingress as well. Set "
+             "disable-implicit-ingress = true if it shall not");
     LOG0(LOG_INFO, "restate_node::init",
          n->dir.provisioned ? "Trying to join the provisioned cluster '%s'"
                             : "Trying to join the cluster '%s'",
