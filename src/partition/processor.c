@@ -396,10 +396,13 @@ static void run_actions(struct processor *p)
 
 static void trim_log(struct processor *p)
 {
-    if (!p->config.trim_log || p->role != PROCESSOR_LEADER)
+    if (p->role != PROCESSOR_LEADER)
         return;
-    lsn_t durable = store_durable_lsn(p->store);
+    lsn_t durable = p->config.trim_log ? store_durable_lsn(p->store) : p->durability;
+    durable = MIN(durable, store_vars(p->store)->applied_lsn); /* others may be ahead */
     uint64_t now = env_mono_ms(p->env);
+    if (durable < p->trim_to)
+        p->trim_to = 0;
     if (p->trim_to && now >= p->trim_at_ms) {
         log_trim(p->log, p->trim_to);
         p->trimmed = p->trim_to;
@@ -409,6 +412,14 @@ static void trim_log(struct processor *p)
         p->trim_to = durable;
         p->trim_at_ms = now + p->config.trim_delay_ms;
     }
+}
+
+void processor_set_durability(struct processor *p, lsn_t lsn)
+{
+    if (lsn == p->durability || p->closing)
+        return;
+    p->durability = lsn;
+    processor_schedule(p);
 }
 
 /* Runs while something is not durable or waits to be trimmed; an idle partition has no timer. */

@@ -44,8 +44,8 @@ struct processor_config {
         self_proposal_limit_bytes; /* 64 MiB: beyond it proposals of clients are refused with RC_OVERLOADED */
     size_t max_timers_in_memory;   /* the earliest ones; 0: 4096 */
     uint64_t trim_delay_ms;        /* after durable before the log is trimmed */
-    bool trim_log;                 /* durability-mode none: false */
-    const char *version;           /* for AnnounceLeader / created_using */
+    bool trim_log;       /* to what its own store has flushed; false: to what processor_set_durability says */
+    const char *version; /* for AnnounceLeader / created_using */
 };
 
 enum processor_role { PROCESSOR_FOLLOWER, PROCESSOR_CANDIDATE, PROCESSOR_LEADER };
@@ -77,6 +77,10 @@ enum rc processor_propose_effects(struct processor *p, struct bytes record_take)
 enum rc processor_ingest(struct processor *p, struct bytes record_take, struct log_append_wait *wait);
 /* Message `index` of this partition's outbox is committed in its destination's log. */
 void processor_outbox_shipped(struct processor *p, uint64_t index);
+
+/* The durability point as the owner computes it (partition/durability.h): as leader, and trim_delay_ms after
+ * it was told, this replica trims the log up to it. A smaller one than before also takes back what waits. */
+void processor_set_durability(struct processor *p, lsn_t lsn);
 
 struct partition_store *processor_store(struct processor *p);
 const struct processor_config *processor_get_config(const struct processor *p);

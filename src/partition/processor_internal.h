@@ -65,6 +65,7 @@ struct processor {
     struct shuffle shuffle;
 
     struct env_timer housekeeping;
+    lsn_t durability; /* given by the owner; used unless config.trim_log */
     lsn_t trim_to, trimmed;
     uint64_t trim_at_ms;
 

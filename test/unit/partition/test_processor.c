@@ -22,6 +22,7 @@ struct world {
     struct sim_env env;
     struct sim_logs *logs;
     struct replica replicas[3];
+    bool owner_trims; /* processor_set_durability */
 };
 
 struct shipping {
@@ -140,7 +141,7 @@ static void start_replica(struct world *w, int i)
         .self_proposal_limit_bytes = 1 << 20,
         .max_timers_in_memory = 4,
         .trim_delay_ms = 1000,
-        .trim_log = true,
+        .trim_log = !w->owner_trims,
         .version = "1.7.0",
     };
     struct partition_store *store;
@@ -742,6 +743,35 @@ static void the_log_is_trimmed_behind_durability(void **state)
     assert_string_equal(output.value, "done");
 }
 
+static void the_owner_says_how_far_to_trim(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    stop_replica(w, 0, false);
+    w->owner_trims = true;
+    start_replica(w, 0);
+    processor_become_leader(r->p, 9);
+    struct test_rpc call = call_rpc(1);
+    processor_rpc(r->p, &call.rpc);
+    settle(w);
+    sim_env_advance(&w->env, 30000);
+    assert_int_equal(r->log->trim_point, 0); /* all is flushed, but nobody said so */
+    lsn_t applied = store_vars(processor_store(r->p))->applied_lsn;
+    assert_true(applied >= 3);
+    processor_set_durability(r->p, 2);
+    sim_env_advance(&w->env, 500);
+    assert_int_equal(r->log->trim_point, 0); /* not before the delay */
+    processor_set_durability(r->p, 1);       /* what waits is taken back */
+    sim_env_advance(&w->env, 700);
+    assert_int_equal(r->log->trim_point, 0);
+    sim_env_advance(&w->env, 1000);
+    assert_int_equal(r->log->trim_point, 1);
+    processor_set_durability(r->p, 1000); /* of replicas that are ahead: never beyond what is applied here */
+    sim_env_advance(&w->env, 3000);
+    assert_int_equal(r->log->trim_point, applied);
+    assert_false(sim_env_next(&w->env, 3600000));
+}
+
 /* Found by the simulator: a follower that had led kept waking up to trim. */
 static void a_former_leader_is_idle(void **state)
 {
@@ -807,6 +837,7 @@ int main(void)
         CASE(step_down_fails_waiters),
         CASE(unknown_command_stops_the_replica),
         CASE(the_log_is_trimmed_behind_durability),
+        CASE(the_owner_says_how_far_to_trim),
         CASE(a_former_leader_is_idle),
         CASE(a_trim_gap_without_snapshot_fails),
         CASE(close_flushes_and_reopens),
