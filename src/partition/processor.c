@@ -294,6 +294,7 @@ static void on_trim_gap(void *ctx, lsn_t from, lsn_t to)
     struct err err = {0};
     err_set(&err, RC_TRIMMED, "records %lu to %lu were trimmed from the log and no snapshot covers them",
             (unsigned long)from, (unsigned long)to);
+    p->trim_gap = to;
     fail(p, &err);
 }
 
@@ -557,6 +558,7 @@ void processor_get_status(struct processor *p, struct processor_status *out)
         .applied = store_vars(p->store)->applied_lsn,
         .committed = p->log->committed,
         .durable = store_durable_lsn(p->store),
+        .trim_gap = p->trim_gap,
         .oldest_waiting_ms = oldest_waiting_ms(p),
         .waiting_rpcs = p->waiting.count,
         .timers = p->timers.map.count,

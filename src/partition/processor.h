@@ -88,6 +88,7 @@ struct processor_status {
     enum processor_role role;
     uint64_t epoch;
     lsn_t applied, committed, durable;
+    lsn_t trim_gap; /* not 0: it has failed because the log was trimmed to here (store_opening.h helps) */
     uint64_t
         oldest_waiting_ms; /* age of the oldest committed but unapplied record or unanswered proposal (B1) */
     size_t waiting_rpcs, timers, outbox_depth;

@@ -49,6 +49,7 @@ struct processor {
     struct env_task pass;
     uint64_t clock_ms; /* hybrid: wall clock, but never below a record seen or written */
     bool failed, failure_told;
+    lsn_t trim_gap;
     struct err failure;
 
     /* Own proposals in the log and not yet read back. The mark is one of them, the oldest when it was set. */

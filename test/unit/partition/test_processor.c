@@ -751,6 +751,7 @@ static void the_owner_says_how_far_to_trim(void **state)
     w->owner_trims = true;
     start_replica(w, 0);
     processor_become_leader(r->p, 9);
+    settle(w);
     struct test_rpc call = call_rpc(1);
     processor_rpc(r->p, &call.rpc);
     settle(w);
@@ -798,6 +799,10 @@ static void a_trim_gap_without_snapshot_fails(void **state)
     start_replica(w, 2);
     settle(w);
     assert_true(w->replicas[2].failed);
+    struct processor_status st;
+    processor_get_status(w->replicas[2].p, &st);
+    assert_true(st.trim_gap > 0);
+    assert_int_equal(st.trim_gap, w->replicas[0].log->trim_point);
 }
 
 static void close_flushes_and_reopens(void **state)
