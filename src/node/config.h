@@ -7,6 +7,8 @@
 #include "membership/membership.h"
 #include "metadata/schema.h"
 #include "metadata/values.h"
+#include "objects/object_store.h"
+#include "partition/durability.h"
 
 /* "http-ingress | admin | worker | log-server | metadata-server" with the given separator. */
 void node_roles_format(unsigned roles, const char *separator, char *out, size_t cap);
@@ -20,6 +22,17 @@ struct listener_config {
     uint16_t bind_port;           /* 0: random */
     char advertised_host[256];    /* "" unset */
     char advertised_address[512]; /* "" unset: derived from the bound socket (§4.3) */
+};
+
+/* [worker.snapshots]; texts belong to the configuration. */
+struct snapshot_config {
+    const char *destination;           /* NULL: no repository */
+    uint64_t interval_ms, num_records; /* 0 unset */
+    unsigned num_retained, export_concurrency_limit;
+    struct object_retry_policy retry;
+    const char *aws_profile, *aws_region, *aws_access_key_id, *aws_secret_access_key, *aws_session_token,
+        *aws_endpoint_url; /* NULL unset */
+    bool aws_allow_http;
 };
 
 struct node_config {
@@ -54,7 +67,10 @@ struct node_config {
     struct schema_defaults defaults; /* retentions, retry policy, inactivity and abort timeouts */
     uint64_t cleanup_interval_ms;
     uint64_t trim_delay_ms;
-    bool trim_log;                 /* durability-mode is not none */
+    bool trim_log;            /* durability-mode is not none */
+    bool durability_mode_set; /* else it depends on the cluster: durability_mode_default */
+    enum durability_mode durability_mode;
+    struct snapshot_config snapshots;
     uint64_t storage_memory_bytes; /* rocksdb-total-memory-size */
     uint64_t message_size_limit;   /* networking.message-size-limit */
     bool disable_idempotent_sharding;

@@ -429,6 +429,8 @@ enum rc config_key_check(const struct config_key *key, struct cv *v, struct err 
         return check_int(v, 0, UINT32_MAX, "a non-negative integer", err);
     case K_INT_POSITIVE:
         return check_int(v, 1, INT64_MAX, "a positive integer", err);
+    case K_U8_POSITIVE:
+        return check_int(v, 1, 255, "a nonzero u8", err);
     case K_PORT:
         return check_int(v, 0, 65535, "u16", err);
     case K_FLOAT:

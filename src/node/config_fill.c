@@ -204,6 +204,47 @@ static void fill_gossip(const struct cv *root, struct membership_config *g)
     g->extras_every = (uint32_t)integer(root, "gossip-extras-exchange-frequency", g->extras_every);
 }
 
+static void fill_retry(const struct cv *v, struct object_retry_policy *out)
+{
+    const char *type = text(v, "type", "exponential");
+    *out = (struct object_retry_policy){.factor = 1, .max_attempts = (unsigned)integer(v, "max-attempts", 0)};
+    if (strcmp(type, "none") == 0) {
+        out->max_attempts = 1;
+    } else if (strcmp(type, "fixed-delay") == 0) {
+        out->initial_ms = ms(v, "interval", 100);
+    } else {
+        const struct cv *factor = cv_member(v, "factor");
+        out->initial_ms = ms(v, "initial-interval", 100);
+        out->max_ms = ms(v, "max-interval", 0);
+        out->factor = factor && factor->type == CV_FLOAT ? factor->number
+                      : factor                           ? (double)factor->integer
+                                                         : 2.0;
+        out->factor = MAX(out->factor, 1.0);
+    }
+}
+
+static void fill_snapshots(const struct cv *root, struct node_config *c)
+{
+    const struct cv *s = cv_get(root, "worker.snapshots");
+    const char *mode = text(root, "worker.durability-mode", NULL);
+    c->durability_mode_set = mode && durability_mode_parse(slice_cstr(mode), &c->durability_mode);
+    c->snapshots = (struct snapshot_config){
+        .destination = text(s, "destination", NULL),
+        .interval_ms = ms(s, "snapshot-interval", 0),
+        .num_records = integer(s, "snapshot-interval-num-records", 0),
+        .num_retained = (unsigned)integer(s, "num-retained", 1),
+        .export_concurrency_limit = (unsigned)MIN(integer(s, "export-concurrency-limit", 4), 1000u),
+        .aws_profile = text(s, "aws-profile", NULL),
+        .aws_region = text(s, "aws-region", NULL),
+        .aws_access_key_id = text(s, "aws-access-key-id", NULL),
+        .aws_secret_access_key = text(s, "aws-secret-access-key", NULL),
+        .aws_session_token = text(s, "aws-session-token", NULL),
+        .aws_endpoint_url = text(s, "aws-endpoint-url", NULL),
+        .aws_allow_http = boolean(s, "aws-allow-http"),
+    };
+    fill_retry(cv_member(s, "object-store-retry-policy"), &c->snapshots.retry);
+}
+
 void config_fill(struct loaded *l)
 {
     const struct cv *root = l->root;
@@ -248,6 +289,7 @@ void config_fill(struct loaded *l)
     c->cleanup_interval_ms = ms(root, "worker.cleanup-interval", 3600000);
     c->trim_delay_ms = ms(root, "worker.trim-delay-interval", 600000);
     c->trim_log = strcmp(text(root, "worker.durability-mode", ""), "none") != 0;
+    fill_snapshots(root, c);
     c->storage_memory_bytes = MAX(integer(root, "rocksdb-total-memory-size", 2ull << 30), 256ull << 20);
     c->message_size_limit = integer(root, "networking.message-size-limit", 32u << 20);
     c->disable_idempotent_sharding = boolean(root, "disable-controlled-idempotent-sharding");

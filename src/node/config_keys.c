@@ -171,7 +171,7 @@ const struct config_key config_keys[] = {
     {"worker.snapshots.destination", K_STRING, NULL, 0, NULL},
     {"worker.snapshots.snapshot-interval", K_DURATION, NULL, 0, NULL},
     {"worker.snapshots.snapshot-interval-num-records", K_INT_POSITIVE, NULL, 0, NULL},
-    {"worker.snapshots.num-retained", K_INT_POSITIVE, "1", 0, NULL},
+    {"worker.snapshots.num-retained", K_U8_POSITIVE, "1", 0, NULL},
     {"worker.snapshots.export-concurrency-limit", K_INT_POSITIVE, NULL, 0, NULL},
     {"worker.snapshots.object-store-retry-policy", K_RETRY, "{type=exponential,initial-interval=100ms,factor=2.0,max-attempts=10,max-interval=10s}", 0, NULL},
     {"worker.snapshots.aws-profile", K_STRING, NULL, 0, NULL},

@@ -11,6 +11,7 @@ enum key_type {
     K_INT,
     K_INT_POSITIVE,
     K_PORT,
+    K_U8_POSITIVE, /* 1 to 255 */
     K_FLOAT,
     K_DURATION,
     K_DURATION_POSITIVE,
