@@ -67,7 +67,6 @@ struct node_config {
     struct schema_defaults defaults; /* retentions, retry policy, inactivity and abort timeouts */
     uint64_t cleanup_interval_ms;
     uint64_t trim_delay_ms;
-    bool trim_log;            /* durability-mode is not none */
     bool durability_mode_set; /* else it depends on the cluster: durability_mode_default */
     enum durability_mode durability_mode;
     struct snapshot_config snapshots;

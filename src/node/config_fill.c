@@ -288,7 +288,6 @@ void config_fill(struct loaded *l)
     fill_defaults(root, &c->defaults);
     c->cleanup_interval_ms = ms(root, "worker.cleanup-interval", 3600000);
     c->trim_delay_ms = ms(root, "worker.trim-delay-interval", 600000);
-    c->trim_log = strcmp(text(root, "worker.durability-mode", ""), "none") != 0;
     fill_snapshots(root, c);
     c->storage_memory_bytes = MAX(integer(root, "rocksdb-total-memory-size", 2ull << 30), 256ull << 20);
     c->message_size_limit = integer(root, "networking.message-size-limit", 32u << 20);

@@ -75,6 +75,8 @@ static void release(struct node *n)
         ingress_shared_free(n->ingress);
     if (n->fabric)
         fabric_free(n->fabric);
+    if (n->snapshots)
+        node_snapshots_free(n->snapshots);
     if (n->logs)
         node_logs_free(n->logs);
     if (n->log_host)

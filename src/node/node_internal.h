@@ -56,6 +56,8 @@ struct node {
     struct node_logs *logs;
     struct err storage_err; /* why the log-server's store must not be used */
     struct rocks_db *db;
+    struct node_snapshots *snapshots;
+    struct env_timer snapshots_timer; /* snapshots_watch.c */
     struct shard_shared shared;
     struct shard **shards;
     uint32_t n_shards, shards_ready, shards_stopped;
@@ -91,5 +93,7 @@ void node_liveness_changed(struct node *n);
 /* node_admin.c: the admin API of this node. */
 enum rc node_admin_new(struct node *n, struct err *err);
 void node_admin_free(struct node *n);
+/* snapshots_watch.c: tell the durability mode when the cluster grows or shrinks, and warn. */
+void node_watch_snapshots(struct node *n);
 /* node_stop.c: graceful shutdown, then the loop stops. */
 void node_stop(struct node *n);

@@ -508,6 +508,8 @@ static void joined(void *ctx, const struct joined *j, const struct err *join_err
         rc = read_identity_key(n, &err);
     if (rc == RC_OK)
         rc = open_database(n, &err);
+    if (rc == RC_OK)
+        rc = node_snapshots_new(n->config, n->dir.path, j->fingerprint, &n->snapshots, &err);
     if (rc == RC_OK && n->config->roles & ROLE_LOG_SERVER)
         rc = open_log_store(n, &err);
     else if (rc == RC_OK)
@@ -524,6 +526,8 @@ static void start_partitions(struct node *n)
     n->shared.logs = n->logs;
     n->shared.links = n->links;
     n->shared.db = n->db;
+    n->shared.snapshots = n->snapshots;
+    node_watch_snapshots(n);
     prepare_shards(n);
     if (n->config->roles & ROLE_HTTP_INGRESS && bind_ingress(n, &err) != RC_OK) {
         node_fail(n, &err);
@@ -732,7 +736,9 @@ static enum rc provision_automatically(struct node *n, struct err *err)
 static enum rc start(struct node *n, struct err *err)
 {
     const struct node_config *c = n->config;
-    enum rc rc = data_dir_open(c->base_dir, c->node_name, c->cluster_name, &n->dir, err);
+    enum rc rc = node_snapshots_check(c, err);
+    if (rc == RC_OK)
+        rc = data_dir_open(c->base_dir, c->node_name, c->cluster_name, &n->dir, err);
     if (rc != RC_OK)
         return rc;
     if (c->roles & ROLE_ADMIN) {

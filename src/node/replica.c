@@ -6,6 +6,7 @@
 
 #include "node/shard.h"
 #include "node/shipper.h"
+#include "partition/store_opening.h"
 
 #define TARGET     "restate_worker::partition"
 /* After so long without a failure the pauses begin anew. */
@@ -15,6 +16,7 @@ static const uint32_t pauses_ms[] = {1000, 2000, 5000, 12000, 24000, 30000};
 
 enum phase {
     PHASE_CLOSED,
+    PHASE_OPENING, /* the store, which may wait for a snapshot */
     PHASE_OPEN,
     PHASE_CLOSING,
     PHASE_PAUSING, /* failed; started again by the timer */
@@ -30,6 +32,16 @@ struct replica {
     struct log *log;                   /* the processor's; for its tail and trim point */
     struct invoker_partition *invoker; /* while leading */
     struct shipper *shipper;
+    struct store_opening *opening;
+    struct snapshot_partition *snapshots; /* while it is open */
+    lsn_t min_lsn; /* the store needs this much: the log was found to be trimmed to here */
+    bool gap;      /* it failed because of that */
+    bool abandon;  /* closing without a flush */
+    struct {
+        lsn_t *items;
+        size_t len, cap;
+    } peers;
+    bool peers_known;
     lsn_t target; /* tail of the log found after opening; 0: not known yet */
     bool failed;  /* closing because of a failure */
     unsigned failures;
@@ -133,6 +145,8 @@ static void host_leading(void *host, struct processor *p, uint64_t epoch)
     snprintf(id, sizeof(id), "%u", r->id);
     LOG(LOG_DEBUG, TARGET, LOG_FIELDS({"partition_id", id}), "Processor became Leader of epoch e%llu",
         (unsigned long long)epoch);
+    if (r->snapshots)
+        snapshot_partition_lead(r->snapshots, true);
     changed(r);
 }
 
@@ -141,6 +155,8 @@ static void stop_leading(struct replica *r)
     shipper_reset(r->shipper);
     if (!r->invoker)
         return;
+    if (r->snapshots)
+        snapshot_partition_lead(r->snapshots, false);
     invoker_partition_free(r->invoker);
     r->invoker = NULL;
     changed(r);
@@ -163,7 +179,11 @@ static void host_failed(void *host, struct processor *p, const struct err *err)
         "Partition processor stopped: it cannot continue from its log");
     if (r->phase != PHASE_OPEN)
         return;
+    struct processor_status st;
+    processor_get_status(p, &st);
     r->failed = true;
+    r->gap = st.trim_gap != 0;
+    r->min_lsn = MAX(r->min_lsn, st.trim_gap);
     close_processor(r, true);
 }
 
@@ -196,17 +216,16 @@ static struct processor_config processor_configuration(const struct replica *r)
         .max_inflight_ship = 1024,
         .self_proposal_limit_bytes = 64u << 20,
         .trim_delay_ms = shared->config->trim_delay_ms,
-        .trim_log = shared->config->trim_log,
         .version = shared->version,
     };
 }
 
-static enum rc open_store(const struct replica *r, struct partition_store **out, struct err *err)
+static struct store_config store_configuration(const struct replica *r)
 {
     const struct shard_shared *shared = r->host->shared;
     const struct partition_slot *slot = slot_of(r);
     size_t per_partition = shared->config->storage_memory_bytes / 32 / shared->map->count;
-    struct store_config config = {
+    return (struct store_config){
         .partition_id = r->id,
         .key_start = slot->key_start,
         .key_end = slot->key_end,
@@ -214,7 +233,6 @@ static enum rc open_store(const struct replica *r, struct partition_store **out,
         .flush_dirty_bytes = 1u << 20, /* small pauses, little memory; a flush of 24 partitions is one sync */
         .flush_interval_ms = 10 * 1000,
     };
-    return store_open(r->host->backend, r->host->env, &config, out, err);
 }
 
 static void open_replica(struct replica *r);
@@ -269,12 +287,32 @@ static void lead_if_told(struct replica *r)
     processor_become_leader(r->processor, epoch);
 }
 
-static void open_replica(struct replica *r)
+static void snapshots_changed(void *ctx, const struct snapshot_status *status)
 {
-    struct partition_store *store;
-    struct err err = {0};
-    if (open_store(r, &store, &err) != RC_OK) {
-        start_again_later(r, err.msg);
+    replica_tick(ctx);
+    changed(ctx);
+}
+
+static void add_snapshots(struct replica *r, struct partition_store *store)
+{
+    struct snapshot_partition_config config = {
+        .partition_id = r->id,
+        .log_id = r->id,
+        .key_start = slot_of(r)->key_start,
+        .key_end = slot_of(r)->key_end,
+        .store = store,
+        .changed = snapshots_changed,
+        .ctx = r,
+    };
+    r->snapshots = snapshot_agent_add(r->host->snapshots->agent, &config);
+}
+
+static void store_opened(void *ctx, struct partition_store *store, const struct err *err)
+{
+    struct replica *r = ctx;
+    r->opening = NULL;
+    if (!store) {
+        start_again_later(r, err->msg);
         return;
     }
     struct processor_config pc = processor_configuration(r);
@@ -282,13 +320,26 @@ static void open_replica(struct replica *r)
     r->opened_ms = env_mono_ms(r->host->env);
     r->log = replicated_log_open(r->host->logs, r->id);
     r->target = 0;
-    r->failed = false;
+    r->failed = r->gap = false;
     r->processor = processor_new(r->host->env, &pc, store, r->log, &host_ops, r);
+    add_snapshots(r, store);
     r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
     slot_of(r)->processor = r->processor;
     log_find_tail(r->log, tail_found, r);
     lead_if_told(r);
     changed(r);
+}
+
+static void open_replica(struct replica *r)
+{
+    struct store_opening_request q = {
+        .kv = r->host->backend,
+        .store = store_configuration(r),
+        .min_lsn = r->min_lsn,
+        .repository = r->host->snapshots->repository,
+    };
+    r->phase = PHASE_OPENING;
+    r->opening = store_opening_start(r->host->env, &q, store_opened, r);
 }
 
 static void retry(struct env_timer *t)
@@ -310,10 +361,21 @@ static void processor_closed(void *ctx)
     struct replica *r = ctx;
     r->processor = NULL;
     r->log = NULL;
-    if (r->failed)
+    if (r->failed && r->gap && r->wanted)
+        open_replica(r); /* from a snapshot */
+    else if (r->failed)
         start_again_later(r, NULL);
     else
         at_rest(r);
+}
+
+/* No snapshot is being made of the store any more: it may be closed. */
+static void export_ended(void *ctx)
+{
+    struct replica *r = ctx;
+    shipper_free(r->shipper);
+    r->shipper = NULL;
+    processor_close(r->processor, r->abandon, processor_closed, r);
 }
 
 static void close_processor(struct replica *r, bool abandon)
@@ -323,12 +385,13 @@ static void close_processor(struct replica *r, bool abandon)
         r->failures = 0;
     r->phase = PHASE_CLOSING;
     r->lead_epoch = 0;
+    r->abandon = abandon;
     processor_step_down(r->processor);
     stop_leading(r);
-    shipper_free(r->shipper);
-    r->shipper = NULL;
     slot_of(r)->processor = NULL;
-    processor_close(r->processor, abandon, processor_closed, r);
+    struct snapshot_partition *snapshots = r->snapshots;
+    r->snapshots = NULL;
+    snapshot_partition_remove(snapshots, export_ended, r);
 }
 
 void replica_close(struct replica *r, void (*done)(void *ctx), void *ctx)
@@ -344,6 +407,8 @@ void replica_close(struct replica *r, void (*done)(void *ctx), void *ctx)
         at_rest(r);
     } else if (r->phase == PHASE_CLOSED) {
         at_rest(r);
+    } else if (r->opening) {
+        store_opening_cancel(r->opening);
     }
     /* else: at rest when what is under way has ended */
 }
@@ -389,6 +454,7 @@ bool replica_report(const struct replica *r, struct partition_report *out)
         .durable = st.durable,
         .trimmed = r->phase == PHASE_OPEN ? r->log->trim_point : 0,
         .target = r->target,
+        .archived = r->snapshots ? snapshot_partition_status(r->snapshots)->archived : 0,
         .oldest_waiting_ms = st.oldest_waiting_ms,
         .schema_version = schema_version(r->host->schema->schema),
     };
@@ -423,6 +489,48 @@ void replica_trim_log(struct replica *r, lsn_t upto)
     store_flush(processor_store(r->processor), flushed_for_trim, t);
 }
 
+/* ---- snapshots and trimming ---- */
+
+void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n)
+{
+    r->peers.len = 0;
+    for (size_t i = 0; i < n; i++)
+        VEC_PUSH(&r->peers, durable[i]);
+    r->peers_known = true;
+    replica_tick(r);
+}
+
+void replica_tick(struct replica *r)
+{
+    if (r->phase != PHASE_OPEN)
+        return;
+    const struct node_snapshots *snapshots = r->host->shared->snapshots;
+    struct processor_status st;
+    processor_get_status(r->processor, &st);
+    size_t peers = r->peers.len;
+    VEC_PUSH(&r->peers, st.durable);
+    if (!r->peers_known && node_snapshots_is_cluster(snapshots))
+        VEC_PUSH(&r->peers, 0); /* somebody who has not spoken */
+    processor_set_durability(r->processor,
+                             durability_point(node_snapshots_mode(snapshots), r->peers.items, r->peers.len,
+                                              snapshot_partition_status(r->snapshots)->archived));
+    r->peers.len = peers;
+}
+
+void replica_create_snapshot(struct replica *r, lsn_t min_lsn, snapshot_create_done done, void *ctx)
+{
+    struct processor_status st = {0};
+    if (r->phase == PHASE_OPEN)
+        processor_get_status(r->processor, &st);
+    if (st.role == PROCESSOR_LEADER && state_of(r, st.applied) == REPLICA_ACTIVE) {
+        snapshot_partition_create(r->snapshots, min_lsn, done, ctx);
+        return;
+    }
+    struct err err = {0};
+    err_set(&err, RC_NOT_LEADER, "partition %u has no active leader here", (unsigned)r->id);
+    done(ctx, NULL, &err);
+}
+
 struct processor *replica_processor(struct replica *r)
 {
     return r->phase == PHASE_OPEN ? r->processor : NULL;
@@ -440,5 +548,6 @@ struct replica *replica_new(struct replica_host *host, uint16_t partition)
 void replica_free(struct replica *r)
 {
     ASSERT(r->phase == PHASE_CLOSED);
+    VEC_FREE(&r->peers);
     free(r);
 }

@@ -5,6 +5,7 @@
 #include "bifrost/replicated_log.h"
 #include "invoker/invoker.h"
 #include "node/router.h"
+#include "node/snapshots.h"
 #include "partition/processor.h"
 #include "wire/node_ref.h"
 
@@ -18,6 +19,7 @@ struct replica_host {
     struct env *env;
     struct replicated_logs *logs;
     struct kv_backend *backend;
+    struct shard_snapshots *snapshots;
     struct invoker *invoker;
     const struct schema_cell *schema;
     /* Leadership, or whether it runs, has changed. */
@@ -51,6 +53,7 @@ struct partition_report {
     uint64_t epoch;
     lsn_t applied, committed, durable, trimmed; /* trimmed: last trimmed LSN of its log */
     lsn_t target;                               /* of catching up; 0: not known yet */
+    lsn_t archived; /* of the oldest snapshot that is retained; 0: none, or not known */
     uint64_t oldest_waiting_ms;
     uint64_t announced_epoch; /* of the last announcement that was applied, and who made it; 0: none */
     struct node_ref announced_leader;
@@ -61,5 +64,13 @@ bool replica_report(const struct replica *r, struct partition_report *out);
 /* Trim its log up to and including `upto`, but never beyond what the store holds durably: there may be no
  * other copy. Flushes the store first. */
 void replica_trim_log(struct replica *r, lsn_t upto);
+/* What the other members of the current and the next replica set have flushed, 0 for those of whom it is not
+ * known; copied. In a cluster in which nobody said so, what needs the replicas' word for trimming waits. */
+void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n);
+/* About every second: how far the log may be trimmed (spec/cluster.md §6.4). */
+void replica_tick(struct replica *r);
+/* A snapshot on request of an operator; only of an active leader (RC_NOT_LEADER). As
+ * snapshot_partition_create. */
+void replica_create_snapshot(struct replica *r, lsn_t min_lsn, snapshot_create_done done, void *ctx);
 /* NULL while it is not open. */
 struct processor *replica_processor(struct replica *r);

@@ -23,6 +23,7 @@ struct shard {
     struct ingress *ingress;
     struct net_listener **listeners; /* accepting ingress connections */
     size_t n_listeners;
+    struct shard_snapshots snapshots;
     struct replica_host host;
     struct replica **replicas; /* of all partitions that belong to this shard, whether they run or not */
     uint32_t n_replicas;
@@ -62,6 +63,10 @@ struct call {
     bool wanted;
     uint64_t epoch;
     lsn_t upto;
+    lsn_t *lsns;
+    size_t n_lsns;
+    snapshot_create_done snapshot_done;
+    struct snapshot_created created;
     void *ctx;
     struct err err;
 };
@@ -205,6 +210,7 @@ static void publish_stats(struct env_timer *t)
         leaders += r.role == PROCESSOR_LEADER;
         lag = MAX(lag, (int64_t)(r.committed - MIN(r.applied, r.committed)));
         waiting = MAX(waiting, (int64_t)r.oldest_waiting_ms);
+        replica_tick(s->replicas[i]);
     }
     atomic_store(&s->stat_partitions, partitions);
     atomic_store(&s->stat_leaders, leaders);
@@ -232,6 +238,11 @@ static void start_on_loop(struct call *c)
     s->host.logs = loop_logs_replicated(s->logs);
     s->host.backend = s->backend;
     s->host.invoker = s->invoker;
+    s->host.snapshots = &s->snapshots;
+    if (shard_snapshots_open(s->shared->snapshots, s->loop, &s->snapshots, &err) != RC_OK) {
+        answer_ready(s, &err);
+        return;
+    }
     env_timer_init(&s->stats_timer, publish_stats);
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
     answer_ready(s, NULL);
@@ -308,6 +319,7 @@ static void set_config_on_loop(struct call *c)
     shard_invoker_config(s->shared, c->config, &invoker_config);
     if (s->invoker)
         invoker_reconfigure(s->invoker, &invoker_config);
+    shard_snapshots_configure(&s->snapshots, &c->config->snapshots);
 }
 
 void shard_set_config(struct shard *s, const struct node_config *config)
@@ -381,6 +393,76 @@ void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto)
     loop_post(s->loop, &c->msg);
 }
 
+static void peers_on_loop(struct call *c)
+{
+    if (!c->shard->closing)
+        replica_set_peers(replica_of(c->shard, c->partition), c->lsns, c->n_lsns);
+    free(c->lsns);
+}
+
+void shard_set_peers(struct shard *s, uint16_t partition, const lsn_t *durable, size_t n)
+{
+    struct call *c = call_new(s, peers_on_loop);
+    c->partition = partition;
+    c->lsns = xcalloc(n + 1, sizeof(lsn_t));
+    c->n_lsns = n;
+    for (size_t i = 0; i < n; i++)
+        c->lsns[i] = durable[i];
+    loop_post(s->loop, &c->msg);
+}
+
+struct snapshot_call {
+    struct shard *shard;
+    struct loop *reply_loop;
+    snapshot_create_done done;
+    void *ctx;
+};
+
+static void snapshot_told(struct call *c)
+{
+    bool ok = c->err.rc == RC_OK;
+    c->snapshot_done(c->ctx, ok ? &c->created : NULL, ok ? NULL : &c->err);
+}
+
+static void snapshot_ended(void *ctx, const struct snapshot_created *created, const struct err *err)
+{
+    struct snapshot_call *q = ctx;
+    struct call *answer = call_new(q->shard, snapshot_told);
+    answer->snapshot_done = q->done;
+    answer->ctx = q->ctx;
+    if (created)
+        answer->created = *created;
+    if (err)
+        answer->err = *err;
+    loop_post(q->reply_loop, &answer->msg);
+    free(q);
+}
+
+static void snapshot_on_loop(struct call *c)
+{
+    struct snapshot_call *q = xcalloc(1, sizeof(*q));
+    *q = (struct snapshot_call){c->shard, c->reply_loop, c->snapshot_done, c->ctx};
+    struct err err = {0};
+    if (c->shard->closing) {
+        err_set(&err, RC_CANCELED, "the node is stopping");
+        snapshot_ended(q, NULL, &err);
+        return;
+    }
+    replica_create_snapshot(replica_of(c->shard, c->partition), c->upto, snapshot_ended, q);
+}
+
+void shard_create_snapshot(struct shard *s, uint16_t partition, lsn_t min_lsn, struct loop *reply_loop,
+                           snapshot_create_done done, void *ctx)
+{
+    struct call *c = call_new(s, snapshot_on_loop);
+    c->partition = partition;
+    c->upto = min_lsn;
+    c->reply_loop = reply_loop;
+    c->snapshot_done = done;
+    c->ctx = ctx;
+    loop_post(s->loop, &c->msg);
+}
+
 /* ---- stopping ---- */
 
 static void call_done(struct call *c)
@@ -403,8 +485,9 @@ static void logs_closed(void *ctx)
     answer_stopped(s);
 }
 
-static void stop_finished(struct shard *s)
+static void stop_finished(void *ctx)
 {
+    struct shard *s = ctx;
     env_timer_cancel(s->env, &s->stats_timer);
     if (s->ingress)
         ingress_free(s->ingress);
@@ -422,7 +505,7 @@ static void replica_closed(void *ctx)
 {
     struct shard *s = ctx;
     if (++s->n_closed == s->n_replicas + 1)
-        stop_finished(s);
+        shard_snapshots_close(&s->snapshots, stop_finished, s);
 }
 
 static void close_replicas(struct shard *s)

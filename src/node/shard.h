@@ -21,6 +21,7 @@ struct shard_shared {
     uint32_t node_id, node_generation;
     const char *version;
     char *identity_key_pem; /* NULL */
+    struct node_snapshots *snapshots;
     /* Main loop: a replica began or ceased to run or to lead; ask for reports. Several changes may be told
      * once. */
     void (*replicas_changed)(void *ctx);
@@ -63,6 +64,12 @@ void shard_report(struct shard *s, struct loop *reply_loop,
 /* Any thread. Trim the log of a partition up to and including `upto`, but never beyond what the partition's
  * store holds durably: there is no other copy. Flushes the store first. */
 void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto);
+/* Any thread. replica_set_peers. */
+void shard_set_peers(struct shard *s, uint16_t partition, const lsn_t *durable, size_t n);
+/* Any thread. replica_create_snapshot; `done` on `reply_loop`, also when the shard is stopping (RC_CANCELED).
+ */
+void shard_create_snapshot(struct shard *s, uint16_t partition, lsn_t min_lsn, struct loop *reply_loop,
+                           snapshot_create_done done, void *ctx);
 
 struct shard_stats {
     uint32_t partitions, leaders;
