@@ -156,7 +156,7 @@ describe("changes on a single node", () => {
 
   test("what a single node cannot do", async () => {
     const cases = [
-      [["snapshots", "create", "0"], 0, /Failed to create snapshot for partition 0: .*this server has no snapshot repository/],
+      [["snapshots", "create", "0"], 0, /Failed to create snapshot for partition 0: .*no snapshot repository is configured/],
       [["logs", "reconfigure", "-l", "1"], 0, /Failed to reconfigure log 1: .*not supported on a single node/],
       [["logs", "seal", "0"], 0, /Failed to seal log chain for log=0: .*not supported on a single node/],
       [["nodes", "remove", "--nodes", "1"], 1, /log server cannot be disabled because it is in read-write state/],
