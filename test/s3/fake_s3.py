@@ -2,7 +2,7 @@
 """An S3 server for tests, of its own and strict: it verifies every signature (SigV4, payload hash, clock) independently of
 the code under test, and has conditional writes, listings in pages, uploads in parts, and failures on demand.
 
-    fake_s3.py [--port 0] [--bucket NAME]... [--region R] [--key ID:SECRET] [--token T] [--page N] [--min-part BYTES] [--dir D]
+    fake_s3.py [--port 0] [--bucket NAME]... [--region R] [--key ID:SECRET] [--token T] [--page N] [--min-part BYTES] [--dir D] [--tls CERT_AND_KEY.pem]
 
 Prints `listening on <port>` and serves until stdin is closed or it is killed. With --dir objects are files there (they survive
 a restart). Beside S3:
@@ -28,6 +28,7 @@ import html
 import json
 import os
 import re
+import ssl
 import sys
 import threading
 import time
@@ -367,9 +368,14 @@ def main():
     p.add_argument("--page", type=int, default=1000)
     p.add_argument("--min-part", type=int, default=5 << 20)
     p.add_argument("--dir")
+    p.add_argument("--tls")
     options = p.parse_args()
     options.id, options.secret = options.key.split(":", 1)
     server = Server(options)
+    if options.tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(options.tls)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     print(f"listening on {server.server_port}", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()  # the test that started it is gone

@@ -283,6 +283,37 @@ static void unreachable_is_certainly_not_done(void **state)
     end(&s);
 }
 
+/* The certificate is checked; AWS_CA_BUNDLE says whom to believe. */
+static void tls_is_verified(void **state)
+{
+    char dir[] = "/tmp/objects-test-XXXXXX", options[96], command[400];
+    assert_non_null(mkdtemp(dir));
+    snprintf(command, sizeof(command),
+             "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=test -addext "
+             "subjectAltName=IP:127.0.0.1 "
+             "-keyout %s/key -out %s/cert 2>%s/log && cat %s/key %s/cert >%s/both",
+             dir, dir, dir, dir, dir, dir);
+    assert_int_equal(system(command), 0);
+    struct s3_world s;
+    snprintf(options, sizeof(options), "--tls %s/both", dir);
+    begin(&s, options);
+    close_store(&s);
+    memmove(s.endpoint + 5, s.endpoint + 4, strlen(s.endpoint + 4) + 1);
+    s.endpoint[4] = 's';
+    struct s3_objects_config config = configuration(&s);
+    config.allow_http = false;
+    expect_refusal((open_store(&s, &config), &s), &config, "certificate");
+    close_store(&s);
+    snprintf(command, sizeof(command), "%s/cert", dir);
+    setenv("AWS_CA_BUNDLE", command, 1);
+    open_store(&s, &config);
+    contract(&s.w);
+    unsetenv("AWS_CA_BUNDLE");
+    end(&s);
+    snprintf(command, sizeof(command), "rm -r %s", dir);
+    assert_int_equal(system(command), 0);
+}
+
 static void endpoints_are_checked(void **state)
 {
     struct sim_env sim;
@@ -440,10 +471,15 @@ int main(void)
     setenv("HOME", "/nonexistent", 1);
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(keeps_the_contract),        cmocka_unit_test(keys_and_prefixes_are_encoded),
-        cmocka_unit_test(large_objects_go_in_parts), cmocka_unit_test(failures_mean_what_they_say),
-        cmocka_unit_test(refusals_are_explained),    cmocka_unit_test(unreachable_is_certainly_not_done),
-        cmocka_unit_test(endpoints_are_checked),     cmocka_unit_test(closing_breaks_off_what_hangs),
+        cmocka_unit_test(keeps_the_contract),
+        cmocka_unit_test(keys_and_prefixes_are_encoded),
+        cmocka_unit_test(large_objects_go_in_parts),
+        cmocka_unit_test(failures_mean_what_they_say),
+        cmocka_unit_test(refusals_are_explained),
+        cmocka_unit_test(unreachable_is_certainly_not_done),
+        cmocka_unit_test(tls_is_verified),
+        cmocka_unit_test(endpoints_are_checked),
+        cmocka_unit_test(closing_breaks_off_what_hangs),
         cmocka_unit_test(credentials_are_found), /* the last: it changes the environment */
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
