@@ -8,9 +8,12 @@
 #include "node/shipper.h"
 #include "partition/store_opening.h"
 
-#define TARGET     "restate_worker::partition"
+#define TARGET       "restate_worker::partition"
 /* After so long without a failure the pauses begin anew. */
-#define HEALTHY_MS 60000u
+#define HEALTHY_MS   60000u
+/* Leading waits for the first news from the log: it may begin behind what the store has. */
+#define LOOK_MS      10u
+#define LOOK_LONG_MS 200u
 
 static const uint32_t pauses_ms[] = {1000, 2000, 5000, 12000, 24000, 30000};
 
@@ -46,7 +49,8 @@ struct replica {
     bool failed;  /* closing because of a failure */
     unsigned failures;
     uint64_t opened_ms;
-    struct env_timer retry;
+    lsn_t opened_at; /* applied then */
+    struct env_timer retry, lead_timer;
     void (*closed)(void *ctx);
     void *closed_ctx;
 };
@@ -267,6 +271,8 @@ static void start_again_later(struct replica *r, const char *why)
 }
 
 /* Where the log ended when this replica was opened: until that is applied it is catching up. */
+static void lead_if_told(struct replica *r);
+
 static void tail_found(void *ctx, enum rc rc, lsn_t tail)
 {
     struct replica *r = ctx;
@@ -274,13 +280,34 @@ static void tail_found(void *ctx, enum rc rc, lsn_t tail)
         return;
     if (rc == RC_OK)
         r->target = tail;
+    lead_if_told(r);
     changed(r);
+}
+
+/* Does the log continue the store? Something was read from it, or there is nothing to read. Who announces
+ * itself and then finds that it needs a snapshot has used up its epoch, and taken the log from whoever could
+ * write. */
+static bool log_continues(const struct replica *r)
+{
+    struct processor_status st;
+    processor_get_status(r->processor, &st);
+    return st.applied > r->opened_at || (r->target && st.applied + 1 >= r->target) ||
+           env_mono_ms(r->host->env) >= r->opened_ms + LOOK_LONG_MS;
+}
+
+static void look_again(struct env_timer *t)
+{
+    lead_if_told(CONTAINER_OF(t, struct replica, lead_timer));
 }
 
 static void lead_if_told(struct replica *r)
 {
     if (r->phase != PHASE_OPEN || !r->lead_epoch)
         return;
+    if (!log_continues(r)) {
+        env_timer_arm(r->host->env, &r->lead_timer, LOOK_MS);
+        return;
+    }
     uint64_t epoch = r->lead_epoch;
     r->lead_epoch = 0;
     replicated_log_claim(r->log);
@@ -318,6 +345,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     struct processor_config pc = processor_configuration(r);
     r->phase = PHASE_OPEN;
     r->opened_ms = env_mono_ms(r->host->env);
+    r->opened_at = store_vars(store)->applied_lsn;
     r->log = replicated_log_open(r->host->logs, r->id);
     r->target = 0;
     r->failed = r->gap = false;
@@ -384,7 +412,9 @@ static void close_processor(struct replica *r, bool abandon)
     if (ran >= HEALTHY_MS)
         r->failures = 0;
     r->phase = PHASE_CLOSING;
-    r->lead_epoch = 0;
+    env_timer_cancel(r->host->env, &r->lead_timer);
+    if (!r->failed || !r->gap) /* else it has not announced itself, and leads from a snapshot */
+        r->lead_epoch = 0;
     r->abandon = abandon;
     processor_step_down(r->processor);
     stop_leading(r);
@@ -542,6 +572,7 @@ struct replica *replica_new(struct replica_host *host, uint16_t partition)
     r->host = host;
     r->id = partition;
     env_timer_init(&r->retry, retry);
+    env_timer_init(&r->lead_timer, look_again);
     return r;
 }
 
