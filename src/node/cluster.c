@@ -24,6 +24,11 @@ struct local {
     bool reported;  /* it ran at the last look: */
     struct partition_report report;
     uint64_t leading_with; /* the epoch that its shard was told to lead with; 0: none */
+    struct {
+        lsn_t *items; /* what its shard was told of the other replicas' disks */
+        size_t len, cap;
+    } peers;
+    bool peers_told;
 };
 
 struct cluster {
@@ -170,9 +175,36 @@ static struct partition_status status_of(const struct cluster *c, uint32_t p)
         .tail = r->committed + 1,
         .target_tail = r->target,
         .durable = r->durable,
-        .archived = 0,
+        .archived = r->archived,
         .record_applied_ms = env_wall_ms(c->node->env),
     };
+}
+
+/* What the other members of the current and the next replica set have on their disks decides how far the
+ * leader may trim the log (spec/cluster.md §6.4). Of a node that is dead it is the last that it said. */
+static void tell_peers(struct cluster *c, uint32_t p)
+{
+    struct local *l = &c->locals[p];
+    const struct epoch_metadata *m = epochs_get(c->epochs, p);
+    if (!m || l->report.role != PROCESSOR_LEADER)
+        return;
+    lsn_t durable[2 * NODESET_SIZE_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < m->current.n_replicas + (m->has_next ? m->next.n_replicas : 0); i++) {
+        bool current = i < m->current.n_replicas;
+        uint32_t node = current ? m->current.replicas[i] : m->next.replicas[i - m->current.n_replicas];
+        const struct membership_status *s = membership_status(c->membership, node, (uint16_t)p);
+        if (node != c->node->joined.node_id && n < ARRAY_LEN(durable))
+            durable[n++] = s ? s->status.durable : 0;
+    }
+    if (l->peers_told && l->peers.len == n &&
+        (n == 0 || memcmp(l->peers.items, durable, n * sizeof(*durable)) == 0))
+        return;
+    l->peers.len = 0;
+    for (size_t i = 0; i < n; i++)
+        VEC_PUSH(&l->peers, durable[i]);
+    l->peers_told = true;
+    shard_set_peers(c->node->shards[p % c->node->n_shards], (uint16_t)p, durable, n);
 }
 
 static void collect(struct cluster *c);
@@ -194,6 +226,7 @@ static void collected(void *ctx, struct node *n, const struct partition_reports 
             l->report = r->items[p];
             list[len++] = status_of(c, p);
             l->published = true;
+            tell_peers(c, p);
         } else if (l->published) {
             l->published = false;
             membership_withdraw(c->membership, (uint16_t)p);
@@ -556,6 +589,8 @@ void cluster_close(struct cluster *c)
 void cluster_free(struct cluster *c)
 {
     epochs_free(c->epochs);
+    for (uint32_t p = 0; p < c->n_partitions; p++)
+        VEC_FREE(&c->locals[p].peers);
     free(c->locals);
     free(c);
 }

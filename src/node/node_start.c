@@ -10,6 +10,7 @@
 #include "metadata/schema_records.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
+#include "node/snapshot_rpc.h"
 #include "node/version.h"
 
 #define TARGET              "restate_node"
@@ -615,7 +616,11 @@ static void command_arrived(void *ctx, const struct node_ref *from, enum link_co
 static void question_arrived(void *ctx, const struct node_ref *from, enum node_method method,
                              struct slice payload, struct node_answer *answer)
 {
-    node_answer_send(answer, RC_UNSUPPORTED, "this node cannot answer that yet", SLICE_EMPTY);
+    struct node *n = ctx;
+    if (method == NODE_METHOD_CREATE_SNAPSHOT)
+        snapshot_rpc_asked(n, payload, answer);
+    else
+        node_answer_send(answer, RC_UNSUPPORTED, "this node cannot answer that yet", SLICE_EMPTY);
 }
 
 static void peer_seen(void *ctx, struct node_ref node)

@@ -270,9 +270,9 @@ static void start_again_later(struct replica *r, const char *why)
     changed(r);
 }
 
-/* Where the log ended when this replica was opened: until that is applied it is catching up. */
 static void lead_if_told(struct replica *r);
 
+/* Where the log ended when this replica was opened: until that is applied it is catching up. */
 static void tail_found(void *ctx, enum rc rc, lsn_t tail)
 {
     struct replica *r = ctx;
