@@ -1,6 +1,8 @@
 /* Claims of leadership: see claims.h. */
 #include "controller/claims.h"
 
+#include "controller/controller_internal.h"
+
 #define READ_AGAIN_MS 50u
 
 static void read_done(struct kv_op *op, const struct kv_result *r);
@@ -51,6 +53,8 @@ static void put(struct claim *c, struct epoch_metadata m)
 
 static bool is_ours(const struct claim *c, const struct epoch_metadata *m)
 {
+    if (CONTROLLER_MUTATED(CLAIM_MUT_NODE_IS_ENOUGH))
+        return c->tried && m->node_id == c->me.id;
     return c->tried && m->epoch == c->tried && m->node_id == c->me.id &&
            m->node_generation == c->me.generation;
 }
@@ -65,7 +69,7 @@ static void act_on(struct claim *c, const struct epoch_metadata *m)
         finish(c, RC_CONFLICT, 0, "another node claimed the leadership of the partition");
         return;
     }
-    if (!configuration_has(&m->current, c->me.id)) {
+    if (!configuration_has(&m->current, c->me.id) && !CONTROLLER_MUTATED(CLAIM_MUT_ANYBODY)) {
         finish(c, m->current.version ? RC_NOT_LEADER : RC_NOT_FOUND, 0,
                m->current.version ? "this node is not in the current replica set of the partition"
                                   : "the partition has no configuration yet");
@@ -117,7 +121,9 @@ static void read_done(struct kv_op *op, const struct kv_result *r)
 static void put_done(struct kv_op *op, const struct kv_result *r)
 {
     struct claim *c = CONTAINER_OF(op, struct claim, op);
-    if (r->rc == RC_OK) {
+    if (r->rc == RC_TIMEOUT && CONTROLLER_MUTATED(CLAIM_MUT_TIMEOUT_IS_YES)) {
+        finish(c, RC_OK, c->tried, "");
+    } else if (r->rc == RC_OK) {
         struct kv_entry e = {slice_cstr(c->key), c->value, c->version};
         epochs_seen(c->epochs, &e);
         finish(c, RC_OK, c->tried, "");

@@ -4,7 +4,8 @@
 #include "base/log.h"
 #include "controller/controller_internal.h"
 
-#define PASS_GAP_MS     5u /* between two passes, however often it is poked */
+#define PASS_GAP_MS     5u  /* between two passes, however often it is poked, */
+#define PASS_GAP_PER_MS 50u /* and 1 ms more for so many partitions */
 #define SYNC_TIMEOUT_MS 5000u
 
 #ifdef CONTROLLER_MUTATIONS
@@ -113,7 +114,7 @@ void controller_free(struct controller *c)
 
 void controller_poke(struct controller *c)
 {
-    uint64_t now = env_mono_ms(c->env), next = c->passed_ms + PASS_GAP_MS;
+    uint64_t now = env_mono_ms(c->env), next = c->passed_ms + PASS_GAP_MS + c->n_partitions / PASS_GAP_PER_MS;
     if (!c->active)
         return;
     if (c->passed_ms == 0 || now >= next)

@@ -17,6 +17,10 @@ enum controller_mutation {
     CONTROLLER_MUT_FICKLE_LEADER,  /* leaders are chosen anew each time */
     CONTROLLER_MUT_FICKLE_SET,     /* replica sets are chosen anew each time, by time */
     CONTROLLER_MUT_THAW,           /* frozen placements are changed */
+    CLAIM_MUT_TIMEOUT_IS_YES,      /* an undecided claim is taken for ours */
+    CLAIM_MUT_NODE_IS_ENOUGH,      /* reading back does not look at the generation and the epoch */
+    CLAIM_MUT_ANYBODY,             /* nodes claim that are not members */
+    EPOCHS_MUT_BACKWARDS,          /* the cache takes older values */
 };
 #ifdef CONTROLLER_MUTATIONS
 extern enum controller_mutation controller_mutation;

@@ -4,8 +4,8 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "controller/controller_internal.h"
 
-#define TARGET         "restate_controller"
 #define RETRY_FIRST_MS 100u
 #define RETRY_MAX_MS   1000u
 
@@ -127,7 +127,7 @@ static void found_again(struct slot *s, uint32_t partition, uint32_t version)
 {
     s->state = version == s->version ? EPOCHS_PRESENT : EPOCHS_UNKNOWN;
     if (s->state == EPOCHS_UNKNOWN)
-        LOG0(LOG_ERROR, TARGET,
+        LOG0(LOG_ERROR, CONTROLLER_LOG,
              "Partition %u is left alone: its epoch metadata went back from version %u to %u", partition,
              s->version, version);
 }
@@ -138,14 +138,14 @@ static void take(struct epochs *e, uint32_t partition, struct slice stored, uint
     struct arena arena = {0};
     struct epoch_metadata m;
     struct err err = {0};
-    if (version <= s->version) {
+    if (version <= s->version && !CONTROLLER_MUTATED(EPOCHS_MUT_BACKWARDS)) {
         if (s->state == EPOCHS_DELETED)
             found_again(s, partition, version);
         return;
     }
     s->version = version;
     if (epoch_metadata_decode(&arena, stored, partition, &m, &err) != RC_OK || m.version != version) {
-        LOG0(LOG_ERROR, TARGET,
+        LOG0(LOG_ERROR, CONTROLLER_LOG,
              "Partition %u is left alone: version %u of its epoch metadata is not readable: %s", partition,
              version, err.rc ? err.msg : "it contains another version");
         arena_free(&arena);
