@@ -208,11 +208,13 @@ static void edit(struct world *w, uint32_t what)
 
 static void lift_policies(struct world *w)
 {
+    bool unpin = chance(w, 500);
     for (uint32_t p = 0; p < w->n_partitions; p++) {
         struct arena a = {0};
         struct epoch_metadata m;
-        if (sim_kv_get(w, p, &a, &m) && (m.leadership_freeze || m.placement_freeze)) {
+        if (sim_kv_get(w, p, &a, &m) && (m.leadership_freeze || m.placement_freeze || unpin)) {
             m.version++;
+            m.affinity_node = unpin ? 0 : m.affinity_node;
             m.leadership_freeze = m.placement_freeze = NULL;
             sim_kv_put(w, p, &m);
         }
@@ -227,6 +229,7 @@ static void heal(struct world *w)
     uint32_t draining = w->n_nodes > 2 && chance(w, 300) ? 1 + (uint32_t)below(w, w->n_nodes) : 0;
     w->chaos = false;
     w->one_dead = dead != 0;
+    w->one_drains = draining != 0;
     w->healed_ms = w->last_write_ms = w->last_hint_ms = now_ms(w);
     for (uint32_t id = 1; id <= w->n_nodes; id++) {
         struct node *n = &w->nodes[id];
@@ -315,6 +318,62 @@ static void tear_down(struct world *w)
     sim_env_free(&w->env);
 }
 
+static void run_for(struct world *w, uint64_t ms)
+{
+    for (uint64_t end = now_ms(w) + ms; now_ms(w) < end;)
+        tick(w);
+}
+
+static void note_leaders(struct world *w, uint64_t *epoch, uint32_t *leader)
+{
+    for (uint32_t p = 0; p < w->n_partitions; p++) {
+        struct arena a = {0};
+        struct epoch_metadata m = {0};
+        sim_kv_get(w, p, &a, &m);
+        epoch[p] = m.epoch;
+        leader[p] = 0;
+        for (uint32_t id = 1; id <= w->n_nodes; id++)
+            if (w->nodes[id].up && w->nodes[id].processors[p].leads)
+                leader[p] = id;
+        arena_free(&a);
+    }
+}
+
+/* Quiet, all well; one node goes. Each of its partitions is led again in time and after one hop, the others
+ * do not move; when it is back the leaders are even again. */
+static void fail_over(struct world *w)
+{
+    uint64_t before[SIM_PARTITIONS_MAX], after[SIM_PARTITIONS_MAX];
+    uint32_t led_by[SIM_PARTITIONS_MAX], leader[SIM_PARTITIONS_MAX];
+    struct node *n = any_node(w);
+    bool graceful = chance(w, 500);
+    if (w->n_nodes < 3 || w->one_dead || w->one_drains || replication_copies(&w->partitions.replication) < 2)
+        return;
+    w->fail_overs++;
+    sim_check_spread(w);
+    note_leaders(w, before, led_by);
+    sim_trace(w, "N%u %s", n->id, graceful ? "stops" : "is killed");
+    if (graceful) {
+        n->failing_over = true;
+        n->stops_at_ms = now_ms(w) + 1000;
+    } else {
+        sim_node_crash(n);
+    }
+    run_for(w, graceful ? HAND_OVER_MS : FAIL_OVER_MS);
+    sim_check_led(w, graceful ? "after a graceful stop" : "after a kill");
+    note_leaders(w, after, leader);
+    for (uint32_t p = 0; p < w->n_partitions; p++)
+        if (after[p] - before[p] != (led_by[p] == n->id) || leader[p] == n->id)
+            sim_fail(w, "fail-over of partition %u from N%u took %llu hops", p, led_by[p],
+                     (unsigned long long)(after[p] - before[p]));
+    run_for(w, 10000);
+    sim_check_led(w, "when the replica sets were replaced");
+    sim_node_start(n);
+    run_for(w, 20000);
+    sim_check_led(w, "when the node was back");
+    sim_check_spread(w);
+}
+
 static struct world totals;
 
 static void add_totals(const struct world *w)
@@ -326,6 +385,7 @@ static void add_totals(const struct world *w)
     totals.hints += w->hints;
     totals.crashes += w->crashes;
     totals.edits += w->edits;
+    totals.fail_overs += w->fail_overs;
     totals.two_active += w->two_active > 0;
     totals.max_led_ms = MAX(totals.max_led_ms, w->max_led_ms);
     totals.max_placed_ms = MAX(totals.max_placed_ms, w->max_placed_ms);
@@ -350,6 +410,7 @@ static bool run(uint64_t seed, enum controller_mutation mutation, bool trace)
             sim_check_tick(w);
     }
     sim_check_end(w);
+    fail_over(w);
     add_totals(w);
     tear_down(w);
     free(w);
@@ -424,11 +485,12 @@ int main(int argc, char **argv)
            "hints, %llu "
            "crashes, %llu edits, two active controllers in %llu seeds; after healing all led within %llu ms, "
            "placed "
-           "within %llu ms\n",
+           "within %llu ms; %llu fail-overs in time\n",
            (unsigned long long)seeds, (unsigned long long)totals.writes, (unsigned long long)totals.claims,
            (unsigned long long)totals.conflicts, (unsigned long long)totals.undecided,
            (unsigned long long)totals.hints, (unsigned long long)totals.crashes,
            (unsigned long long)totals.edits, (unsigned long long)totals.two_active,
-           (unsigned long long)totals.max_led_ms, (unsigned long long)totals.max_placed_ms);
+           (unsigned long long)totals.max_led_ms, (unsigned long long)totals.max_placed_ms,
+           (unsigned long long)totals.fail_overs);
     return 0;
 }

@@ -16,9 +16,11 @@
 #define SIM_PARTITIONS_MAX 12u
 #define CHAOS_MS           30000u
 #define LED_MS             5000u  /* after healing; if a node stays dead, only PLACED_MS */
-#define PLACED_MS          10000u /* 3 s until the dead are given up, and 5 s of patience with the slowest */
-#define QUIET_AFTER_MS     25000u
-#define QUIET_MS           15000u
+#define PLACED_MS          16000u /* 10 s until the dead are given up, and 5 s of patience with the slowest */
+#define FAIL_OVER_MS       2000u  /* B9: led again after a kill; the detector takes 1.2 s of it */
+#define HAND_OVER_MS       400u   /* the same for a graceful stop */
+#define QUIET_AFTER_MS     30000u
+#define QUIET_MS           10000u
 
 struct world;
 struct node;
@@ -96,10 +98,10 @@ struct world {
     bool random_detector, zones, chaos, trace;
     uint32_t lost_permille, undecided_permille, refused_permille;
     uint64_t healed_ms, last_write_ms, last_hint_ms, led_since_ms, placed_since_ms;
-    bool led, placed, one_dead;
+    bool led, placed, one_dead, one_drains;
     /* for the summary */
     uint64_t writes, claims, conflicts, undecided, hints, crashes, edits, two_active;
-    uint64_t max_led_ms, max_placed_ms;
+    uint64_t max_led_ms, max_placed_ms, fail_overs;
 };
 
 /* controller_sim.c */
@@ -142,3 +144,7 @@ void sim_check_write(struct world *w, uint32_t partition, enum sim_writer by,
 void sim_check_won(struct world *w, uint32_t partition, uint64_t epoch, struct node_ref who);
 void sim_check_tick(struct world *w);
 void sim_check_end(struct world *w);
+/* All partitions are led now. */
+void sim_check_led(struct world *w, const char *when);
+/* Nobody leads more partitions than the replica sets make necessary, unless leaders are pinned. */
+void sim_check_spread(struct world *w);

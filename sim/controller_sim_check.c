@@ -262,3 +262,59 @@ void sim_check_end(struct world *w)
     if (!w->zones && candidates && high - low > MAX(1u, total / candidates / 8))
         sim_fail(w, "replicas are uneven: %u and %u", low, high);
 }
+
+/* ---- a fail-over in quiet times ---- */
+
+void sim_check_led(struct world *w, const char *when)
+{
+    struct arena a = {0};
+    struct epoch_metadata m;
+    for (uint32_t p = 0; p < w->n_partitions; p++)
+        if (!sim_kv_get(w, p, &a, &m) || !is_led(w, p, &m))
+            sim_fail(w, "B9: not all partitions are led %s: %s", when, describe(w));
+    arena_free(&a);
+}
+
+/* The smallest number that the node with the most leaders can have; `limit`: one that can be had. */
+static uint32_t best_maximum(struct world *w, uint32_t p, uint32_t *leads, uint32_t high, uint32_t limit)
+{
+    struct arena a = {0};
+    struct epoch_metadata m;
+    if (high >= limit)
+        return limit;
+    if (p == w->n_partitions)
+        return high;
+    ASSERT(sim_kv_get(w, p, &a, &m));
+    for (size_t i = 0; i < m.current.n_replicas; i++) {
+        uint32_t id = m.current.replicas[i];
+        if (!is_candidate(w, id))
+            continue;
+        leads[id]++;
+        limit = best_maximum(w, p + 1, leads, MAX(high, leads[id]), limit);
+        leads[id]--;
+    }
+    arena_free(&a);
+    return limit;
+}
+
+void sim_check_spread(struct world *w)
+{
+    uint32_t high = 0, none[NODES_MAX + 1] = {0};
+    struct arena a = {0};
+    struct epoch_metadata m;
+    for (uint32_t p = 0; p < w->n_partitions; p++)
+        if (sim_kv_get(w, p, &a, &m) && m.affinity_node)
+            high = UINT32_MAX; /* pinned */
+    arena_free(&a);
+    if (high)
+        return;
+    for (uint32_t id = 1; id <= w->n_nodes; id++) {
+        uint32_t leads = 0;
+        for (uint32_t p = 0; p < w->n_partitions; p++)
+            leads += w->nodes[id].up && w->nodes[id].processors[p].leads;
+        high = MAX(high, leads);
+    }
+    uint32_t best = best_maximum(w, 0, none, 0, high);
+    if (high > best)
+        sim_fail(w, "leaders are uneven: a node leads %u partitions, %u would do", high, best);
+}

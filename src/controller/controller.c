@@ -47,6 +47,7 @@ struct controller *controller_new(struct env *env, struct kv *kv, struct epochs 
     c->ctx = ctx;
     c->config = (struct controller_config){
         .replace_after_ms = or_default(config->replace_after_ms, 3000),
+        .replace_unseen_ms = or_default(config->replace_unseen_ms, 10000),
         .complete_after_ms = or_default(config->complete_after_ms, 5000),
         .lead_patience_ms = or_default(config->lead_patience_ms, 3000),
         .lead_repeat_ms = or_default(config->lead_repeat_ms, 500),
@@ -115,8 +116,6 @@ void controller_free(struct controller *c)
 void controller_poke(struct controller *c)
 {
     uint64_t now = env_mono_ms(c->env), next = c->passed_ms + PASS_GAP_MS + c->n_partitions / PASS_GAP_PER_MS;
-    if (!c->active)
-        return;
     if (c->passed_ms == 0 || now >= next)
         env_defer(c->env, &c->pass);
     else
@@ -179,8 +178,6 @@ static void start_afresh(struct controller *c)
     c->loaded = false;
     c->paused_until_ms = 0;
     c->pause_ms = 0;
-    for (size_t i = 0; i < c->nodes.len; i++)
-        c->members[i].seen = false;
     for (uint32_t i = 0; i < c->n_partitions; i++)
         c->slots[i] =
             (struct controller_slot){.writing = c->slots[i].writing, .written = c->slots[i].written};
@@ -327,13 +324,14 @@ static void check_syncs(struct controller *c)
 static void pass(struct env_task *t)
 {
     struct controller *c = CONTAINER_OF(t, struct controller, pass);
+    c->passed_ms = env_mono_ms(c->env);
+    if (c->have_nodes)
+        controller_look_at_nodes(c);
     if (!c->active)
         return;
-    c->passed_ms = env_mono_ms(c->env);
     env_timer_arm(c->env, &c->tick, c->config.tick_ms);
     if (c->have_nodes && c->have_table && c->loaded) {
         c->stats.passes++;
-        controller_look_at_nodes(c);
         controller_place(c);
         controller_lead(c);
     }

@@ -14,11 +14,11 @@
  *   the value was deleted                       written again as it was last seen
  *
  * A member keeps its place while it is an active worker and has not been down for longer than
- * `replace_after_ms`; what is missing goes where the load is lowest (controller/placement.h). When nothing
- * else is going on, replicas move from the fullest to the emptiest nodes, a few at a time, if the difference
- * is more than an eighth of the average. `next` can serve when all its alive members have caught up; or some
- * have, and the others took longer than `complete_after_ms` or nobody of `current` is alive; or nobody of
- * `current` will come back.
+ * `replace_after_ms` (when a cluster starts, nodes that are late get more time); what is missing goes where
+ * the load is lowest (controller/placement.h). When nothing else is going on, replicas move from the fullest
+ * to the emptiest nodes, a few at a time, if the difference is more than an eighth of the average. `next` can
+ * serve when all its alive members have caught up; or some have, and the others took longer than
+ * `complete_after_ms` or nobody of `current` is alive; or nobody of `current` will come back.
  *
  * Leaders, per partition, among the alive members of `current`: best is caught up, then the operator's
  * affinity, then reachable by all. A leader stays unless another is better in this sense. Whoever has to be
@@ -33,6 +33,7 @@
 
 struct controller_config {      /* 0: the default */
     uint32_t replace_after_ms;  /* 3 s: down for so long, a member is replaced */
+    uint32_t replace_unseen_ms; /* 10 s: the same for those not seen alive since this process started */
     uint32_t complete_after_ms; /* 5 s: patience with the slowest member of `next` */
     uint32_t lead_patience_ms;  /* 3 s: chosen for so long and not leading, another is tried */
     uint32_t lead_repeat_ms;    /* 500 ms: pause between two hints to the same node */
@@ -77,7 +78,8 @@ void controller_set_nodes(struct controller *c, const struct nodes_config *nodes
 void controller_set_table(struct controller *c, const struct partition_table *table);
 /* `leader`: who is, for the log line; id 0: nobody. */
 void controller_set_active(struct controller *c, bool active, struct node_ref leader);
-/* Liveness or statuses changed. Cheap, call it each time. */
+/* Liveness or statuses changed. Cheap, call it each time, also while not active: all controllers keep track
+ * of who is down since when. */
 void controller_poke(struct controller *c);
 /* A hint that the metadata store has this version. */
 void controller_epoch_changed(struct controller *c, uint32_t partition, uint32_t version);

@@ -34,7 +34,8 @@ struct controller_member {
     uint32_t generation;
     bool worker; /* an active one */
     bool failing_over, alive, reachable;
-    bool seen;              /* looked at since the controller became active */
+    bool seen;              /* looked at before */
+    bool been_alive;        /* in the time of this process */
     uint64_t down_since_ms; /* if not alive */
     uint32_t leaders;       /* leads, or is chosen to */
     const char *location;   /* in the arena of the nodes */

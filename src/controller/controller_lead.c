@@ -312,7 +312,8 @@ static void balance(struct look *l)
 {
     struct controller *c = l->c;
     const struct epoch_metadata *m;
-    size_t room = 0, max = 1 + c->n_partitions / 16;
+    size_t room = 0,
+           max = c->nodes.len + c->n_partitions / 16; /* a chain of moves has at most one per node */
     for (uint32_t p = 0; p < c->n_partitions; p++)
         room += leadable(c, p, &m) ? m->current.n_replicas : 0;
     uint32_t *others = xcalloc(room + 1, sizeof(*others)), *at = others;

@@ -42,6 +42,7 @@ static void keep_what_was_seen(const struct controller *c, const struct placemen
     if (!old)
         return;
     m->seen = old->seen;
+    m->been_alive = old->been_alive;
     m->alive = old->alive;
     m->failing_over = old->failing_over;
     m->reachable = old->reachable;
@@ -89,10 +90,12 @@ static void look_at(struct controller *c, struct placement_node *n, struct contr
     if (!alive && (m->alive || !m->seen))
         m->down_since_ms = now;
     m->seen = true;
+    m->been_alive |= alive;
     m->alive = alive;
     m->failing_over = failing_over;
     m->reachable = v.reachable_by_all;
-    bool up = alive || now - m->down_since_ms < c->config.replace_after_ms;
+    uint32_t patience = m->been_alive ? c->config.replace_after_ms : c->config.replace_unseen_ms;
+    bool up = alive || now - m->down_since_ms < patience;
     n->candidate = m->worker && alive;
     n->keeps = m->worker && (up || CONTROLLER_MUTATED(CONTROLLER_MUT_NO_REPLACE));
 }

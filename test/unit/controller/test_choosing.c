@@ -290,9 +290,9 @@ static void leaders_end_as_even_as_possible(void **state)
         unsigned best = best_maximum(p, L_PARTITIONS, fixed, L_NODES);
         /* Round after round, as the controller does. */
         for (int round = 0; round < 50; round++) {
-            struct leaders_move moves[3];
-            size_t n = leaders_balance(p, L_PARTITIONS, count, L_NODES, moves, 3);
-            assert_true(n <= 3);
+            struct leaders_move moves[L_NODES];
+            size_t n = leaders_balance(p, L_PARTITIONS, count, L_NODES, moves, L_NODES);
+            assert_true(n <= L_NODES);
             for (size_t k = 0; k < n; k++) {
                 struct leaders_partition *q = &p[moves[k].partition];
                 size_t at = 0;

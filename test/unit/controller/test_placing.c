@@ -98,9 +98,28 @@ static void those_down_when_it_begins_get_their_time(void **state)
     f->view[3].liveness = CONTROLLER_DEAD;
     f->deaf[2] = true;
     fixture_start(f);
-    fixture_run(f, 2500);
+    fixture_run(f, 9000);
     assert_string_equal(fixture_set(f, 0), "2,3 v5");
+    fixture_run(f, 1500);
+    assert_string_equal(fixture_set(f, 0), "1,2 v6");
+    fixture_free(f);
+}
+
+static void a_controller_knows_from_before_who_is_down(void **state)
+{
+    struct fixture *f = fixture_new(3, 1, 2);
+    struct epoch_metadata m = {.version = 4, .epoch = 2};
+    uint32_t set[] = {2, 3};
+    epoch_metadata_set_initial(&m, &f->table.replication, set, 2, 0);
+    fake_kv_set_epoch(&f->kv, 0, &m);
+    fixture_config(f);
     fixture_run(f, 1000);
+    fixture_liveness(f, 3, CONTROLLER_DEAD);
+    fixture_run(f, 2500);
+    controller_set_active(f->controller, true, (struct node_ref){1, 1});
+    fixture_run(f, 300);
+    assert_string_equal(fixture_set(f, 0), "2,3 v5");
+    fixture_run(f, 500);
     assert_string_equal(fixture_set(f, 0), "1,2 v6");
     fixture_free(f);
 }
@@ -318,6 +337,7 @@ int main(void)
         cmocka_unit_test(the_first_configuration_has_the_version_of_the_value),
         cmocka_unit_test(the_dead_are_replaced_after_a_while),
         cmocka_unit_test(those_down_when_it_begins_get_their_time),
+        cmocka_unit_test(a_controller_knows_from_before_who_is_down),
         cmocka_unit_test(too_few_candidates),
         cmocka_unit_test(no_worker_at_all),
         cmocka_unit_test(draining_moves_replicas_away),
