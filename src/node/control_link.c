@@ -278,7 +278,8 @@ static void end_call(struct node_call *c, enum rc rc, const char *message, struc
 static void answered(struct control_link *l, struct reader *r)
 {
     uint64_t id = read_u64le(r);
-    enum rc rc = (enum rc)MIN(read_varint(r), (uint64_t)RC_INTERNAL);
+    uint64_t code = read_varint(r);
+    enum rc rc = code <= RC_INTERNAL ? (enum rc)code : RC_INTERNAL;
     char *message = slice_dup_cstr(read_lp(r));
     struct slice payload = read_raw(r, reader_left(r));
     LIST_FOREACH_SAFE(n, next, &l->calls)
