@@ -1,5 +1,6 @@
-/* Requests to partition leaders: those that were certainly not processed are tried again with back-off until
- * a deadline that lies below the CLI's own (spec/admin-api.md §20: 13 s). */
+/* Requests to partition leaders: those that were certainly not processed, and reads, are tried again with
+ * back-off until a deadline that lies below the CLI's own (spec/admin-api.md §20: 13 s; spec/cluster.md
+ * §4.8). */
 #include "admin/admin_internal.h"
 
 #define RPC_DEADLINE_MS    10000u
@@ -14,17 +15,21 @@ static void submit(struct admin_call *c)
     partition_router_submit(c->admin->deps.router, &c->rpc);
 }
 
-static bool may_retry(const struct rpc_reply *reply)
+static bool may_retry(enum rpc_kind kind, const struct rpc_reply *reply)
 {
-    return reply->status == RPC_FAILED &&
-           (reply->rc == RC_NOT_LEADER || reply->rc == RC_UNAVAILABLE || reply->rc == RC_OVERLOADED);
+    if (reply->status != RPC_FAILED)
+        return false;
+    bool not_processed =
+        reply->rc == RC_NOT_LEADER || reply->rc == RC_UNAVAILABLE || reply->rc == RC_OVERLOADED;
+    return not_processed || (kind == RPC_STATUS && reply->rc == RC_LOST_LEADERSHIP);
 }
 
 static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
 {
     struct admin_call *c = CONTAINER_OF(rpc, struct admin_call, rpc);
     struct env *env = c->admin->deps.env;
-    if (!may_retry(reply) || c->admin->closing || env_mono_ms(env) + c->rpc_backoff_ms > c->rpc_deadline_ms) {
+    if (!may_retry(rpc->kind, reply) || c->admin->closing ||
+        env_mono_ms(env) + c->rpc_backoff_ms > c->rpc_deadline_ms) {
         c->rpc_done(c, reply);
         return;
     }

@@ -4,6 +4,8 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "node/remote_calls.h"
+
 struct partition_map *partition_map_new(uint32_t count)
 {
     ASSERT(count > 0 && count <= 65535);
@@ -46,12 +48,13 @@ struct router {
     struct partition_router base;
     struct loop *loop;
     struct partition_map *map;
+    struct remote_calls *remote; /* NULL: no other nodes */
 };
 
 /* A request on another loop: `inner` is what the leader there sees. Freed when nobody refers to it: the
  * request itself holds one reference until its reply was delivered at the origin, a cancel on its way holds
  * another. */
-struct remote_rpc {
+struct moved_rpc {
     struct loop_msg msg;
     struct partition_rpc inner;
     struct partition_rpc *outer;
@@ -63,7 +66,7 @@ struct remote_rpc {
 };
 struct cancel_msg {
     struct loop_msg msg;
-    struct remote_rpc *rpc;
+    struct moved_rpc *rpc;
 };
 /* A refusal that must not run inside submit. */
 struct refusal {
@@ -72,7 +75,7 @@ struct refusal {
     enum rc rc;
 };
 
-static void remote_unref(struct remote_rpc *w)
+static void moved_unref(struct moved_rpc *w)
 {
     if (atomic_fetch_sub(&w->refs, 1) == 1)
         free(w);
@@ -80,18 +83,18 @@ static void remote_unref(struct remote_rpc *w)
 
 static void deliver_reply(struct loop_msg *m)
 {
-    struct remote_rpc *w = CONTAINER_OF(m, struct remote_rpc, msg);
+    struct moved_rpc *w = CONTAINER_OF(m, struct moved_rpc, msg);
     struct partition_rpc *outer = w->outer;
     outer->private_.a = NULL;
     outer->reply(outer, &w->reply);
     bytes_unref(&w->reply.outcome_bytes);
     bytes_unref(&w->reply.target_bytes);
-    remote_unref(w);
+    moved_unref(w);
 }
 
 static void inner_replied(struct partition_rpc *inner, const struct rpc_reply *reply)
 {
-    struct remote_rpc *w = CONTAINER_OF(inner, struct remote_rpc, inner);
+    struct moved_rpc *w = CONTAINER_OF(inner, struct moved_rpc, inner);
     w->reply = *reply;
     w->reply.outcome_bytes = bytes_ref(reply->outcome_bytes);
     w->reply.target_bytes = bytes_ref(reply->target_bytes);
@@ -101,7 +104,7 @@ static void inner_replied(struct partition_rpc *inner, const struct rpc_reply *r
     loop_post(w->origin, &w->msg);
 }
 
-static void refuse_inner(struct remote_rpc *w, enum rc rc)
+static void refuse_inner(struct moved_rpc *w, enum rc rc)
 {
     struct rpc_reply reply = {.status = RPC_FAILED, .rc = rc, .id = w->inner.id};
     inner_replied(&w->inner, &reply);
@@ -109,19 +112,20 @@ static void refuse_inner(struct remote_rpc *w, enum rc rc)
 
 static void deliver_request(struct loop_msg *m)
 {
-    struct remote_rpc *w = CONTAINER_OF(m, struct remote_rpc, msg);
+    struct moved_rpc *w = CONTAINER_OF(m, struct moved_rpc, msg);
     if (w->slot->processor)
         processor_rpc(w->slot->processor, &w->inner);
     else
-        refuse_inner(w, RC_UNAVAILABLE);
+        refuse_inner(w, RC_NOT_LEADER);
 }
 
 static void deliver_cancel(struct loop_msg *m)
 {
     struct cancel_msg *c = CONTAINER_OF(m, struct cancel_msg, msg);
-    if (!c->rpc->replied && c->rpc->slot->processor)
+    /* Another processor by now: the old one has answered, or will. */
+    if (!c->rpc->replied && c->rpc->slot->processor && c->rpc->slot->processor == c->rpc->inner.private_.b)
         processor_rpc_cancel(c->rpc->slot->processor, &c->rpc->inner);
-    remote_unref(c->rpc);
+    moved_unref(c->rpc);
     free(c);
 }
 
@@ -133,25 +137,38 @@ static void deliver_refusal(struct loop_msg *m)
     free(f);
 }
 
-static void router_submit(struct partition_router *base, struct partition_rpc *rpc)
+/* `private_.loop` says which way a request took, for its cancel. */
+static char way_here, way_remote;
+
+static struct partition_slot *slot_of(const struct router *r, const struct partition_rpc *rpc)
+{
+    return &r->map->slots[partition_map_find(r->map, rpc->partition_key)];
+}
+
+static void refuse_later(struct router *r, struct partition_rpc *rpc, enum rc rc)
+{
+    struct refusal *f = xcalloc(1, sizeof(*f));
+    f->rpc = rpc;
+    f->rc = rc;
+    f->msg.deliver = deliver_refusal;
+    bytes_unref(&rpc->record);
+    loop_post(r->loop, &f->msg);
+}
+
+void router_submit_here(struct partition_router *base, struct partition_rpc *rpc)
 {
     struct router *r = CONTAINER_OF(base, struct router, base);
-    struct partition_slot *slot = &r->map->slots[partition_map_find(r->map, rpc->partition_key)];
-    rpc->private_.a = NULL;
-    if (slot->loop == r->loop) {
-        if (slot->processor) {
+    struct partition_slot *slot = slot_of(r, rpc);
+    rpc->private_.a = rpc->private_.b = NULL;
+    rpc->private_.loop = &way_here;
+    if (!slot->loop || slot->loop == r->loop) {
+        if (slot->loop && slot->processor)
             processor_rpc(slot->processor, rpc);
-            return;
-        }
-        struct refusal *f = xcalloc(1, sizeof(*f));
-        f->rpc = rpc;
-        f->rc = RC_UNAVAILABLE;
-        f->msg.deliver = deliver_refusal;
-        bytes_unref(&rpc->record);
-        loop_post(r->loop, &f->msg);
+        else
+            refuse_later(r, rpc, RC_NOT_LEADER);
         return;
     }
-    struct remote_rpc *w = xcalloc(1, sizeof(*w));
+    struct moved_rpc *w = xcalloc(1, sizeof(*w));
     w->inner = *rpc;
     rpc->record = BYTES_EMPTY; /* moved */
     w->inner.reply = inner_replied;
@@ -165,16 +182,16 @@ static void router_submit(struct partition_router *base, struct partition_rpc *r
     loop_post(slot->loop, &w->msg);
 }
 
-static void router_cancel(struct partition_router *base, struct partition_rpc *rpc)
+void router_cancel_here(struct partition_router *base, struct partition_rpc *rpc)
 {
     struct router *r = CONTAINER_OF(base, struct router, base);
-    struct partition_slot *slot = &r->map->slots[partition_map_find(r->map, rpc->partition_key)];
-    if (slot->loop == r->loop) {
-        if (slot->processor)
+    struct partition_slot *slot = slot_of(r, rpc);
+    if (!slot->loop || slot->loop == r->loop) {
+        if (slot->loop && slot->processor && slot->processor == rpc->private_.b)
             processor_rpc_cancel(slot->processor, rpc);
         return;
     }
-    struct remote_rpc *w = rpc->private_.a;
+    struct moved_rpc *w = rpc->private_.a;
     if (!w)
         return; /* the reply is being delivered */
     struct cancel_msg *c = xcalloc(1, sizeof(*c));
@@ -182,6 +199,32 @@ static void router_cancel(struct partition_router *base, struct partition_rpc *r
     c->rpc = w;
     c->msg.deliver = deliver_cancel;
     loop_post(slot->loop, &c->msg);
+}
+
+static void router_submit(struct partition_router *base, struct partition_rpc *rpc)
+{
+    struct router *r = CONTAINER_OF(base, struct router, base);
+    struct partition_slot *slot = slot_of(r, rpc);
+    uint32_t elsewhere = partition_slot_elsewhere(r->map, slot);
+    if (!elsewhere) {
+        router_submit_here(base, rpc);
+        return;
+    }
+    rpc->private_.a = NULL;
+    rpc->private_.loop = &way_remote;
+    if (r->remote)
+        remote_calls_submit(r->remote, elsewhere, slot, rpc);
+    else
+        refuse_later(r, rpc, RC_UNAVAILABLE);
+}
+
+static void router_cancel(struct partition_router *base, struct partition_rpc *rpc)
+{
+    struct router *r = CONTAINER_OF(base, struct router, base);
+    if (rpc->private_.loop == &way_here)
+        router_cancel_here(base, rpc);
+    else if (r->remote)
+        remote_calls_cancel(r->remote, rpc);
 }
 
 static const struct partition_router_ops router_ops = {.submit = router_submit, .cancel = router_cancel};
@@ -193,6 +236,11 @@ struct partition_router *router_new(struct loop *loop, struct partition_map *map
     r->loop = loop;
     r->map = map;
     return &r->base;
+}
+
+void router_set_remote(struct partition_router *base, struct remote_calls *remote)
+{
+    CONTAINER_OF(base, struct router, base)->remote = remote;
 }
 
 void router_free(struct partition_router *base)

@@ -3,8 +3,11 @@
 
 #include <stdlib.h>
 
+#include "node/remote_ships.h"
+
 #define RETRY_MIN_MS 10u
-#define RETRY_MAX_MS 1000u
+#define RETRY_MAX_MS 400u
+#define WATCH_MS     250u /* how often the ways are looked at on which messages are */
 
 /* Towards one destination partition. `refused_round` belongs to the destination's loop, all else to the
  * source's. */
@@ -19,6 +22,9 @@ struct channel {
     uint64_t retry_ms;
     struct env_timer retry;
     uint64_t refused_round;
+    /* The way of what is on its way. */
+    uint32_t node; /* 0: this node */
+    uint64_t stream, link;
 };
 
 struct ship_msg {
@@ -29,6 +35,8 @@ struct ship_msg {
     uint64_t index, round;
     struct bytes record;
     bool sent, abandoned;
+    bool away; /* sent to another node as: */
+    struct remote_ship ship;
     enum rc rc;
 };
 
@@ -40,6 +48,8 @@ struct shipper {
     struct channel **channels; /* by destination, created on first use */
     size_t on_their_way;
     bool freed;
+    struct remote_ships *remote;
+    struct env_timer watch;
 };
 
 static void channel_send_all(struct channel *c);
@@ -70,15 +80,25 @@ static void retry_fired(struct env_timer *t)
     channel_send_all(c);
 }
 
-/* Source loop: the message is back, committed or refused. */
-static void message_returned(struct loop_msg *lm)
+/* A message was refused, or cannot go the way of the others: everything goes again when these are back. */
+static void channel_stall(struct channel *c)
 {
-    struct ship_msg *m = CONTAINER_OF(lm, struct ship_msg, msg);
+    struct shipper *s = c->shipper;
+    c->stalled = true;
+    if (c->on_their_way > 0 || s->freed || env_timer_armed(&c->retry))
+        return;
+    env_timer_arm(loop_env(s->loop), &c->retry, c->retry_ms);
+    c->retry_ms = MIN(c->retry_ms * 2, RETRY_MAX_MS);
+}
+
+/* Source loop: the message is back, committed or refused. */
+static void message_back(struct ship_msg *m)
+{
     struct channel *c = m->channel;
     struct shipper *s = c->shipper;
     c->on_their_way--;
     s->on_their_way--;
-    m->sent = false;
+    m->sent = m->away = false;
     if (m->abandoned) {
         message_free(m);
     } else if (m->rc == RC_OK) {
@@ -93,11 +113,21 @@ static void message_returned(struct loop_msg *lm)
     } else {
         c->stalled = true;
     }
-    if (c->stalled && c->on_their_way == 0 && !s->freed && !env_timer_armed(&c->retry)) {
-        env_timer_arm(loop_env(s->loop), &c->retry, c->retry_ms);
-        c->retry_ms = MIN(c->retry_ms * 2, RETRY_MAX_MS);
-    }
+    if (c->stalled)
+        channel_stall(c);
     shipper_release(s);
+}
+
+static void message_returned(struct loop_msg *lm)
+{
+    message_back(CONTAINER_OF(lm, struct ship_msg, msg));
+}
+
+static void message_returned_from_node(struct remote_ship *ship, enum rc rc)
+{
+    struct ship_msg *m = CONTAINER_OF(ship, struct ship_msg, ship);
+    m->rc = rc;
+    message_back(m);
 }
 
 /* Destination loop. */
@@ -135,14 +165,55 @@ static void message_arrived(struct loop_msg *lm)
     }
 }
 
+/* Where messages have to go now. */
+static uint32_t channel_leader(const struct channel *c)
+{
+    return partition_slot_elsewhere(c->shipper->map, c->slot);
+}
+
+/* May the next message follow those on their way? With none on their way a new stream begins. */
+static bool channel_way_open(struct channel *c)
+{
+    struct shipper *s = c->shipper;
+    uint32_t leader = channel_leader(c);
+    if (c->on_their_way == 0) {
+        c->node = leader;
+        c->stream = leader && s->remote ? remote_ships_stream(s->remote) : 0;
+        return !leader || s->remote;
+    }
+    return leader == c->node && (!c->node || remote_ships_link(s->remote, c->node) == c->link);
+}
+
+static bool message_send_away(struct channel *c, struct ship_msg *m)
+{
+    struct shipper *s = c->shipper;
+    m->ship.done = message_returned_from_node;
+    if (remote_ships_send(s->remote, &m->ship, c->node, c->stream, s->source_id, (uint16_t)c->destination,
+                          m->record) != RC_OK)
+        return false;
+    c->link = m->ship.link;
+    m->away = true;
+    if (!env_timer_armed(&s->watch))
+        env_timer_arm(loop_env(s->loop), &s->watch, WATCH_MS);
+    return true;
+}
+
 static void message_send(struct channel *c, struct ship_msg *m)
 {
+    if (!channel_way_open(c) || (c->node && !message_send_away(c, m))) {
+        channel_stall(c);
+        return;
+    }
     m->sent = true;
     m->round = c->round;
     c->on_their_way++;
     c->shipper->on_their_way++;
+    if (m->away)
+        return;
     if (c->slot->loop == c->shipper->loop) {
         message_arrived(&m->msg);
+    } else if (!c->slot->loop) { /* no partitions on this node */
+        message_finish(m, RC_UNAVAILABLE);
     } else {
         m->msg.deliver = message_arrived;
         loop_post(c->slot->loop, &m->msg);
@@ -154,9 +225,43 @@ static void channel_send_all(struct channel *c)
     LIST_FOREACH(n, &c->unacked)
     {
         struct ship_msg *m = CONTAINER_OF(n, struct ship_msg, link);
-        if (!m->sent)
+        if (!m->sent && !c->stalled)
             message_send(c, m);
     }
+}
+
+/* Take back what is on its way to another node. */
+static void message_recall(struct ship_msg *m)
+{
+    remote_ships_abandon(m->channel->shipper->remote, &m->ship);
+    m->channel->on_their_way--;
+    m->channel->shipper->on_their_way--;
+    m->sent = m->away = false;
+}
+
+/* A node that leads no more may be cut off, and not answer for long. */
+static void watch_fired(struct env_timer *t)
+{
+    struct shipper *s = CONTAINER_OF(t, struct shipper, watch);
+    bool away = false;
+    for (uint32_t i = 0; i < s->map->count; i++) {
+        struct channel *c = s->channels[i];
+        if (!c || !c->node || c->on_their_way == 0)
+            continue;
+        uint32_t leader = atomic_load_explicit(&c->slot->leader_node, memory_order_relaxed);
+        away = true;
+        if (leader == 0 || leader == c->node)
+            continue;
+        LIST_FOREACH(n, &c->unacked)
+        {
+            struct ship_msg *m = CONTAINER_OF(n, struct ship_msg, link);
+            if (m->away)
+                message_recall(m);
+        }
+        channel_stall(c);
+    }
+    if (away)
+        env_timer_arm(loop_env(s->loop), &s->watch, WATCH_MS);
 }
 
 static struct channel *channel_to(struct shipper *s, uint32_t destination)
@@ -185,7 +290,13 @@ struct shipper *shipper_new(struct loop *loop, struct partition_map *map, struct
     s->source = source;
     s->source_id = source_id;
     s->channels = xcalloc(map->count, sizeof(*s->channels));
+    env_timer_init(&s->watch, watch_fired);
     return s;
+}
+
+void shipper_set_remote(struct shipper *s, struct remote_ships *remote)
+{
+    s->remote = remote;
 }
 
 void shipper_ship(struct shipper *s, uint64_t index, uint64_t partition_key, struct bytes record_take)
@@ -210,6 +321,8 @@ void shipper_reset(struct shipper *s)
         LIST_FOREACH_SAFE(n, next, &c->unacked)
         {
             struct ship_msg *m = CONTAINER_OF(n, struct ship_msg, link);
+            if (m->away)
+                message_recall(m);
             list_remove(&m->link);
             m->abandoned = true;
             if (!m->sent)
@@ -219,6 +332,7 @@ void shipper_reset(struct shipper *s)
         c->stalled = false;
         c->retry_ms = RETRY_MIN_MS;
     }
+    env_timer_cancel(loop_env(s->loop), &s->watch);
 }
 
 void shipper_free(struct shipper *s)

@@ -29,6 +29,8 @@ enum peer_service {
     PEER_RPC = 5,     /* requests to partition leaders */
     PEER_INGEST = 6,  /* outbox messages between partitions */
     PEER_FETCH = 7,   /* values of metadata from other nodes */
+    PEER_RPC_REPLY = 8,
+    PEER_INGEST_REPLY = 9,
     PEER_SERVICES = 16,
 };
 
@@ -88,7 +90,7 @@ struct peers *peers_new(struct loop *loop, const struct peers_config *config);
  * out of the acceptor first. The loop must run at least one more iteration, in which the sockets report their
  * end. */
 void peers_free(struct peers *p);
-/* Frames of `service` go to `ops`, and news of links. Once per service. */
+/* Frames of `service` go to `ops`, and news of links. Once per service; `ops` NULL: no longer. */
 void peers_serve(struct peers *p, enum peer_service service, const struct peer_service_ops *ops, void *ctx);
 
 /* Who we are, once known. Links to nodes are only dialed from then on. `fingerprint` may be told alone before
@@ -114,13 +116,16 @@ enum rc peers_send(struct peers *p, uint32_t node, enum peer_channel channel, en
  * the metadata service, also before joining. */
 enum rc peers_send_address(struct peers *p, const char *address, enum peer_service service,
                            const struct bytes *parts, size_t n_parts, uint64_t *link);
-/* The same on an existing link, to answer where a request came from. RC_CLOSED if it is down by now. */
+/* The same on an existing link, to answer where a request came from, or to add to what was sent. RC_CLOSED if
+ * it is down by now. */
 enum rc peers_answer(struct peers *p, uint64_t link, enum peer_service service, const struct bytes *parts,
                      size_t n_parts);
 /* Give a link up: for instance because an answer could not be queued, so that the other end learns of it. */
 void peers_close_link(struct peers *p, uint64_t link, const char *why);
 /* Bytes that wait to be sent to a node; 0 without a link. */
 size_t peers_pending(const struct peers *p, uint32_t node, enum peer_channel channel);
+/* The link that peers_send would use now; 0: it would have to dial. */
+uint64_t peers_link(const struct peers *p, uint32_t node, enum peer_channel channel);
 bool peers_is_up(const struct peers *p, uint32_t node, enum peer_channel channel);
 /* The highest generation of the node that was heard of; 0: none. */
 uint32_t peers_generation(const struct peers *p, uint32_t node);

@@ -115,7 +115,7 @@ void peers_free(struct peers *p)
 
 void peers_serve(struct peers *p, enum peer_service service, const struct peer_service_ops *ops, void *ctx)
 {
-    ASSERT(service > 0 && service < PEER_SERVICES && !p->services[service].ops);
+    ASSERT(service > 0 && service < PEER_SERVICES && !(ops && p->services[service].ops));
     p->services[service].ops = ops;
     p->services[service].ctx = ctx;
 }
@@ -383,7 +383,7 @@ enum rc peers_answer(struct peers *p, uint64_t link, enum peer_service service, 
                      size_t n_parts)
 {
     struct link *l = find_link(p, link);
-    return l && l->state == LINK_UP ? link_send(l, service, parts, n_parts) : RC_CLOSED;
+    return l && l->state != LINK_DOWN ? link_send(l, service, parts, n_parts) : RC_CLOSED;
 }
 
 void peers_close_link(struct peers *p, uint64_t link, const char *why)
@@ -403,6 +403,12 @@ size_t peers_pending(const struct peers *p, uint32_t node, enum peer_channel cha
 {
     const struct link *l = dialed(p, node, channel);
     return l ? link_pending(l) : 0;
+}
+
+uint64_t peers_link(const struct peers *p, uint32_t node, enum peer_channel channel)
+{
+    const struct link *l = dialed(p, node, channel);
+    return l ? l->info.id : 0;
 }
 
 bool peers_is_up(const struct peers *p, uint32_t node, enum peer_channel channel)

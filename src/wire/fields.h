@@ -1,5 +1,6 @@
-/* Field encodings shared by the record bodies (private to wire/): ids, optional strings, text that must be
- * UTF-8. Readers mark the reader failed when a field is malformed, so that a decoder checks once at its end.
+/* Field encodings shared by the record bodies and by messages between nodes: ids, optional strings, text that
+ * must be UTF-8. Readers mark the reader failed when a field is malformed, so that a decoder checks once at
+ * its end.
  */
 #pragma once
 #include "wire/command.h"
