@@ -15,6 +15,7 @@
 #include "node/metadata_host.h"
 #include "node/node.h"
 #include "node/provision.h"
+#include "node/remote.h"
 #include "node/router.h"
 #include "node/service.h"
 #include "node/shard.h"
@@ -51,6 +52,7 @@ struct node {
     bool schemas_loaded;
     struct partition_map *map;
     struct partition_router *router;
+    struct remote *remote; /* for `router`; on the main loop's links */
     struct log_server_links *log_links;
     struct log_host *log_host; /* NULL without the role */
     struct node_logs *logs;

@@ -418,7 +418,9 @@ static void prepare_shards(struct node *n)
     n->ingress_listeners = xcalloc(n->n_shards, sizeof(struct service));
     n->map = partition_map_new(MAX(n->joined.n_partitions, 1u));
     n->shared.map = n->map;
+    n->map->node_id = n->joined.node_id;
     n->router = router_new(n->loop, n->map);
+    n->remote = remote_new(n->loop, links_main(n->links), n->map, n->router, false);
     if (n->config->roles & ROLE_HTTP_INGRESS)
         n->shared.ingress = n->ingress = new_ingress_shared(n->config, n->joined.idempotent_sharding);
     for (uint32_t i = 0; i < n->n_shards; i++)

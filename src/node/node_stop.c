@@ -28,6 +28,9 @@ static void links_gone(struct env_timer *t)
 static void metadata_stopped(void *ctx)
 {
     struct node *n = ctx;
+    if (n->remote)
+        remote_free_keeping_peers(n->remote);
+    n->remote = NULL;
     control_link_set_metadata(n->control, NULL);
     control_link_free(n->control);
     links_free(n->links);

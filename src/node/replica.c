@@ -352,6 +352,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     r->processor = processor_new(r->host->env, &pc, store, r->log, &host_ops, r);
     add_snapshots(r, store);
     r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
+    shipper_set_remote(r->shipper, r->host->ships);
     slot_of(r)->processor = r->processor;
     log_find_tail(r->log, tail_found, r);
     lead_if_told(r);

@@ -10,6 +10,7 @@
 #include "wire/node_ref.h"
 
 struct shard_shared;
+struct remote_ships;
 struct replica;
 
 /* What the replicas of a shard share; owned by the shard. */
@@ -22,6 +23,7 @@ struct replica_host {
     struct shard_snapshots *snapshots;
     struct invoker *invoker;
     const struct schema_cell *schema;
+    struct remote_ships *ships; /* to partitions that other nodes lead */
     /* Leadership, or whether it runs, has changed. */
     void (*changed)(struct replica_host *h);
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/metrics.h"
+#include "node/remote.h"
 
 #define STATS_INTERVAL_MS 1000u
 
@@ -15,6 +16,7 @@ struct shard {
     struct env *env;
     struct schema_cell schema;
     struct peers *peers;
+    struct remote *remote;
     struct loop_logs *logs;
     struct kv_backend *backend;
     struct http_client *client;
@@ -261,10 +263,15 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
     s->schema.defaults = shared->config->defaults;
     s->router = router_new(s->loop, shared->map);
     s->peers = links_add(shared->links, s->loop, PEER_PARTITION);
+    s->remote = remote_new(s->loop, s->peers, shared->map, s->router, true);
     s->logs = loop_logs_new(shared->logs, s->loop, s->peers);
     bool worker = shared->config->roles & ROLE_WORKER;
-    s->host = (struct replica_host){
-        .shared = shared, .loop = s->loop, .env = s->env, .schema = &s->schema, .changed = replicas_changed};
+    s->host = (struct replica_host){.shared = shared,
+                                    .loop = s->loop,
+                                    .env = s->env,
+                                    .schema = &s->schema,
+                                    .changed = replicas_changed,
+                                    .ships = s->remote->ships};
     s->replicas = xcalloc(shared->map->count / shared->config->shards + 1, sizeof(*s->replicas));
     for (uint32_t id = index; worker && id < shared->map->count; id += shared->config->shards) {
         s->replicas[s->n_replicas++] = replica_new(&s->host, (uint16_t)id);
@@ -498,6 +505,7 @@ static void stop_finished(void *ctx)
         http_client_free(s->client);
     if (s->backend)
         rocks_backend_free(s->backend);
+    remote_free_keeping_peers(s->remote);
     loop_logs_close(s->logs, logs_closed, s);
 }
 
