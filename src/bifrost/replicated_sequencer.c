@@ -5,13 +5,16 @@
 
 #include "bifrost/replicated_fanout.h"
 
-#define WINDOW_RECORDS 1000u
-#define WINDOW_BYTES   ((size_t)64 << 20)
-#define WAVE_BYTES     ((size_t)4 << 20)  /* of one wave; a single larger record goes alone */
-#define NODE_BYTES     ((size_t)16 << 20) /* on the way to one node ... */
-#define NODE_SENDS     64u                /* ... and how many waves */
-#define CHECK_MS       2000 /* whoever has not answered for so long is asked: a foreign seal shows (B7) */
-#define RELEASE_MS     5    /* commits are announced this late at the latest, if no wave does it */
+#define WINDOW_RECORDS   1000u
+#define WINDOW_BYTES     ((size_t)64 << 20)
+#define WAVE_BYTES       ((size_t)4 << 20)  /* of one wave; a single larger record goes alone */
+#define NODE_BYTES       ((size_t)16 << 20) /* on the way to one node ... */
+#define NODE_SENDS       64u                /* ... and how many waves */
+#define CHECK_MS         2000 /* whoever has not answered for so long is asked: a foreign seal shows (B7) */
+/* Commits are announced this late at the latest, if no wave does it; nobody waits for it in a cluster of one.
+ */
+#define RELEASE_MS       5
+#define RELEASE_ALONE_MS 50
 
 struct wave {
     struct list link;
@@ -65,6 +68,14 @@ struct sequencer {
 
 static void pump(struct seq_node *n);
 
+/* At the next multiple of `period_ms`: the timers of all sequencers of a loop fire together, and what they
+ * send leaves together. */
+static void arm_together(struct sequencer *s, struct env_timer *t, uint64_t period_ms)
+{
+    uint64_t now = env_mono_ms(s->calls->env);
+    env_timer_arm_at(s->calls->env, t, (now / period_ms + 1) * period_ms);
+}
+
 /* ---- commit ---- */
 
 static void wave_free(struct sequencer *s, struct wave *w)
@@ -103,7 +114,7 @@ static void commit(struct sequencer *s)
     ASSERT(s->committed <= s->next);
     s->progress_ms = env_mono_ms(s->calls->env);
     if (!env_timer_armed(&s->release))
-        env_timer_arm(s->calls->env, &s->release, RELEASE_MS);
+        arm_together(s, &s->release, s->calls->nodes->len > 1 ? RELEASE_MS : RELEASE_ALONE_MS);
     if (s->drain_done && list_empty(&s->waves))
         env_defer(s->calls->env, &s->drained);
     s->config.committed(s->config.ctx, s->committed);
@@ -283,7 +294,7 @@ static void check_fire(struct env_timer *t)
         struct loglet_message m = loglet_request(&s->params, LOGLET_GET_INFO, s->committed, 1);
         loglet_call_start(s->calls, &n->probe, s->params.nodeset.ids[i], &m, loglet_timeout_ms(2));
     }
-    env_timer_arm(s->calls->env, &s->check, CHECK_MS);
+    arm_together(s, &s->check, CHECK_MS);
 }
 
 /* ---- nodes come and go ---- */
@@ -347,7 +358,7 @@ struct sequencer *sequencer_new(const struct sequencer_config *config)
     env_timer_init(&s->release, release_fire);
     env_timer_init(&s->check, check_fire);
     env_task_init(&s->drained, drained);
-    env_timer_arm(s->calls->env, &s->check, CHECK_MS);
+    arm_together(s, &s->check, CHECK_MS);
     s->listener = (struct loglet_listener){.node_alive = node_alive, .nodes_changed = nodes_changed};
     loglet_calls_listen(s->calls, &s->listener);
     return s;
