@@ -3,6 +3,7 @@
  * in one document; it may batch changes of several logs into one write); the simulator has one of its own. */
 #pragma once
 #include "bifrost/chain.h"
+#include "wire/node_ref.h"
 
 struct chain_store;
 
@@ -49,7 +50,9 @@ struct extend_request {
     /* The decided end of the last segment as a number of records, when it is known without asking (drained
      * sequencer); its members are sealed nevertheless. 0: unknown. */
     uint64_t known_tail;
-    /* The new segment: sequencer is this process. */
+    /* The new segment. Sequencer is this process, or another running one (id not 0), which begins to write it
+     * when it sees the chain: for operators, who change the segment of a log whose writer stays. */
+    struct node_ref sequencer;
     const struct replication *replication;
     unsigned target_nodeset_size;
     const struct nodeset *preferred; /* NULL: that of the last segment */

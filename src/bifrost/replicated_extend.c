@@ -95,14 +95,14 @@ static void on_swap(struct chain_request *r, enum rc rc, const struct chain *cha
 static struct bytes new_params(struct extend_op *e, uint32_t index, struct err *err)
 {
     const struct extend_request *q = &e->request;
+    struct node_ref writer = q->sequencer.id ? q->sequencer : q->calls->me;
     struct nodeset_wish wish = {.replication = e->replication,
                                 .target_size = q->target_nodeset_size,
-                                .sequencer = q->calls->me.id,
+                                .sequencer = writer.id,
                                 .preferred = e->has_preferred ? &e->preferred : &e->last.nodeset,
                                 .salt = q->log_id};
-    struct loglet_params p = {.loglet_id = chain_loglet_id(q->log_id, index),
-                              .sequencer = q->calls->me,
-                              .replication = e->replication};
+    struct loglet_params p = {
+        .loglet_id = chain_loglet_id(q->log_id, index), .sequencer = writer, .replication = e->replication};
     if (nodeset_select(q->calls->nodes, &wish, &p.nodeset, err) != RC_OK)
         return BYTES_EMPTY;
     return loglet_params_encode(&p);

@@ -217,6 +217,7 @@ static void tick(struct env_timer *t)
         rl_tick_write(log);
         rl_tick_read(log);
     }
+    rl_improve(l);
     if (!list_empty(&l->open))
         env_timer_arm(l->config.calls->env, &l->tick, TICK_MS);
 }
@@ -303,6 +304,11 @@ void replicated_logs_set_replication(struct replicated_logs *l, const struct rep
     l->config.target_nodeset_size = target_size;
 }
 
+void replicated_logs_set_improvement(struct replicated_logs *l, uint64_t improve_ms)
+{
+    l->config.improve_ms = improve_ms;
+}
+
 void replicated_logs_get_stats(const struct replicated_logs *l, struct replicated_logs_stats *out)
 {
     *out = l->stats;
@@ -327,33 +333,6 @@ void replicated_log_claim(struct log *l)
     log->claimed = true;
     log->lost = log->sealed = false;
     rl_wake(log);
-}
-
-void replicated_log_reconfigure(struct log *l)
-{
-    struct replicated_log *log = self(l);
-    if (log->seq && log->claimed) {
-        log->reconfigure = true;
-        rl_wake(log);
-    }
-}
-
-bool replicated_log_improvable(struct log *l)
-{
-    struct replicated_log *log = self(l);
-    const struct replicated_logs_config *c = &log->logs->config;
-    struct nodeset set;
-    if (!log->seq || !log->claimed)
-        return false;
-    struct nodeset_wish wish = {.replication = c->replication,
-                                .target_size = c->target_nodeset_size,
-                                .sequencer = c->calls->me.id,
-                                .preferred = &log->params.nodeset,
-                                .salt = l->log_id};
-    if (nodeset_select(c->calls->nodes, &wish, &set, NULL) != RC_OK)
-        return false;
-    return !replication_eq(&c->replication, &log->params.replication) ||
-           !nodeset_eq(&set, &log->params.nodeset);
 }
 
 void replicated_log_get_status(struct log *l, struct replicated_log_status *out)

@@ -31,11 +31,16 @@ struct replicated_logs_config {
     size_t retain_bytes;            /* committed records kept for a reader that lags, per log (16 MiB) */
     unsigned window_records;        /* per sequencer (1000) */
     uint64_t stall_ms;              /* no commit for so long: look for a better node set (2 s) */
+    /* The writer moves on to a better node set or to another replication about so long (+-50 %) after it has
+     * become possible, at most a third of a loop's logs within a second (§5.9). (never) */
+    uint64_t improve_ms;
     uint64_t recovery_ms; /* a segment is sealed and nobody extends the chain: end it with a marker (5 s) */
 };
 struct replicated_logs *replicated_logs_new(const struct replicated_logs_config *config);
 /* Forgets all logs without calling anybody, as when the process dies; or after all were closed. */
 void replicated_logs_free(struct replicated_logs *l);
+/* Change improve_ms; 0: never. */
+void replicated_logs_set_improvement(struct replicated_logs *l, uint64_t improve_ms);
 /* For segments from now on (`config set`); existing ones change through replicated_log_reconfigure. */
 void replicated_logs_set_replication(struct replicated_logs *l, const struct replication *r,
                                      unsigned target_size);

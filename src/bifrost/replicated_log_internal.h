@@ -56,6 +56,7 @@ struct replicated_log {
     size_t ring_cap, retained_bytes;
     bool seq_ended; /* an f-majority is sealed */
     bool reconfigure, draining, drained;
+    uint64_t improve_at; /* a better segment is possible: when to move on; 0: it is not */
     uint64_t drain_since_ms;
     struct loglet_op *extend;
     bool extend_for_seal, seal_confirmed;
@@ -99,7 +100,8 @@ struct replicated_logs {
     struct list open;
     struct env_timer tick; /* of all open logs together */
     struct replicated_logs_stats stats;
-    struct omap used; /* by log id: which segments this process has written (TR-4) */
+    uint64_t improved_ms; /* last round */
+    struct omap used;     /* by log id: which segments this process has written (TR-4) */
     struct log_record scratch[LOG_READ_BATCH];
 };
 
@@ -129,6 +131,9 @@ struct rl_entry *rl_entry_at(const struct replicated_log *log, uint64_t slot);
 void rl_write_free(struct replicated_log *log);
 /* End the chain with a marker because nobody goes on. */
 void rl_recover(struct replicated_log *log);
+
+/* replicated_improve.c: with each tick. */
+void rl_improve(struct replicated_logs *l);
 
 /* replicated_log_read.c */
 void rl_read_from(struct log *l, lsn_t from, const struct log_reader_ops *ops, void *ctx);

@@ -58,6 +58,11 @@ struct node_config {
         uint64_t update_interval_ms; /* without any hint, values are read again so often */
     } metadata;
     struct membership_config gossip; /* gossip-* */
+    struct {
+        unsigned window_records; /* replicated-loglet.maximum-inflight-records */
+        uint64_t cache_bytes;    /* record-cache-memory-size */
+        bool disable_improvement;
+    } bifrost;
 
     enum log_format log_format;
     char *log_filter;

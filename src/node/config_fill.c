@@ -267,6 +267,10 @@ void config_fill(struct loaded *l)
     fill_replication(root, "default-replication", &c->default_replication);
     c->log_replication = c->default_replication;
     fill_replication(root, "bifrost.replicated-loglet.default-log-replication", &c->log_replication);
+    c->bifrost.window_records =
+        (unsigned)integer(root, "bifrost.replicated-loglet.maximum-inflight-records", 1000);
+    c->bifrost.cache_bytes = integer(root, "bifrost.record-cache-memory-size", 250u << 20);
+    c->bifrost.disable_improvement = boolean(root, "bifrost.disable-auto-improvement");
     fill_metadata(root, c);
     ASSERT(log_provider_parse(slice_cstr(text(root, "bifrost.default-provider", "replicated")),
                               &c->default_provider));

@@ -193,26 +193,3 @@ void grpc_find_tail(struct rpc *rpc, struct node *n, struct bytes message)
     struct chain_store *store = loop_logs_chain_store(q->logs);
     store->ops->read(store, q->log_id, &q->read);
 }
-
-/* ---- SealChain, SealAndExtendChain ---- */
-
-static void refuse(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id;
-    if (!requested_log(n, message, &log_id))
-        rpc_fail(rpc, GRPC_INTERNAL, "Unknown log id");
-    else
-        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
-                 "sealing and reconfiguring logs is not supported on a single node: log %llu stays on N%u",
-                 (unsigned long long)log_id, n->joined.node_id);
-}
-
-void grpc_seal_log(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    refuse(rpc, n, message);
-}
-
-void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    refuse(rpc, n, message);
-}

@@ -6,6 +6,8 @@ void grpc_list_logs(struct rpc *rpc, struct node *n, struct bytes message);
 void grpc_describe_log(struct rpc *rpc, struct node *n, struct bytes message);
 void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message);
 void grpc_find_tail(struct rpc *rpc, struct node *n, struct bytes message);
+
+/* grpc_logs_change.c */
 void grpc_seal_log(struct rpc *rpc, struct node *n, struct bytes message);
 void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message);
 

@@ -12,12 +12,19 @@
 struct node_logs;
 struct loop_logs;
 
+/* replicated_logs_config.improve_ms, unless bifrost.disable-auto-improvement. */
+#define LOGS_IMPROVE_MS 5000u
+
 struct node_logs_config {
     struct loop *loop; /* the main loop */
     struct kv *kv;     /* whoever sees its values calls node_logs_on_... */
     struct node_ref me;
     struct log_host *host; /* NULL: this node is no log-server. Not owned */
     struct peers *peers;   /* of the main loop; NULL: there are no other nodes */
+    /* Of all loops; zero: the defaults of replicated_logs_config. */
+    unsigned window_records;
+    size_t retain_bytes;
+    uint64_t improve_ms;
 };
 struct node_logs *node_logs_new(const struct node_logs_config *config);
 /* All its loop_logs are closed and freed, no loop of them runs. */

@@ -355,11 +355,16 @@ static void open_logs(struct node *n)
                                n->log_host);
         log_host_start(n->log_host);
     }
-    n->logs = node_logs_new(&(struct node_logs_config){.loop = n->loop,
-                                                       .kv = n->kv,
-                                                       .me = {n->joined.node_id, n->joined.generation},
-                                                       .host = n->log_host,
-                                                       .peers = links_main(n->links)});
+    size_t retain = MAX(n->config->bifrost.cache_bytes / MAX(n->joined.n_partitions, 1u), (uint64_t)1 << 20);
+    n->logs = node_logs_new(&(struct node_logs_config){
+        .loop = n->loop,
+        .kv = n->kv,
+        .me = {n->joined.node_id, n->joined.generation},
+        .host = n->log_host,
+        .peers = links_main(n->links),
+        .window_records = n->config->bifrost.window_records,
+        .retain_bytes = retain,
+        .improve_ms = n->config->bifrost.disable_improvement ? 0 : LOGS_IMPROVE_MS});
     node_logs_set_liveness(n->logs, node_liveness, n);
     node_logs_on_nodes_config(n->logs, &n->view.nodes);
     node_logs_on_logs_config(n->logs, n->view.logs_value.stored, n->view.logs_value.version);

@@ -154,11 +154,51 @@ describe("changes on a single node", () => {
     assert.ok(table(await node.run("partitions", "list"), "ID").every((r) => r.STATUS === "Active"));
   });
 
+  const tailOf = async (log) => table(await node.run("logs", "find-tail", String(log)), "LOG-ID")[0];
+
+  test("logs reconfigure: a new segment, the same writer, the partition goes on", async () => {
+    const before = await tailOf(1);
+    const text = await node.run("logs", "reconfigure", "-l", "1");
+    assert.match(text, new RegExp(`Segment Index: ${Number(before.SEGMENT) + 1}\n`));
+    assert.match(text, new RegExp(`Sealed segment\n ├ Index: ${before.SEGMENT}\n ├ Tail LSN: \\d+\n ├ Provider: replicated\n`));
+    const rows = table(await node.run("logs", "list"), "L-ID");
+    const sequencers = new Set(rows.map((r) => r.SEQUENCER));
+    assert.equal(sequencers.size, 1); // this process writes all logs, the new segment too
+    await eventually(async () => (await tailOf(1)).STATE === "OPEN");
+    assert.ok(Number((await tailOf(1))["TAIL-LSN"]) >= Number(before["TAIL-LSN"]));
+    const sealed = await node.run("replicated-loglet", "info", `1_${before.SEGMENT}`);
+    assert.match(sealed, / YES /);
+    assert.ok(table(await node.run("partitions", "list"), "ID").every((r) => r.STATUS === "Active"));
+  });
+
+  test("logs seal: a marker with its reason; the writer goes on behind it", async () => {
+    const before = await tailOf(0);
+    const text = await node.run("logs", "seal", "0", "--reason", "because");
+    assert.match(text, /✅ log=0 chain has been sealed\n ├ Tail LSN: \d+\n/);
+    const tail = Number(/Tail LSN: (\d+)/.exec(text)[1]);
+    assert.ok(tail >= Number(before["TAIL-LSN"]));
+    await eventually(async () => {
+      const now = await tailOf(0);
+      return now.STATE === "OPEN" && Number(now["TAIL-LSN"]) >= tail && Number(now.SEGMENT) > Number(before.SEGMENT);
+    });
+  });
+
+  test("what cannot be changed about logs is refused with a reason", async () => {
+    const cases = [
+      [["logs", "reconfigure", "-l", "1", "--replication", "3"], /Failed to reconfigure log 1: .*Insufficient writeable nodes in the nodeset/],
+      [["logs", "reconfigure", "-l", "1", "-i", "99"], /Failed to reconfigure log 1: .*segment index mismatch/],
+      [["logs", "seal", "0", "-i", "99"], /Failed to seal log chain for log=0: .*segment index mismatch/],
+    ];
+    for (const [command, sentence] of cases) {
+      const r = await node.ctl(...command);
+      assert.equal(r.code, 0, command.join(" "));
+      assert.match(r.stderr, sentence);
+    }
+  });
+
   test("what a single node cannot do", async () => {
     const cases = [
       [["snapshots", "create", "0"], 0, /Failed to create snapshot for partition 0: .*no snapshot repository is configured/],
-      [["logs", "reconfigure", "-l", "1"], 0, /Failed to reconfigure log 1: .*not supported on a single node/],
-      [["logs", "seal", "0"], 0, /Failed to seal log chain for log=0: .*not supported on a single node/],
       [["nodes", "remove", "--nodes", "1"], 1, /log server cannot be disabled because it is in read-write state/],
     ];
     for (const [command, code, sentence] of cases) {

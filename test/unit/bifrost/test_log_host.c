@@ -120,8 +120,8 @@ static void start_shard(struct shard *s, const char *name, struct node_ref me)
     node_directory_put(&s->nodes, &info);
     loglet_calls_init(&s->calls, loop_env(s->loop), log_port_net(s->port), &s->nodes, me);
     log_port_set_calls(s->port, &s->calls);
-    s->logs = replicated_logs_new(
-        &(struct replicated_logs_config){.calls = &s->calls, .chains = chain_client_store(s->client)});
+    s->logs = replicated_logs_new(&(struct replicated_logs_config){
+        .calls = &s->calls, .chains = chain_client_store(s->client), .improve_ms = 200});
     loop_start(s->loop);
 }
 
@@ -607,6 +607,76 @@ static void all_appends_of_an_iteration_are_one_write(void **state)
     stop();
 }
 
+/* ---- moving on to a better segment ---- */
+
+static struct {
+    struct log *log;
+    struct log_append_wait waits[2];
+    struct env_timer poll;
+    unsigned polls;
+} mover;
+
+static void mover_closed(void *ctx)
+{
+    sem_post(&finished);
+}
+
+static void second_append_done(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    struct replicated_log_status st;
+    assert_int_equal(rc, RC_OK);
+    assert_int_equal(lsn, 2); /* the log goes on where it was */
+    replicated_log_get_status(mover.log, &st);
+    assert_int_equal(st.role, REPLICATED_LOG_WRITER);
+    assert_int_equal(st.segment_index, 1);
+    assert_int_equal(st.base_lsn, 2);
+    assert_false(replicated_log_improvable(mover.log));
+    log_close(mover.log, mover_closed, NULL);
+}
+
+static void mover_poll(struct env_timer *t)
+{
+    struct replicated_log_status st;
+    replicated_log_get_status(mover.log, &st);
+    if (st.segment_index == 0) {
+        assert_true(++mover.polls < 2000);
+        env_timer_arm(loop_env(shards[0].loop), t, 10);
+        return;
+    }
+    mover.waits[1].done = second_append_done;
+    assert_int_equal(log_append(mover.log, bytes_static(SLICE_LIT("two")), &mover.waits[1]), RC_OK);
+}
+
+/* Another log-server joins the cluster. */
+static void first_append_done(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    assert_int_equal(rc, RC_OK);
+    assert_false(replicated_log_improvable(mover.log));
+    struct node_info other = {
+        .id = 2, .generation = 1, .storage = STORAGE_READ_WRITE, .liveness = LIVENESS_ALIVE};
+    node_directory_put(&shards[0].nodes, &other);
+    loglet_calls_nodes_changed(&shards[0].calls);
+    assert_true(replicated_log_improvable(mover.log));
+    env_timer_init(&mover.poll, mover_poll);
+    env_timer_arm(loop_env(shards[0].loop), &mover.poll, 10);
+}
+
+static void open_mover(void *ctx)
+{
+    mover.log = replicated_log_open(shards[0].logs, 3);
+    mover.waits[0].done = first_append_done;
+    assert_int_equal(log_append(mover.log, bytes_static(SLICE_LIT("one")), &mover.waits[0]), RC_OK);
+}
+
+static void a_better_node_set_is_used_after_a_while(void **state)
+{
+    memset(&mover, 0, sizeof(mover));
+    start();
+    call_on(0, open_mover, NULL);
+    sem_wait(&finished);
+    stop();
+}
+
 /* ---- full disk ---- */
 
 struct filler {
@@ -775,6 +845,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(closing_fails_waiting_appends, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(too_much_in_flight_is_refused, make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(all_appends_of_an_iteration_are_one_write, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_better_node_set_is_used_after_a_while, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_full_disk_makes_appends_wait_and_goes_on_by_itself, make_directory,
                                         remove_directory),
