@@ -29,13 +29,10 @@ static void read_again(struct env_timer *t)
 /* `m` is the value of version `version`; the claimed one is made from it and dropped again. */
 static void put(struct claim *c, struct epoch_metadata m)
 {
-    struct replication unused = m.current.replication;
-    struct arena arena = {0};
     struct writer w = WRITER_INIT;
     uint32_t expected = m.version;
-    epoch_metadata_claim(&m, c->me.id, c->me.generation, &unused, 0, &arena);
+    epoch_metadata_claim(&m, c->me.id, c->me.generation);
     epoch_metadata_encode(&w, c->partition, &m);
-    arena_free(&arena);
     bytes_unref(&c->value);
     c->value = writer_take(&w);
     c->version = m.version;

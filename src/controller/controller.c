@@ -50,6 +50,7 @@ struct controller *controller_new(struct env *env, struct kv *kv, struct epochs 
         .replace_unseen_ms = or_default(config->replace_unseen_ms, 10000),
         .complete_after_ms = or_default(config->complete_after_ms, 5000),
         .lead_patience_ms = or_default(config->lead_patience_ms, 3000),
+        .unreachable_after_ms = or_default(config->unreachable_after_ms, 2000),
         .lead_repeat_ms = or_default(config->lead_repeat_ms, 500),
         .quiet_ms = or_default(config->quiet_ms, 2000),
         .tick_ms = or_default(config->tick_ms, 250),

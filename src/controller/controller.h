@@ -21,10 +21,11 @@
  * `complete_after_ms` or nobody of `current` is alive; or nobody of `current` will come back.
  *
  * Leaders, per partition, among the alive members of `current`: best is caught up, then the operator's
- * affinity, then reachable by all. A leader stays unless another is better in this sense. Whoever has to be
- * chosen anew is chosen so that leaders are even, preferring those who are in `next` too and stay workers. A
- * node that fails over counts as not alive. Frozen: the last claimer stays. When all is quiet, leaders move
- * to caught-up replicas until the spread is even, a few at a time (controller/leaders.h).
+ * affinity, then reachable by all (until lately, or again). A leader stays unless another is better in this
+ * sense. Whoever has to be chosen anew is chosen so that leaders are even, preferring those who are in `next`
+ * too and stay workers. A node that fails over counts as not alive. Frozen: the last claimer stays. When all
+ * is quiet, leaders move to caught-up replicas until the spread is even, a few at a time
+ * (controller/leaders.h).
  *
  * Everything on the loop of `env`, the one of the key-value store. */
 #pragma once
@@ -36,10 +37,12 @@ struct controller_config {      /* 0: the default */
     uint32_t replace_unseen_ms; /* 10 s: the same for those not seen alive since this process started */
     uint32_t complete_after_ms; /* 5 s: patience with the slowest member of `next` */
     uint32_t lead_patience_ms;  /* 3 s: chosen for so long and not leading, another is tried */
-    uint32_t lead_repeat_ms;    /* 500 ms: pause between two hints to the same node */
-    uint32_t quiet_ms;          /* 2 s: without changes of nodes, before anything is evened out */
-    uint32_t tick_ms;           /* 250 ms: between two looks when nothing is reported */
-    uint32_t parallel;          /* 32: writes at the same time */
+    uint32_t
+        unreachable_after_ms; /* 2 s: not reachable by all for so long, others are preferred as leaders */
+    uint32_t lead_repeat_ms;  /* 500 ms: pause between two hints to the same node */
+    uint32_t quiet_ms;        /* 2 s: without changes of nodes, before anything is evened out */
+    uint32_t tick_ms;         /* 250 ms: between two looks when nothing is reported */
+    uint32_t parallel;        /* 32: writes at the same time */
 };
 
 enum controller_liveness { CONTROLLER_DEAD, CONTROLLER_FAILING_OVER, CONTROLLER_ALIVE };

@@ -37,6 +37,7 @@ struct controller_member {
     bool seen;              /* looked at before */
     bool been_alive;        /* in the time of this process */
     uint64_t down_since_ms; /* if not alive */
+    uint64_t reached_ms;    /* when it was reachable by all last */
     uint32_t leaders;       /* leads, or is chosen to */
     const char *location;   /* in the arena of the nodes */
 };

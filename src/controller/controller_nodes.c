@@ -47,6 +47,7 @@ static void keep_what_was_seen(const struct controller *c, const struct placemen
     m->failing_over = old->failing_over;
     m->reachable = old->reachable;
     m->down_since_ms = old->down_since_ms;
+    m->reached_ms = old->reached_ms;
 }
 
 void controller_set_nodes(struct controller *c, const struct nodes_config *config)
@@ -85,6 +86,8 @@ static void look_at(struct controller *c, struct placement_node *n, struct contr
     struct controller_node v = {0};
     c->ops->node(c->ctx, n->id, &v);
     bool alive = v.liveness == CONTROLLER_ALIVE, failing_over = v.liveness == CONTROLLER_FAILING_OVER;
+    if (v.reachable_by_all || !m->alive)
+        m->reached_ms = now; /* links of a node that comes up, or to it, come one after the other */
     if (!m->seen || m->alive != alive || m->failing_over != failing_over)
         c->changed_ms = now;
     if (!alive && (m->alive || !m->seen))
@@ -93,7 +96,7 @@ static void look_at(struct controller *c, struct placement_node *n, struct contr
     m->been_alive |= alive;
     m->alive = alive;
     m->failing_over = failing_over;
-    m->reachable = v.reachable_by_all;
+    m->reachable = now - m->reached_ms < c->config.unreachable_after_ms;
     uint32_t patience = m->been_alive ? c->config.replace_after_ms : c->config.replace_unseen_ms;
     bool up = alive || now - m->down_since_ms < patience;
     n->candidate = m->worker && alive;

@@ -209,22 +209,12 @@ enum rc epoch_metadata_decode(struct arena *a, struct slice stored, uint32_t par
 
 /* ---- changes ---- */
 
-void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation,
-                          const struct replication *replication, uint64_t now_ms, struct arena *a)
+void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation)
 {
     e->version++;
     e->epoch++;
     e->node_id = node_id;
     e->node_generation = generation;
-    if (e->current.version != 0)
-        return;
-    uint32_t *replicas = arena_array(a, uint32_t, 1);
-    replicas[0] = node_id;
-    e->current = (struct partition_configuration){.version = e->version,
-                                                  .replication = *replication,
-                                                  .replicas = replicas,
-                                                  .n_replicas = 1,
-                                                  .modified_at_ms = now_ms};
 }
 
 void epoch_metadata_set_initial(struct epoch_metadata *e, const struct replication *replication,

@@ -64,9 +64,8 @@ void epoch_metadata_encode(struct writer *w, uint32_t partition, const struct ep
 /* Refuses the value of another partition. */
 enum rc epoch_metadata_decode(struct arena *a, struct slice stored, uint32_t partition,
                               struct epoch_metadata *out, struct err *err);
-/* Claim leadership: version and epoch + 1. A partition without a configuration gets `replicas` as current. */
-void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation,
-                          const struct replication *replication, uint64_t now_ms, struct arena *a);
+/* Claim leadership: version and epoch + 1. */
+void epoch_metadata_claim(struct epoch_metadata *e, uint32_t node_id, uint32_t generation);
 /* The first configuration; `e` is all zero for a partition that has no value yet (it becomes version 1, epoch
  * 1, led by nobody). The configuration gets the version of the value, so that configuration versions never
  * repeat even if an old writer dropped the member. The array is borrowed. */

@@ -160,9 +160,8 @@ static void fixture_lead(void *ctx, uint32_t node, uint32_t p)
     if (f->deaf[node])
         return;
     struct arena a = {0};
-    struct replication r = {0};
     struct epoch_metadata m = fake_kv_epoch(&f->kv, &a, p);
-    epoch_metadata_claim(&m, node, f->entries[node - 1].generation, &r, 0, &a);
+    epoch_metadata_claim(&m, node, f->entries[node - 1].generation);
     fake_kv_set_epoch(&f->kv, p, &m);
     fixture_depose(f, p);
     f->replica[node][p].known = f->replica[node][p].leads = true;

@@ -65,7 +65,7 @@ static void other(struct claimer *t, uint32_t claimer)
 {
     struct epoch_metadata m = fake_kv_epoch(&t->kv, &t->arena, 0);
     if (claimer)
-        epoch_metadata_claim(&m, claimer, 1, &m.current.replication, 0, &t->arena);
+        epoch_metadata_claim(&m, claimer, 1);
     else
         m.version++;
     fake_kv_set_epoch(&t->kv, 0, &m);

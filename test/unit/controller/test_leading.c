@@ -24,7 +24,7 @@ static void the_best_candidate(void **state)
 {
     static const struct {
         const char *what;
-        bool slow[4], unreachable[4], failing_over[4];
+        bool slow[4], failing_over[4];
         uint64_t lsn[4];
         uint32_t affinity, leader;
         const char *location;
@@ -37,9 +37,7 @@ static void the_best_candidate(void **state)
         {"the most applied if nobody caught up", .slow = {0, 1, 1, 1}, .lsn = {0, 5, 9, 7}, .leader = 2},
         {"the location", .location = "east", .leader = 2},
         {"the zone", .location = "west.b", .leader = 3},
-        {"a location is not a prefix", .location = "eas", .unreachable = {0, 0, 1, 1}, .leader = 1},
-        {"reachable by all", .unreachable = {0, 1, 0, 1}, .leader = 2},
-        {"affinity before reachable", .unreachable = {0, 1, 0, 1}, .affinity = 1, .leader = 1},
+        {"a location is not a prefix", .location = "eas", .slow = {0, 0, 1, 1}, .leader = 1},
         {"not one who leaves", .failing_over = {0, 1, 0, 1}, .leader = 2},
         {"nobody else", .failing_over = {0, 1, 1, 1}, .leader = 0},
     };
@@ -54,7 +52,6 @@ static void the_best_candidate(void **state)
         for (uint32_t n = 1; n <= 3; n++) {
             f->slow[n] = cases[i].slow[n];
             f->replica[n][0].applied_lsn = cases[i].lsn[n];
-            f->view[n].reachable_by_all = !cases[i].unreachable[n];
             if (cases[i].failing_over[n])
                 f->view[n].liveness = CONTROLLER_FAILING_OVER;
         }
@@ -65,6 +62,38 @@ static void the_best_candidate(void **state)
         assert_int_equal(f->hints, cases[i].leader ? 1 : 0);
         fixture_free(f);
     }
+}
+
+static void a_leader_that_some_cannot_reach_is_deposed(void **state)
+{
+    struct fixture *f = three();
+    struct epoch_metadata m = fixture_get(f, 0);
+    m.affinity_node = 1;
+    fake_kv_set_epoch(&f->kv, 0, &m);
+    fixture_start(f);
+    fixture_run(f, 5000);
+    f->view[1].reachable_by_all = f->view[3].reachable_by_all = false;
+    fixture_run(f, 10000);
+    assert_int_equal(fixture_leader(f, 0), 1); /* the operator's wish comes first */
+    f->view[1].reachable_by_all = f->view[3].reachable_by_all = true;
+    fixture_run(f, 1000);
+    m = fixture_get(f, 0);
+    m.affinity_node = 0;
+    edit(f, m);
+    for (int i = 0; i < 5; i++) { /* links come and go: no reason */
+        f->view[1].reachable_by_all = f->view[3].reachable_by_all = false;
+        fixture_run(f, 1500);
+        f->view[1].reachable_by_all = f->view[3].reachable_by_all = true;
+        fixture_run(f, 500);
+    }
+    assert_int_equal(f->hints, 1);
+    f->view[1].reachable_by_all = f->view[3].reachable_by_all = false;
+    fixture_run(f, 2500);
+    assert_int_equal(fixture_leader(f, 0), 2);
+    f->view[1].reachable_by_all = f->view[3].reachable_by_all = true;
+    fixture_run(f, 10000);
+    assert_int_equal(f->hints, 2);
+    fixture_free(f);
 }
 
 static void a_leader_stays(void **state)
@@ -85,9 +114,7 @@ static void a_new_controller_deposes_nobody(void **state)
 {
     struct fixture *f = three();
     struct epoch_metadata m = fixture_get(f, 0);
-    struct arena a = {0};
-    struct replication r = {0};
-    epoch_metadata_claim(&m, 2, 1, &r, 0, &a);
+    epoch_metadata_claim(&m, 2, 1);
     fake_kv_set_epoch(&f->kv, 0, &m);
     fixture_start(f);
     memset(f->replica[1], 0, sizeof(f->replica[1])); /* nobody has reported yet */
@@ -105,9 +132,7 @@ static void the_claim_of_an_earlier_life_counts_nothing(void **state)
 {
     struct fixture *f = three();
     struct epoch_metadata m = fixture_get(f, 0);
-    struct arena a = {0};
-    struct replication r = {0};
-    epoch_metadata_claim(&m, 2, 1, &r, 0, &a);
+    epoch_metadata_claim(&m, 2, 1);
     fake_kv_set_epoch(&f->kv, 0, &m);
     f->entries[1].generation = 2;
     f->slow[2] = true;
@@ -266,6 +291,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_best_candidate),
+        cmocka_unit_test(a_leader_that_some_cannot_reach_is_deposed),
         cmocka_unit_test(a_leader_stays),
         cmocka_unit_test(a_new_controller_deposes_nobody),
         cmocka_unit_test(the_claim_of_an_earlier_life_counts_nothing),

@@ -152,14 +152,32 @@ static void epochs_are_the_reference_s_bytes(void **state)
     assert_true(e.has_next && e.next.version == 2 && e.version == 6);
     epoch_metadata_complete_next(&e);
     assert_true(!e.has_next && e.current.version == 2 && e.version == 7 && e.epoch == 2);
-    struct replication two = replication_nodes(2);
-    epoch_metadata_claim(&e, 4, 5, &two, 0, &a);
+    epoch_metadata_claim(&e, 4, 5);
     assert_true(e.version == 8 && e.epoch == 3 && e.node_id == 4 && e.node_generation == 5);
     assert_int_equal(e.current.version, 2);
-    e = (struct epoch_metadata){0};
-    epoch_metadata_claim(&e, 4, 5, &two, 99, &a);
-    assert_true(e.version == 1 && e.epoch == 1 && e.current.version == 1 && e.current.replicas[0] == 4);
     arena_free(&a);
+}
+
+static void versions_of_placements(void **state)
+{
+    struct replication two = replication_nodes(2);
+    uint32_t first[] = {1, 2}, second[] = {2, 3};
+    struct epoch_metadata e = {0};
+    epoch_metadata_set_initial(&e, &two, first, 2, 99);
+    assert_true(e.version == 1 && e.epoch == 1 && e.node_id == 0 && !e.has_next);
+    assert_true(e.current.version == 1 && e.current.modified_at_ms == 99);
+    epoch_metadata_claim(&e, 2, 1);
+    epoch_metadata_set_next(&e, &two, second, 2, 100);
+    assert_true(e.version == 3 && e.current.version == 1 && e.next.version == 2);
+    assert_true(epoch_metadata_has(&e, 1) && epoch_metadata_has(&e, 3) && !epoch_metadata_has(&e, 4));
+    epoch_metadata_set_next(&e, &two, first, 2, 101); /* prepared anew: a version is never used twice */
+    assert_true(e.version == 4 && e.next.version == 3);
+    epoch_metadata_complete_next(&e);
+    assert_true(e.version == 5 && e.current.version == 3 && !e.has_next && e.epoch == 2);
+    /* A value that somebody wrote without any configuration. */
+    e = (struct epoch_metadata){.version = 6, .epoch = 3};
+    epoch_metadata_set_initial(&e, &two, first, 2, 99);
+    assert_true(e.version == 7 && e.epoch == 3 && e.current.version == 7);
 }
 
 /* Everything decodes or is refused with a sentence: values of other kinds, other codecs, damaged bytes. */
@@ -295,6 +313,7 @@ int main(void)
         cmocka_unit_test(logs_are_the_reference_s_bytes),
         cmocka_unit_test(partition_tables_are_the_reference_s_bytes),
         cmocka_unit_test(epochs_are_the_reference_s_bytes),
+        cmocka_unit_test(versions_of_placements),
         cmocka_unit_test(what_does_not_fit_is_refused),
         cmocka_unit_test(epoch_keys),
         cmocka_unit_test(nodes_join_and_leave),
