@@ -41,9 +41,9 @@ struct membership_config {
 };
 void membership_config_default(struct membership_config *c);
 
-enum membership_what { /* bits */
-                       MEMBERSHIP_NODES =
-                           1, /* a verdict, a generation, who reaches whom, or the set of nodes */
+enum membership_what {                       /* bits */
+                       MEMBERSHIP_NODES = 1, /* a verdict, a generation, who reaches whom, the set of nodes,
+                                                or membership_ready */
                        MEMBERSHIP_LEADERS =
                            2, /* a leader, a mode or a run state of a partition; not mere progress */
 };

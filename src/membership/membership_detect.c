@@ -6,12 +6,16 @@
 #define SUSPECT_FIRST_MS 1000u
 #define STEADY_MS        30000u /* alive for so long, a node has not been flapping */
 
+#ifdef MEMBERSHIP_MUTATIONS
+enum membership_mutation membership_mutation;
+#endif
+
 /* ---- the detector's clock: monotonic time without the stretches in which this loop did not run ---- */
 
 /* How far it moves between two ticks at most. */
 static uint64_t stride_max(const struct membership *m)
 {
-    return 2 * m->config.tick_ms;
+    return MUTATED(MEMBERSHIP_MUT_OWN_GAPS) ? UINT64_MAX : 2 * m->config.tick_ms;
 }
 
 uint64_t membership_clock(const struct membership *m)
@@ -38,7 +42,7 @@ static void advance_clock(struct membership *m)
     uint64_t now = env_mono_ms(m->env), passed = now - m->clock_ms;
     m->clock += MIN(passed, stride_max(m));
     m->clock_ms = now;
-    if (passed >= m->config.tick_ms + membership_threshold_ms(m) / 2)
+    if (passed >= m->config.tick_ms + membership_threshold_ms(m) / 2 && !MUTATED(MEMBERSHIP_MUT_OWN_GAPS))
         own_gap(m);
 }
 
@@ -69,12 +73,9 @@ void membership_die(struct membership *m, struct peer *p)
 {
     if (p->verdict == MEMBERSHIP_DEAD)
         return;
-    if (p->was_alive) {
-        bool soon =
-            p->was_dead && membership_clock(m) - p->alive_since < STEADY_MS; /* or not alive again yet */
-        p->flaps = soon ? p->flaps + 1 : 0;
-        p->was_dead = true;
-    }
+    bool steady = p->verdict == MEMBERSHIP_ALIVE && membership_clock(m) - p->alive_since >= STEADY_MS;
+    p->flaps = p->was_dead && !steady ? p->flaps + 1 : 0;
+    p->was_dead = p->was_alive;
     p->verdict = MEMBERSHIP_DEAD;
     p->beats = 0;
     membership_note(m, MEMBERSHIP_NODES);
@@ -97,7 +98,7 @@ static void promote(struct membership *m, struct peer *p)
 static bool damped(const struct membership *m, const struct peer *p, uint64_t now)
 {
     bool forgiven = p->died_silent && now < m->forgive_until;
-    return p->was_alive && now >= m->damping_from && !forgiven;
+    return p->was_alive && now >= m->damping_from && !forgiven && !MUTATED(MEMBERSHIP_MUT_NO_SUSPECT);
 }
 
 /* Who comes back once is needed soon, perhaps for a quorum; who comes and goes waits longer each time. */
@@ -133,13 +134,16 @@ static void lives(struct membership *m, struct peer *p, uint64_t age)
 
 void membership_news(struct membership *m, struct peer *p, uint64_t tick, uint64_t age, bool direct)
 {
-    if (tick <= p->tick)
+    if (tick < p->tick || (tick == p->tick && !MUTATED(MEMBERSHIP_MUT_ANY_MENTION)))
         return;
+    if (MUTATED(MEMBERSHIP_MUT_RELAYED_AGE) || MUTATED(MEMBERSHIP_MUT_ANY_MENTION))
+        age = 0;
+    bool from_before = p->gone && tick <= p->gone_tick && !MUTATED(MEMBERSHIP_MUT_LATE_NEWS);
     /* The first thing relayed about a process is where it stood, not that it still runs. */
     bool baseline = p->tick == 0 && !direct;
     p->tick = tick;
     heard_of(m, p, age);
-    if (baseline || (p->gone && tick <= p->gone_tick) || age > membership_threshold_ms(m))
+    if (baseline || from_before || age > membership_threshold_ms(m))
         return;
     p->gone = false;
     lives(m, p, age);
@@ -147,7 +151,7 @@ void membership_news(struct membership *m, struct peer *p, uint64_t tick, uint64
 
 void membership_fresh_instance(struct membership *m, struct peer *p, uint32_t generation)
 {
-    ASSERT(generation > p->generation); /* F-3 */
+    ASSERT(generation > p->generation || MUTATED(MEMBERSHIP_MUT_OLD_GENERATION)); /* F-3 */
     membership_die(m, p);
     p->generation = generation;
     p->failing_over = p->gone = p->died_silent = false;
@@ -187,6 +191,9 @@ static void on_tick(struct env_timer *t)
     membership_heartbeat(m);
     if (membership_behind(m))
         membership_notify_later(m);
+    if (m->was_ready != membership_ready(m))
+        membership_note(m, MEMBERSHIP_NODES);
+    m->was_ready = membership_ready(m);
     m->due_ms += m->config.tick_ms;
     if (m->due_ms <= env_mono_ms(m->env))
         m->due_ms = env_mono_ms(m->env) + m->config.tick_ms; /* late: do not catch up */
@@ -227,8 +234,10 @@ void membership_note_received(struct membership *m)
 void membership_peer_lost(struct membership *m, struct node_ref node, bool gone)
 {
     struct peer *p = membership_peer(m, node.id);
-    if (!p || membership_is_self(m, p) || (node.generation && node.generation != p->generation))
+    if (!p || membership_is_self(m, p) || (node.generation && node.generation < p->generation))
         return;
+    if (node.generation > p->generation)
+        membership_fresh_instance(m, p, node.generation);
     p->heard = p->greeted = false;
     membership_update_reachable(m, p);
     if (!gone && !p->failing_over)

@@ -12,6 +12,26 @@
 #define CLOCK_START       (UINT64_C(1) << 40) /* ages reach back before it */
 #define EXTRAS_EVERY_MAX  1000u
 
+/* Built only into the simulator's copy: rules that can be switched off to show that its checks notice. */
+enum membership_mutation {
+    MEMBERSHIP_MUT_NONE,
+    MEMBERSHIP_MUT_OWN_GAPS,       /* the detector's clock runs on while this loop does not */
+    MEMBERSHIP_MUT_OLD_GENERATION, /* whatever generation was told last is taken */
+    MEMBERSHIP_MUT_ANY_MENTION,    /* a relayed tick is news even if it is not higher */
+    MEMBERSHIP_MUT_RELAYED_AGE,    /* the age of relayed news is ignored */
+    MEMBERSHIP_MUT_NO_SUSPECT,     /* nobody is damped */
+    MEMBERSHIP_MUT_LATE_NEWS,      /* gone processes come back with any tick that is higher */
+    MEMBERSHIP_MUT_DEAF,           /* lonely senders are alive */
+    MEMBERSHIP_MUT_LAST_CLAIM,     /* the leader told of last leads */
+    MEMBERSHIP_MUT_KEEP_ABSENT,    /* statuses that are not repeated stay */
+};
+#ifdef MEMBERSHIP_MUTATIONS
+extern enum membership_mutation membership_mutation;
+#define MUTATED(m) (membership_mutation == (m))
+#else
+#define MUTATED(m) false
+#endif
+
 struct node_statuses { /* by partition */
     struct membership_status *items;
     size_t len, cap;
@@ -53,6 +73,7 @@ struct peer {
     /* what it told */
     uint64_t uptime_ms, uptime_at_ms; /* monotonic */
     struct node_statuses statuses;
+    bool told; /* it has said which partitions it runs, or began to */
 };
 
 /* What is known of a partition apart from the statuses of its replicas. */
@@ -86,6 +107,7 @@ struct membership {
     uint64_t due_ms;          /* of the next tick */
     uint64_t tick, seq;
     uint64_t settled_at; /* start is over */
+    bool was_ready;
     uint64_t no_deaths_until, ready_at, damping_from;
     uint64_t received_at; /* any message of a peer */
     uint64_t forgiven_at, forgive_until;

@@ -3,6 +3,12 @@
 
 #include "membership/membership_internal.h"
 
+/* F-3: an earlier process of the node. */
+static bool outdated(struct node_ref who, const struct peer *p)
+{
+    return who.generation < p->generation && !MUTATED(MEMBERSHIP_MUT_OLD_GENERATION);
+}
+
 /* Which nodes the sender hears: replaces what it said before. Its entry about us tells whether it hears this
  * process. */
 static void take_vector(struct membership *m, struct peer *from, struct slice nodes)
@@ -32,9 +38,9 @@ static void take_table(struct membership *m, struct slice nodes)
     struct gossip_node e;
     while (gossip_next_node(&nodes, &e)) {
         struct peer *p = membership_peer(m, e.node.id);
-        if (!p || membership_is_self(m, p) || e.node.generation < p->generation)
-            continue; /* F-3 */
-        if (e.node.generation > p->generation)
+        if (!p || membership_is_self(m, p) || outdated(e.node, p))
+            continue;
+        if (e.node.generation != p->generation)
             membership_fresh_instance(m, p, e.node.generation);
         if ((e.flags & GOSSIP_NODE_FAILING_OVER) && !p->failing_over) {
             p->failing_over = true;
@@ -58,7 +64,7 @@ static void take_header(struct membership *m, struct peer *p, const struct gossi
         p->uptime_at_ms = env_mono_ms(m->env);
     }
     /* Who cannot receive is no use to anybody, however loud (one-way partitions). */
-    if (!(h->flags & GOSSIP_LONELY))
+    if (!(h->flags & GOSSIP_LONELY) || MUTATED(MEMBERSHIP_MUT_DEAF))
         membership_news(m, p, h->tick, 0, true);
 }
 
@@ -66,9 +72,9 @@ static void take_header(struct membership *m, struct peer *p, const struct gossi
 static struct peer *sender_of(struct membership *m, const struct gossip_header *h)
 {
     struct peer *p = membership_peer(m, h->from.id);
-    if (!p || membership_is_self(m, p) || h->from.generation < p->generation)
+    if (!p || membership_is_self(m, p) || outdated(h->from, p))
         return NULL;
-    if (h->from.generation > p->generation)
+    if (h->from.generation != p->generation)
         membership_fresh_instance(m, p, h->from.generation);
     return p;
 }

@@ -38,8 +38,13 @@ static struct membership_status *put(struct node_statuses *list, uint16_t partit
     return &list->items[i];
 }
 
-static void drop(struct membership *m, struct node_statuses *list, size_t i)
+/* The replica is gone, and with it the leadership that it may have had. */
+static void drop(struct membership *m, struct peer *p, size_t i)
 {
+    struct node_statuses *list = &p->statuses;
+    struct partition_info *info = membership_partition(m, list->items[i].status.partition);
+    if (info->leader.id == p->id)
+        info->leader = (struct node_ref){0, 0};
     list->len--;
     memmove(list->items + i, list->items + i + 1, (list->len - i) * sizeof(*list->items));
     membership_note(m, MEMBERSHIP_LEADERS);
@@ -57,7 +62,8 @@ static bool differs(const struct partition_status *a, const struct partition_sta
 static void note_claim(struct membership *m, const struct partition_status *s)
 {
     struct partition_info *info = membership_partition(m, s->partition);
-    if (s->leader_epoch <= info->leader_epoch || s->leader.id == 0)
+    bool lower = s->leader_epoch <= info->leader_epoch && !MUTATED(MEMBERSHIP_MUT_LAST_CLAIM);
+    if (lower || s->leader.id == 0)
         return;
     info->leader_epoch = s->leader_epoch;
     info->leader = s->leader;
@@ -69,6 +75,7 @@ void membership_clear_statuses(struct membership *m, struct peer *p)
     if (p->statuses.len)
         membership_note(m, MEMBERSHIP_LEADERS);
     p->statuses.len = 0;
+    p->told = false;
 }
 
 /* ---- own ones ---- */
@@ -100,7 +107,7 @@ void membership_withdraw(struct membership *m, uint16_t partition)
     struct peer *own = membership_own(m);
     if (!own || !find(&own->statuses, partition))
         return;
-    drop(m, &own->statuses, lower_bound(&own->statuses, partition));
+    drop(m, own, lower_bound(&own->statuses, partition));
     VEC_PUSH(&m->withdrawn, partition);
     membership_flush_later(m);
 }
@@ -133,7 +140,7 @@ static void drop_absent(struct membership *m, struct peer *p, const struct gossi
         if (id > c->to)
             return;
         if (id % c->divisor == c->remainder && s->seq < seq)
-            drop(m, &p->statuses, i);
+            drop(m, p, i);
         else
             i++;
     }
@@ -146,7 +153,10 @@ void membership_receive_statuses(struct membership *m, struct peer *p, const str
     struct gossip_status s;
     while (gossip_next_status(&section, &s))
         take_status(m, p, &s, msg->header.seq, in_order);
-    if (msg->cover.divisor)
+    if (msg->cover.divisor == 0)
+        return;
+    p->told = true;
+    if (!MUTATED(MEMBERSHIP_MUT_KEEP_ABSENT))
         drop_absent(m, p, &msg->cover, msg->header.seq);
 }
 
@@ -176,6 +186,8 @@ bool membership_leader(const struct membership *m, uint16_t partition, struct no
     if (!p || p->verdict == MEMBERSHIP_DEAD || p->generation != info->leader.generation)
         return false;
     const struct membership_status *own = find(&p->statuses, partition);
+    if (!own && (membership_is_self(m, p) || (p->told && membership_hears(m, p))))
+        return false; /* does not run it; those who are not heard themselves may be told of by others */
     if (own && own->status.mode != PARTITION_MODE_LEADER && own->status.leader_epoch >= info->leader_epoch)
         return false; /* stepped down */
     *leader = info->leader;

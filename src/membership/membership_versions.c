@@ -28,12 +28,22 @@ void membership_set_version(struct membership *m, enum gossip_kind kind, uint16_
     membership_flush_later(m);
 }
 
+/* Is it news that `version` exists, given that `heard_from` told of `heard`? The highest counts, unless the
+ * one that knew it cannot be asked any more. */
+static bool worth_asking(const struct membership *m, uint32_t version, uint32_t own, uint32_t heard,
+                         uint32_t heard_from)
+{
+    if (version <= own)
+        return false;
+    return version >= heard || membership_verdict(m, heard_from) == MEMBERSHIP_DEAD;
+}
+
 void membership_receive_versions(struct membership *m, const struct gossip_message *msg)
 {
     uint32_t from = msg->header.from.id;
     for (size_t k = 0; k < GOSSIP_GLOBAL_KINDS; k++) {
         uint32_t version = msg->header.versions[k];
-        if (version <= m->own[k] || version < m->heard[k])
+        if (!worth_asking(m, version, m->own[k], m->heard[k], m->heard_from[k]))
             continue;
         m->heard[k] = version;
         m->heard_from[k] = from;
@@ -44,7 +54,7 @@ void membership_receive_versions(struct membership *m, const struct gossip_messa
     uint32_t version;
     while (gossip_next_epoch(&epochs, &partition, &version)) {
         struct partition_info *info = membership_partition(m, partition);
-        if (version <= info->epoch_own || version < info->epoch_heard)
+        if (!worth_asking(m, version, info->epoch_own, info->epoch_heard, info->epoch_from))
             continue;
         info->epoch_heard = version;
         info->epoch_from = from;

@@ -2,6 +2,20 @@
  * S-3, S-6, S-14, S-24). */
 #include "unit/membership/lab.h"
 
+/* A message as `from` would send it, with one entry about another node. */
+static void inject(struct lab *l, uint32_t at, struct node_ref from, uint64_t tick, uint64_t seq,
+                   struct gossip_node about)
+{
+    struct writer w = WRITER_INIT;
+    gossip_begin(&w,
+                 &(struct gossip_header){.from = from, .fingerprint = FINGERPRINT, .tick = tick, .seq = seq});
+    size_t start = gossip_nodes_begin(&w);
+    gossip_put_node(&w, &about);
+    gossip_section_end(&w, start);
+    membership_receive(lab_m(l, at), writer_slice(&w));
+    writer_free(&w);
+}
+
 static void test_lone_node_is_alive_and_ready_at_once(void **state)
 {
     struct lab l;
@@ -40,8 +54,10 @@ static void test_first_node_waits_before_it_judges(void **state)
     lab_start(&l, 1);
     lab_run(&l, 900);
     assert_false(membership_ready(lab_m(&l, 1)));
+    l.nodes[1].changed = 0;
     lab_run(&l, 300);
     assert_true(membership_ready(lab_m(&l, 1)));
+    assert_true(l.nodes[1].changed & MEMBERSHIP_NODES); /* says so */
     assert_int_equal(membership_verdict(lab_m(&l, 1), 2), MEMBERSHIP_DEAD);
     lab_run(&l, 3000);
     assert_true(membership_lonely(lab_m(&l, 1)));
@@ -101,6 +117,19 @@ static void test_wrong_hint_is_corrected(void **state)
     lab_run(&l, 6000);
     membership_peer_lost(lab_m(&l, 1), (struct node_ref){3, 1}, true);
     assert_int_equal(membership_verdict(lab_m(&l, 1), 3), MEMBERSHIP_ALIVE);
+    lab_free(&l);
+}
+
+/* A process that ended before anything was heard of it. */
+static void test_hint_about_an_unknown_process(void **state)
+{
+    struct lab l;
+    lab_up(&l, 2);
+    membership_peer_lost(lab_m(&l, 1), (struct node_ref){2, 3}, true);
+    assert_int_equal(membership_generation(lab_m(&l, 1), 2), 3);
+    assert_int_equal(membership_verdict(lab_m(&l, 1), 2), MEMBERSHIP_DEAD);
+    inject(&l, 1, (struct node_ref){2, 3}, 1, 1, (struct gossip_node){{1, 1}, 1, 0, 0}); /* was under way */
+    assert_int_equal(membership_verdict(lab_m(&l, 1), 2), MEMBERSHIP_DEAD);
     lab_free(&l);
 }
 
@@ -177,20 +206,6 @@ static void test_quick_restart_is_a_fresh_instance(void **state)
     assert_null(membership_status(lab_m(&l, 1), 3, 4));
     assert_in_range(lab_wait(&l, 1, 3, MEMBERSHIP_ALIVE, 10000), 700, 1300);
     lab_free(&l);
-}
-
-/* A message as node 3 in the given generation would send it, with a table entry about node 2. */
-static void inject(struct lab *l, uint32_t at, struct node_ref from, uint64_t tick, uint64_t seq,
-                   struct gossip_node about)
-{
-    struct writer w = WRITER_INIT;
-    gossip_begin(&w,
-                 &(struct gossip_header){.from = from, .fingerprint = FINGERPRINT, .tick = tick, .seq = seq});
-    size_t start = gossip_nodes_begin(&w);
-    gossip_put_node(&w, &about);
-    gossip_section_end(&w, start);
-    membership_receive(lab_m(l, at), writer_slice(&w));
-    writer_free(&w);
 }
 
 /* F-3: a lower generation never overrides a higher one, said by itself, by others or by the configuration. */
@@ -456,6 +471,7 @@ int main(void)
         cmocka_unit_test(test_silent_node_is_dead_after_the_threshold),
         cmocka_unit_test(test_refused_connection_is_death_at_once),
         cmocka_unit_test(test_wrong_hint_is_corrected),
+        cmocka_unit_test(test_hint_about_an_unknown_process),
         cmocka_unit_test(test_lost_connection_alone_is_no_death),
         cmocka_unit_test(test_node_that_comes_back_is_suspect_first),
         cmocka_unit_test(test_quick_restart_is_a_fresh_instance),

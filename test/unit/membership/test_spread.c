@@ -119,6 +119,32 @@ static void test_followers_tell_who_leads(void **state)
     lab_free(&l);
 }
 
+/* A leader whose replica moved away, or never was, leads no more, whatever followers read in the log. */
+static void test_leader_without_replica(void **state)
+{
+    struct lab l;
+    lab_up(&l, 3);
+    publish(&l, 1, status(7, PARTITION_MODE_LEADER, 3, 1));
+    lab_run(&l, 20);
+    assert_int_equal(leader(&l, 2, 7), 1);
+    membership_withdraw(lab_m(&l, 1), 7);
+    lab_run(&l, 20);
+    for (uint32_t at = 1; at <= 3; at++)
+        assert_int_equal(leader(&l, at, 7), 0);
+    publish(&l, 3, status(7, PARTITION_MODE_FOLLOWER, 3, 1));
+    publish(&l, 3, status(8, PARTITION_MODE_FOLLOWER, 5, 1));
+    lab_run(&l, 1200);
+    for (uint32_t at = 1; at <= 3; at++) {
+        assert_int_equal(leader(&l, at, 7), 0);
+        assert_int_equal(leader(&l, at, 8), 0);
+    }
+    publish(&l, 1, status(7, PARTITION_MODE_LEADER, 4, 1)); /* it came back */
+    lab_run(&l, 20);
+    for (uint32_t at = 1; at <= 3; at++)
+        assert_int_equal(leader(&l, at, 7), 1);
+    lab_free(&l);
+}
+
 static void test_withdrawn_partition_is_forgotten(void **state)
 {
     struct lab l;
@@ -268,6 +294,24 @@ static void test_versions_travel_through_others(void **state)
     lab_free(&l);
 }
 
+/* The one that knew the highest version is gone: a lower one that is new still is worth having. */
+static void test_version_of_a_dead_node(void **state)
+{
+    struct lab l;
+    lab_up(&l, 3);
+    membership_set_version(lab_m(&l, 1), GOSSIP_NODES, 0, 5);
+    lab_run(&l, 20);
+    assert_int_equal(l.nodes[2].newer.version, 5);
+    lab_kill(&l, 1);
+    membership_set_version(lab_m(&l, 3), GOSSIP_NODES, 0, 4);
+    lab_run(&l, 900);
+    assert_int_equal(l.nodes[2].newer.version, 5);
+    lab_run(&l, 900);
+    assert_int_equal(l.nodes[2].newer.version, 4);
+    assert_int_equal(l.nodes[2].newer.from, 3);
+    lab_free(&l);
+}
+
 /* Many changes in a row become few messages. */
 static void test_urgent_messages_are_coalesced(void **state)
 {
@@ -313,11 +357,13 @@ int main(void)
         cmocka_unit_test(test_highest_epoch_leads),
         cmocka_unit_test(test_dead_leader_does_not_lead),
         cmocka_unit_test(test_followers_tell_who_leads),
+        cmocka_unit_test(test_leader_without_replica),
         cmocka_unit_test(test_withdrawn_partition_is_forgotten),
         cmocka_unit_test(test_lost_and_late_messages),
         cmocka_unit_test(test_many_partitions),
         cmocka_unit_test(test_newer_versions_are_told),
         cmocka_unit_test(test_versions_travel_through_others),
+        cmocka_unit_test(test_version_of_a_dead_node),
         cmocka_unit_test(test_urgent_messages_are_coalesced),
         cmocka_unit_test(test_nodes_are_described),
     };
