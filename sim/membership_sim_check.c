@@ -68,7 +68,7 @@ static void check_life(struct sim_node *o, struct sim_node *k, enum membership_v
 {
     struct world *w = o->world;
     uint64_t now = sim_now(w);
-    if (v != MEMBERSHIP_DEAD || !runs(k) || now - k->calm_ms <= QUIET_LINK ||
+    if (v != MEMBERSHIP_DEAD || !runs(k) || k->stopping || now - k->calm_ms <= QUIET_LINK ||
         now - o->calm_ms <= QUIET_LINK || w->was_late || !open_long(w, o->index, k->index) ||
         !open_long(w, k->index, o->index) ||
         (o->wrong_ms[k->index] && now - o->wrong_ms[k->index] <= QUIET_LINK))

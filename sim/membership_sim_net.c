@@ -100,6 +100,8 @@ static void lost(struct world *w, struct sim_event *e)
 static void seen(struct world *w, struct sim_event *e)
 {
     struct sim_node *to = &w->nodes[e->to];
+    if (to->hint_ms[e->from])
+        return; /* a transport does not report the making of a connection after its end */
     sim_enter(to);
     membership_peer_seen(to->m, e->ref);
     sim_leave(to);

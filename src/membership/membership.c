@@ -139,7 +139,9 @@ void membership_set_nodes(struct membership *m, const struct nodes_config *nodes
         if (e->tombstone)
             continue;
         struct peer *old = membership_peer(m, e->id);
-        next[n] = old ? *old : (struct peer){.id = e->id, .generation = e->generation};
+        next[n] =
+            old ? *old
+                : (struct peer){.id = e->id, .generation = e->generation, .known_at = membership_clock(m)};
         if (old)
             old->id = 0; /* moved */
         n++;

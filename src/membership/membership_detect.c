@@ -154,6 +154,7 @@ void membership_fresh_instance(struct membership *m, struct peer *p, uint32_t ge
     ASSERT(generation > p->generation || MUTATED(MEMBERSHIP_MUT_OLD_GENERATION)); /* F-3 */
     membership_die(m, p);
     p->generation = generation;
+    p->known_at = membership_clock(m);
     p->failing_over = p->gone = p->died_silent = false;
     p->tick = p->seq = p->uptime_ms = p->news_at = 0;
     p->heard = p->hears_me = p->greeted = p->has_hears = false;
@@ -208,6 +209,8 @@ void membership_start(struct membership *m)
     m->clock = CLOCK_START;
     m->clock_ms = m->due_ms = env_mono_ms(m->env);
     m->received_at = m->clock;
+    for (size_t i = 0; i < m->n_peers; i++)
+        m->peers[i].known_at = m->clock;
     m->settled_at = m->clock + membership_threshold_ms(m);
     m->damping_from = m->clock + m->config.suspect_ms;
     m->timer.fire = on_tick;
@@ -243,7 +246,10 @@ void membership_peer_lost(struct membership *m, struct node_ref node, bool gone)
     if (!gone && !p->failing_over)
         return;
     p->gone = true;
-    p->gone_tick = p->tick + GONE_TICKS;
+    /* Others may have heard it more recently; what they tell that is older than the threshold has no effect.
+     */
+    uint64_t unheard = membership_clock(m) - MAX(p->news_at, p->known_at);
+    p->gone_tick = p->tick + GONE_TICKS + MIN(unheard, membership_threshold_ms(m)) / m->config.tick_ms;
     if (p->verdict == MEMBERSHIP_DEAD)
         return;
     m->stats.hints++;

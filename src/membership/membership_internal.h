@@ -43,6 +43,7 @@ struct peer {
     uint32_t id, generation;
     enum membership_verdict verdict; /* DEAD, SUSPECT or ALIVE; FAILING_OVER is a flag below */
     bool failing_over;               /* this generation said so */
+    uint64_t known_at;               /* this generation */
     /* evidence of life */
     uint64_t tick;    /* highest known of this generation, 0: none */
     uint64_t news_at; /* when it last went up */
