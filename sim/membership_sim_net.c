@@ -90,7 +90,8 @@ static void lost(struct world *w, struct sim_event *e)
     const struct sim_node *who = &w->nodes[e->from];
     if (e->flag && who->m && who->generation == e->ref.generation)
         to->wrong_ms[e->from] = sim_now(w);
-    else if (e->flag && who->generation == e->ref.generation)
+    else if (e->flag && who->generation == e->ref.generation &&
+             membership_verdict(to->m, e->ref.id) != MEMBERSHIP_DEAD)
         to->hint_ms[e->from] = sim_now(w);
     sim_enter(to);
     membership_peer_lost(to->m, e->ref, e->flag);
@@ -100,7 +101,8 @@ static void lost(struct world *w, struct sim_event *e)
 static void seen(struct world *w, struct sim_event *e)
 {
     struct sim_node *to = &w->nodes[e->to];
-    if (to->hint_ms[e->from])
+    const struct sim_node *who = &w->nodes[e->from];
+    if (!who->m || who->generation != e->ref.generation)
         return; /* a transport does not report the making of a connection after its end */
     sim_enter(to);
     membership_peer_seen(to->m, e->ref);
