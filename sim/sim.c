@@ -107,11 +107,11 @@ static void run(const struct sim_options *options)
     if (options->verbose)
         printf("seed %lu: %zu requests, %lu operations, %lu attempts (%lu failed), %lu suspensions, %lu "
                "crashes, %lu leaderships, "
-               "%lu ms to heal\n",
+               "%lu snapshots, %lu restored, %lu ms to heal\n",
                (unsigned long)options->seed, w->n_clients, (unsigned long)w->operations,
                (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions,
-               (unsigned long)w->crashes, (unsigned long)w->leader_changes,
-               (unsigned long)(w->env.mono_ms - healed_at));
+               (unsigned long)w->crashes, (unsigned long)w->leader_changes, (unsigned long)w->snapshots_made,
+               (unsigned long)w->restored, (unsigned long)(w->env.mono_ms - healed_at));
     sim_clients_stop(w);
     sim_nodes_stop(w);
     sim_logs_free(w->logs);

@@ -21,7 +21,10 @@ void sim_check_tick(struct sim_world *w)
 {
     for (uint32_t n = 0; n < w->options.nodes; n++) {
         for (uint32_t i = 0; w->node_up[n] && i < w->options.partitions; i++) {
-            const struct partition_vars *vars = store_vars(processor_store(w->replicas[n][i].p));
+            const struct sim_replica *r = &w->replicas[n][i];
+            if (!r->p || r->closing)
+                continue;
+            const struct partition_vars *vars = store_vars(processor_store(r->p));
             if (vars->applied_lsn)
                 note_hash(w, i, vars->applied_lsn, vars->state_hash);
         }

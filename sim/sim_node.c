@@ -59,6 +59,13 @@ static void host_following(void *host, struct processor *p)
 static void host_failed(void *host, struct processor *p, const struct err *err)
 {
     struct sim_replica *r = host;
+    struct processor_status st;
+    processor_get_status(p, &st);
+    if (st.trim_gap && r->world->options.nodes > 1) { /* it fell behind: a snapshot helps */
+        r->min_lsn = st.trim_gap;
+        r->gap = true;
+        return;
+    }
     sim_fail(r->world, "replica failed", "partition %u on node %u: %s", r->partition, r->node, err->msg);
 }
 
@@ -78,6 +85,39 @@ const struct processor_host_ops sim_host_ops = {
 
 /* ---- replicas ---- */
 
+static void replica_closed(void *ctx)
+{
+    struct sim_replica *r = ctx;
+    r->p = NULL;
+    r->closing = false;
+}
+
+static void close_processor(void *ctx)
+{
+    struct sim_replica *r = ctx;
+    processor_close(r->p, r->crash, replica_closed, r);
+}
+
+static void stop_replica(struct sim_replica *r, bool crash)
+{
+    if (crash)
+        sim_log_crash(r->log);
+    sim_attempt_abort_all(r);
+    sim_ship_reset(r);
+    r->closing = true;
+    r->crash = crash;
+    struct snapshot_partition *snapshots = r->snapshots;
+    r->snapshots = NULL;
+    if (r->opening)
+        store_opening_cancel(r->opening);
+    else if (snapshots)
+        snapshot_partition_remove(snapshots, close_processor, r);
+    else
+        close_processor(r);
+}
+
+static void store_opened(void *ctx, struct partition_store *store, const struct err *err);
+
 static void start_replica(struct sim_world *w, uint32_t node, uint32_t partition)
 {
     struct sim_replica *r = &w->replicas[node][partition];
@@ -90,6 +130,37 @@ static void start_replica(struct sim_world *w, uint32_t node, uint32_t partition
         .flush_dirty_bytes = 16 << 10,
         .flush_interval_ms = 1 + sim_env_below(&w->env, 500),
     };
+    r->log = sim_log_open(w->logs, partition);
+    r->gap = false;
+    struct store_opening_request q = {
+        .kv = r->kv,
+        .store = store_config,
+        .log = sim_env_below(&w->env, 2) ? r->log : NULL, /* not every log knows its trim point at once */
+        .min_lsn = r->min_lsn,
+        .repository = w->options.nodes > 1 ? w->snapshots[node].repository : NULL,
+    };
+    r->opening = store_opening_start(&w->env.env, &q, store_opened, r);
+}
+
+static void unused_log_closed(void *ctx)
+{
+    ((struct sim_replica *)ctx)->closing = false;
+}
+
+static void store_opened(void *ctx, struct partition_store *store, const struct err *err)
+{
+    struct sim_replica *r = ctx;
+    struct sim_world *w = r->world;
+    uint32_t node = r->node, partition = r->partition;
+    struct sim_partition *part = &w->partitions[partition];
+    r->opening = NULL;
+    if (!store) {
+        SIM_CHECK(w, err->rc == RC_CANCELED && r->closing, "partition %u on node %u: %s", partition, node,
+                  err->msg);
+        log_close(r->log, unused_log_closed, r);
+        return;
+    }
+    w->restored += r->min_lsn > 0 && store_vars(store)->applied_lsn >= r->min_lsn;
     struct processor_config config = {
         .partition_id = (uint16_t)partition,
         .node_id = node + 1,
@@ -103,37 +174,30 @@ static void start_replica(struct sim_world *w, uint32_t node, uint32_t partition
         .trim_log = w->options.nodes == 1, /* a follower that falls behind would need a snapshot */
         .version = "1.7.0",
     };
-    struct partition_store *store;
-    struct err err = {0};
-    if (store_open(r->kv, &w->env.env, &store_config, &store, &err) != RC_OK)
-        sim_fail(w, "store_open", "partition %u on node %u: %s", partition, node, err.msg);
-    r->log = sim_log_open(w->logs, partition);
+    if (r->closing) { /* it was canceled too late */
+        config.node_generation = --r->incarnation;
+        r->p = processor_new(&w->env.env, &config, store, r->log, &sim_host_ops, r);
+        close_processor(r);
+        return;
+    }
     r->p = processor_new(&w->env.env, &config, store, r->log, &sim_host_ops, r);
-    r->closing = false;
+    if (w->options.nodes > 1) {
+        struct snapshot_partition_config sc = {.partition_id = (uint16_t)partition,
+                                               .log_id = partition,
+                                               .key_start = part->key_start,
+                                               .key_end = part->key_end,
+                                               .store = store};
+        r->snapshots = snapshot_agent_add(w->snapshots[node].agent, &sc);
+    }
 }
 
 static void start_node(struct sim_world *w, uint32_t node)
 {
+    if (w->options.nodes > 1)
+        sim_snapshots_open(w, node);
     for (uint32_t i = 0; i < w->options.partitions; i++)
         start_replica(w, node, i);
     w->node_up[node] = true;
-}
-
-static void replica_closed(void *ctx)
-{
-    struct sim_replica *r = ctx;
-    r->p = NULL;
-    r->closing = false;
-}
-
-static void stop_replica(struct sim_replica *r, bool crash)
-{
-    if (crash)
-        sim_log_crash(r->log);
-    sim_attempt_abort_all(r);
-    sim_ship_reset(r);
-    r->closing = true;
-    processor_close(r->p, crash, replica_closed, r);
 }
 
 static void stop_node(struct sim_world *w, uint32_t node, bool crash)
@@ -153,11 +217,12 @@ static void stop_node(struct sim_world *w, uint32_t node, bool crash)
             break;
         sim_env_next(&w->env, 1000);
     }
-    for (uint32_t i = 0; i < w->options.partitions; i++) {
+    for (uint32_t i = 0; i < w->options.partitions; i++)
         SIM_CHECK(w, !w->replicas[node][i].closing, "node %u does not stop", node);
-        if (crash)
-            memory_backend_crash(w->replicas[node][i].kv);
-    }
+    if (w->options.nodes > 1)
+        sim_snapshots_close(w, node);
+    for (uint32_t i = 0; crash && i < w->options.partitions; i++)
+        memory_backend_crash(w->replicas[node][i].kv);
 }
 
 void sim_node_crash(struct sim_world *w, uint32_t node)
@@ -169,6 +234,8 @@ void sim_node_crash(struct sim_world *w, uint32_t node)
 
 void sim_nodes_start(struct sim_world *w)
 {
+    if (w->options.nodes > 1)
+        sim_snapshots_init(w);
     for (uint32_t n = 0; n < w->options.nodes; n++) {
         for (uint32_t i = 0; i < w->options.partitions; i++) {
             struct sim_replica *r = &w->replicas[n][i];
@@ -193,6 +260,26 @@ void sim_nodes_stop(struct sim_world *w)
             hmap_free(&w->replicas[n][i].attempts);
         }
     }
+    if (w->options.nodes > 1)
+        sim_snapshots_free(w);
+}
+
+/* Replicas that fell below the trim point are opened again. */
+static void reopen(struct sim_world *w)
+{
+    for (uint32_t n = 0; n < w->options.nodes; n++) {
+        for (uint32_t i = 0; w->node_up[n] && i < w->options.partitions; i++) {
+            struct sim_replica *r = &w->replicas[n][i];
+            if (!r->gap || r->closing)
+                continue;
+            if (w->partitions[i].leader == (int)n)
+                w->partitions[i].leader = -1;
+            if (r->p)
+                stop_replica(r, true);
+            else
+                start_replica(w, n, i);
+        }
+    }
 }
 
 /* ---- the controller ---- */
@@ -200,7 +287,8 @@ void sim_nodes_stop(struct sim_world *w)
 struct processor *sim_leader(struct sim_world *w, uint32_t partition)
 {
     int node = w->partitions[partition].leader;
-    return node >= 0 && w->node_up[node] ? w->replicas[node][partition].p : NULL;
+    struct sim_replica *r = node >= 0 && w->node_up[node] ? &w->replicas[node][partition] : NULL;
+    return r && !r->closing ? r->p : NULL;
 }
 
 static void place_leaders(struct sim_world *w)
@@ -210,7 +298,7 @@ static void place_leaders(struct sim_world *w)
         if (part->leader >= 0 && !sim_chance(w, 3))
             continue;
         uint32_t node = (uint32_t)sim_env_below(&w->env, w->options.nodes);
-        if (!w->node_up[node])
+        if (!w->node_up[node] || !w->replicas[node][i].p || w->replicas[node][i].gap)
             continue;
         part->leader = (int)node;
         processor_become_leader(w->replicas[node][i].p, ++part->next_epoch);
@@ -225,5 +313,8 @@ void sim_nodes_tick(struct sim_world *w)
     for (uint32_t n = 0; n < w->options.nodes; n++)
         if (w->node_up[n] && sim_chance(w, 2))
             sim_node_crash(w, n);
+    reopen(w);
     place_leaders(w);
+    if (w->options.nodes > 1)
+        sim_snapshots_tick(w);
 }

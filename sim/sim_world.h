@@ -2,7 +2,10 @@
  * hands out leadership; a host plays invoker and SDK with random handler programs; clients submit and retry;
  * faults are injected; checks follow. One thread, virtual time, everything from one seed. */
 #pragma once
+#include "objects/memory_objects.h"
 #include "partition/processor.h"
+#include "partition/snapshot_agent.h"
+#include "partition/store_opening.h"
 #include "sim/sim_env.h"
 #include "sim/sim_log.h"
 
@@ -24,8 +27,13 @@ struct sim_replica {
     uint32_t node, partition;
     struct kv_backend *kv;
     struct log *log;
-    struct processor *p;   /* NULL while down */
-    bool closing, stopped; /* stopped: its processor reported failure */
+    struct processor *p; /* NULL while down and while it waits for its store */
+    struct store_opening *opening;
+    struct snapshot_partition *snapshots;
+    lsn_t min_lsn; /* its log was found to be trimmed to here */
+    bool closing;
+    bool gap;   /* its processor stopped because of that: to be opened again */
+    bool crash; /* closing without a flush */
     struct hmap attempts;
     struct list attempt_order;
     uint64_t next_token;
@@ -42,19 +50,32 @@ struct sim_partition {
     } hashes;
 };
 
+/* What a node has of snapshots; with one node there are none. */
+struct sim_snapshots {
+    struct job_runner_deferred jobs;
+    struct memory_objects *scratch;
+    struct snapshot_repository *repository;
+    struct snapshot_slots slots;
+    struct snapshot_agent *agent;
+    bool closed;
+};
+
 struct sim_world {
     struct sim_env env;
     struct sim_options options;
     struct sim_logs *logs;
     struct sim_partition partitions[SIM_MAX_PARTITIONS];
     struct sim_replica replicas[SIM_MAX_NODES][SIM_MAX_PARTITIONS];
+    struct memory_objects *bucket;
+    struct sim_snapshots snapshots[SIM_MAX_NODES];
     bool node_up[SIM_MAX_NODES];
     uint64_t node_restart_at[SIM_MAX_NODES];
     bool faulty; /* faults are being injected */
     struct sim_client *clients;
     size_t n_clients, clients_done;
     size_t operations_out; /* operator requests without an answer */
-    uint64_t operations, crashes, leader_changes, attempts, attempt_failures, suspensions;
+    uint64_t operations, crashes, leader_changes, attempts, attempt_failures, suspensions, snapshots_made,
+        restored;
 };
 
 #define SIM_CHECK(w, cond, ...) ((cond) ? (void)0 : sim_fail(w, #cond, __VA_ARGS__))
@@ -74,6 +95,13 @@ void sim_node_crash(struct sim_world *w, uint32_t node);
 /* Once per step: restarts, leadership, hashes. */
 void sim_nodes_tick(struct sim_world *w);
 extern const struct processor_host_ops sim_host_ops;
+
+/* ---- sim_snapshot.c ---- */
+void sim_snapshots_init(struct sim_world *w);
+void sim_snapshots_free(struct sim_world *w);
+void sim_snapshots_open(struct sim_world *w, uint32_t node);
+void sim_snapshots_close(struct sim_world *w, uint32_t node);
+void sim_snapshots_tick(struct sim_world *w);
 
 /* ---- sim_ship.c ---- */
 void sim_ship(struct sim_replica *r, uint64_t index, uint64_t partition_key, struct bytes record_take);

@@ -179,12 +179,13 @@ static void host_failed(void *host, struct processor *p, const struct err *err)
     struct replica *r = host;
     char id[8];
     snprintf(id, sizeof(id), "%u", r->id);
-    LOG(LOG_ERROR, TARGET, LOG_FIELDS({"partition_id", id}, {"error", err->msg}),
-        "Partition processor stopped: it cannot continue from its log");
-    if (r->phase != PHASE_OPEN)
-        return;
     struct processor_status st;
     processor_get_status(p, &st);
+    if (!st.trim_gap) /* else opening says more */
+        LOG(LOG_ERROR, TARGET, LOG_FIELDS({"partition_id", id}, {"error", err->msg}),
+            "Partition processor stopped: it cannot continue from its log");
+    if (r->phase != PHASE_OPEN)
+        return;
     r->failed = true;
     r->gap = st.trim_gap != 0;
     r->min_lsn = MAX(r->min_lsn, st.trim_gap);

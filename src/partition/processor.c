@@ -292,7 +292,7 @@ static void on_trim_gap(void *ctx, lsn_t from, lsn_t to)
     if (to <= store_vars(p->store)->applied_lsn)
         return;
     struct err err = {0};
-    err_set(&err, RC_TRIMMED, "records %lu to %lu were trimmed from the log and no snapshot covers them",
+    err_set(&err, RC_TRIMMED, "records %lu to %lu were trimmed from the log: the partition needs a snapshot",
             (unsigned long)from, (unsigned long)to);
     p->trim_gap = to;
     fail(p, &err);
@@ -326,7 +326,8 @@ static void tell_host(struct processor *p)
     if (p->failed && !p->failure_told && !p->closing) {
         p->failure_told = true;
         log_read_stop(p->log);
-        LOG0(LOG_ERROR, PROCESSOR_LOG, "partition %u stopped: %s", p->config.partition_id, p->failure.msg);
+        LOG0(p->trim_gap ? LOG_INFO : LOG_ERROR, PROCESSOR_LOG, "partition %u stopped: %s",
+             p->config.partition_id, p->failure.msg);
         p->ops->failed(p->host, p, &p->failure);
     }
 }
