@@ -43,7 +43,10 @@ test("A-2: deploy/compose.yaml has the variables of the guide, and the server ta
 });
 
 test("deploy/Dockerfile installs what the binary links against", { skip: official || !readFileSync("/etc/os-release", "utf8").includes('VERSION_ID="12"') ? "for Debian 12 and this server" : false }, () => {
-  const runtime = read("Dockerfile").split(/^FROM /m)[2];
+  const [, build, runtime] = read("Dockerfile").split(/^FROM /m);
+  const setup = readFileSync(join(root, "tools", "setup"), "utf8").split("packages=(")[1].split(")")[0];
+  const forBuilding = setup.match(/\S+-dev\b/g).filter((p) => !p.startsWith("libclang"));
+  assert.deepEqual(forBuilding.filter((p) => !build.split(/\s+/).includes(p)), [], "the build stage has what tools/setup installs");
   const needed = [...execFileSync("readelf", ["-d", binary], { encoding: "utf8" }).matchAll(/\(NEEDED\).*\[(.*)\]/g)].map((m) => m[1]);
   const linked = Object.fromEntries([...execFileSync("ldd", [binary], { encoding: "utf8" }).matchAll(/(\S+) => (\S+)/g)].map((m) => [m[1], m[2]]));
   for (const library of needed) {
