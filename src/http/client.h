@@ -38,8 +38,9 @@ struct http_stream_ops {
                     const struct http_header *headers, size_t n);
     /* Response bytes, lent. They count against the window until http_stream_consumed. */
     void (*on_data)(void *ctx, struct http_stream *s, struct bytes data);
-    /* The response is complete (END_STREAM, last chunk; trailers are ignored). The request side may still be
-     * open. */
+    /* Fields after the body (HTTP/2 only), before on_end. Slices valid during the call. May be NULL. */
+    void (*on_trailers)(void *ctx, struct http_stream *s, const struct http_header *headers, size_t n);
+    /* The response is complete (END_STREAM, last chunk). The request side may still be open. */
     void (*on_end)(void *ctx, struct http_stream *s);
     /* Below the low-water mark again after http_stream_write returned more than NET_HIGH_WATER. May be NULL.
      */

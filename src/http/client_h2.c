@@ -16,9 +16,9 @@ static struct http_stream *h2_stream(nghttp2_session *session, int32_t stream_id
 static int h2_on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
 {
     struct http_stream *s = h2_stream(session, frame->hd.stream_id);
-    if (s && !s->head_done) {
-        http_head_reset(&s->response);
-        s->status = 0;
+    if (s && (!s->head_done || s->ops.on_trailers)) {
+        http_head_reset(&s->response); /* after the head: trailers, if somebody wants them */
+        s->status = s->head_done ? s->status : 0;
     }
     return 0;
 }
@@ -29,7 +29,7 @@ static int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, co
 {
     struct http_stream *s = h2_stream(session, frame->hd.stream_id);
     struct slice n = slice_make(name, name_len);
-    if (!s || s->done || s->head_done || frame->hd.type != NGHTTP2_HEADERS)
+    if (!s || s->done || (s->head_done && !s->ops.on_trailers) || frame->hd.type != NGHTTP2_HEADERS)
         return 0;
     if (slice_eq_cstr(n, ":status")) {
         for (size_t i = 0; i < value_len; i++)
@@ -42,6 +42,10 @@ static int h2_on_header(nghttp2_session *session, const nghttp2_frame *frame, co
 
 static void h2_response_head(struct http_stream *s)
 {
+    if (s->head_done && !s->done && s->ops.on_trailers) {
+        http_head_resolve(&s->response);
+        s->ops.on_trailers(s->ctx, s, s->response.headers, s->response.fields.len);
+    }
     if (s->head_done || s->done || s->status < 200)
         return;
     s->head_done = true;

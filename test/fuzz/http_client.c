@@ -25,6 +25,11 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
 {
     http_stream_consumed(s, data.len);
 }
+static void on_trailers(void *ctx, struct http_stream *s, const struct http_header *h, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        ASSERT(h[i].name.ptr || h[i].name.len == 0);
+}
 static void on_end(void *ctx, struct http_stream *s)
 {
     http_stream_end(s);
@@ -37,7 +42,11 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const struct http_stream_ops ops = {on_head, on_data, on_end, NULL, on_done};
+    static const struct http_stream_ops ops = {.on_head = on_head,
+                                               .on_data = on_data,
+                                               .on_trailers = on_trailers,
+                                               .on_end = on_end,
+                                               .on_done = on_done};
     struct http_client_config config;
     struct http_uri uri;
     struct err ok = {0};

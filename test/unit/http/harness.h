@@ -373,7 +373,11 @@ static void call_done(void *ctx, struct http_stream *s, const struct err *err)
     c->stream = NULL;
 }
 
-static const struct http_stream_ops call_ops = {call_head, call_data, call_end, call_writable, call_done};
+static const struct http_stream_ops call_ops = {.on_head = call_head,
+                                                .on_data = call_data,
+                                                .on_end = call_end,
+                                                .on_writable = call_writable,
+                                                .on_done = call_done};
 
 static inline void call_open_at(struct call *c, const char *url, enum http_client_protocol protocol,
                                 const char *method, const char *path)
