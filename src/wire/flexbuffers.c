@@ -332,6 +332,16 @@ bool flex_i64(struct flex v, int64_t *out)
     return true;
 }
 
+bool flex_f64(struct flex v, double *out)
+{
+    size_t width;
+    if (flex_kind(v) != FLEX_FLOAT)
+        return false;
+    const uint8_t *p = number_at(v, &width);
+    *out = load_float(p, width);
+    return true;
+}
+
 bool flex_text(struct flex v, struct slice *out)
 {
     if (flex_kind(v) != FLEX_TEXT)

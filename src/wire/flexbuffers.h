@@ -39,6 +39,7 @@ enum flex_kind flex_kind(struct flex v);
 bool flex_bool(struct flex v, bool *out);
 bool flex_u64(struct flex v, uint64_t *out);
 bool flex_i64(struct flex v, int64_t *out);
+bool flex_f64(struct flex v, double *out);
 bool flex_text(struct flex v, struct slice *out);
 /* Number of elements of a sequence or entries of a map; 0 for everything else. */
 size_t flex_count(struct flex v);
@@ -82,6 +83,7 @@ void flex_key(struct flex_writer *f, const char *key);
 void flex_key_slice(struct flex_writer *f, struct slice key);
 void flex_put_u64(struct flex_writer *f, uint64_t v);
 void flex_put_i64(struct flex_writer *f, int64_t v); /* non-negative numbers are written as unsigned */
+void flex_put_f64(struct flex_writer *f, double v);
 void flex_put_text(struct flex_writer *f, struct slice text);
 void flex_put_bool(struct flex_writer *f, bool v);
 void flex_put_null(struct flex_writer *f);

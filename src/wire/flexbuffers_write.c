@@ -106,6 +106,13 @@ void flex_put_i64(struct flex_writer *f, int64_t v)
         push(f, FLEX_T_INT, signed_bits(v), (uint64_t)v);
 }
 
+void flex_put_f64(struct flex_writer *f, double v)
+{
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof(bits));
+    push(f, FLEX_T_FLOAT, 3, bits); /* the slot is then eight bytes wide, whatever stands next to it */
+}
+
 void flex_put_bool(struct flex_writer *f, bool v)
 {
     push(f, FLEX_T_BOOL, 0, v);
