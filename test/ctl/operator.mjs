@@ -1,14 +1,28 @@
-// For the tests in this directory: a server as an operator sees it, the official restatectl from npm, its tables as objects, and gRPC
-// calls by hand where the tool cannot be made to send something.
+// For the tests in this directory: a server as an operator sees it, restatectl (the official one from npm, or with CTL=ours the one of
+// this repository), its tables as objects, and gRPC calls by hand where the tool cannot be made to send something.
 import { execFile } from "node:child_process";
 import { connect } from "node:http2";
 import { createRequire } from "node:module";
 import { arch, platform } from "node:os";
+import { fileURLToPath } from "node:url";
 import { eventually, Server, sleep } from "../sdk/harness.mjs";
 
 export { eventually, sleep };
 
-const binary = createRequire(import.meta.url).resolve(`@restatedev/restatectl-${platform()}-${arch()}/bin/restatectl`);
+export const officialCtl = createRequire(import.meta.url).resolve(`@restatedev/restatectl-${platform()}-${arch()}/bin/restatectl`);
+export const ownCtl = process.env.RESTATECTL ?? fileURLToPath(new URL("../../build/release/bin/restatectl", import.meta.url));
+export const ours = process.env.CTL === "ours";
+const binary = ours ? ownCtl : officialCtl;
+
+// A tool with these arguments, not on a terminal: {code, stdout, stderr}.
+export function runTool(tool, args, env = {}, input = undefined) {
+  return new Promise((resolve) => {
+    const child = execFile(tool, args, { env: { PATH: process.env.PATH, NO_COLOR: "1", ...env }, timeout: 30_000 }, (error, stdout, stderr) =>
+      resolve({ code: error ? (error.code ?? -1) : 0, stdout, stderr }),
+    );
+    child.stdin.end(input);
+  });
+}
 
 export class Node extends Server {
   // Ready when the node port says so; a node that waits for provisioning is as ready as it gets.
@@ -27,15 +41,8 @@ export class Node extends Server {
   async health() {
     return (await fetch(`${this.fabric}/health`)).json();
   }
-  // restatectl with these arguments, not on a terminal: {code, stdout, stderr}.
   ctl(...args) {
-    return new Promise((resolve) => {
-      const env = { PATH: process.env.PATH, NO_COLOR: "1" };
-      const child = execFile(binary, ["-s", this.fabric, ...args], { env, timeout: 30_000 }, (error, stdout, stderr) =>
-        resolve({ code: error ? (error.code ?? -1) : 0, stdout, stderr }),
-      );
-      child.stdin.end();
-    });
+    return runTool(binary, ["-s", this.fabric, ...args]);
   }
   // The same for a command that must succeed: its output, with the addresses of this run replaced.
   async run(...args) {

@@ -1,0 +1,23 @@
+/* What the commands on replicated loglets share. */
+#pragma once
+#include "ctl/ctl.h"
+
+struct loglet_node {
+    const struct node_entry *entry;
+    bool answered, sealed;
+    uint64_t local_tail, global_tail, trim_point;
+};
+struct loglet {
+    uint64_t id;
+    bool found;
+    struct loglet_params params;
+    const char *used_in;
+    struct loglet_node *nodes; /* the effective node set, after loglet_ask */
+    size_t n_nodes;
+};
+/* In the chains; prints the error. */
+bool loglet_find(struct tool *t, uint64_t id, struct loglet *out);
+/* GetLogletInfo of every node of the effective node set. */
+void loglet_ask(struct tool *t, struct loglet *l);
+void loglet_print_info(struct tool *t, const struct loglet *l, const uint64_t *global_tail);
+int loglet_digest_run(struct tool *t);
