@@ -270,8 +270,7 @@ struct answer metadata_put(struct tool *t, const char *key, struct slice value, 
 extern const struct command restatectl_root;
 extern const struct option global_options[];
 extern const struct command nodes_commands[], logs_commands[], partitions_commands[], snapshots_commands[],
-    config_commands[], metadata_commands[], loglet_commands[], metadata_server_commands[], storage_commands[],
-    completions_commands[];
+    config_commands[], metadata_commands[], loglet_commands[], metadata_server_commands[], storage_commands[];
 extern const struct option status_options[], provision_options[], sql_options[];
 int status_run(struct tool *t);
 int provision_run(struct tool *t);

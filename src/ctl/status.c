@@ -183,36 +183,18 @@ static int status_once(struct tool *t)
     return tool_flag(t, "extra") ? status_extra(t) : status_compact(t);
 }
 
-/* One frame after the other, each with memory of its own. */
-static int status_watch(struct tool *t)
+static void pause_watch(struct tool *t, uint64_t ms)
 {
-    struct ctl *c = ctl_of(t);
-    uint64_t interval_ns = 0;
-    duration_parse(slice_cstr(tool_text(t, "interval")), &interval_ns, NULL);
-    bool terminal = t->columns > 0;
-    for (;;) {
-        struct arena keep = t->arena;
-        struct writer when = WRITER_INIT;
-        t->arena = (struct arena){0};
-        time_format_rfc3339(&when, os_wall_us(), 0, "Z");
-        if (terminal)
-            tool_say(t, "\033[H\033[2J");
-        tool_say(t, "%.*s  %s  (Ctrl-C ends)\n\n", SLICE_FMT(writer_slice(&when)), c->seeds[0]);
-        writer_free(&when);
-        status_once(t); /* an error is part of the view */
-        tool_say(t, "\n");
-        tool_flush(t);
-        if (ferror(stdout))
-            return 1;
-        ctl_forget(c);
-        arena_free(&t->arena);
-        t->arena = keep;
-        ctl_sleep(c, MAX(interval_ns / 1000000, 100));
-    }
+    ctl_forget(ctl_of(t));
+    ctl_sleep(ctl_of(t), ms); /* connections stay alive */
 }
 
 int status_run(struct tool *t)
 {
+    uint64_t interval_ns = 0;
     t->json = tool_flag(t, "json");
-    return tool_flag(t, "watch") ? status_watch(t) : status_once(t);
+    duration_parse(slice_cstr(tool_text(t, "interval")), &interval_ns, NULL);
+    if (!tool_flag(t, "watch"))
+        return status_once(t);
+    return tool_watch(t, ctl_of(t)->seeds[0], interval_ns / 1000000, status_once, pause_watch);
 }

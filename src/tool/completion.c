@@ -194,7 +194,7 @@ static const char *shell_or_guess(const char *shell)
     return shell ? shell : slash ? slash + 1 : path ? path : "bash";
 }
 
-int tool_print_completion(struct tool *t, const char *shell)
+static int tool_print_completion(struct tool *t, const char *shell)
 {
     shell = shell_or_guess(shell);
     return command_completion(&t->out, t->root, shell)
@@ -216,7 +216,7 @@ static enum rc make_parents(char *path, struct err *err)
     return RC_OK;
 }
 
-int tool_install_completion(struct tool *t, const char *shell)
+static int tool_install_completion(struct tool *t, const char *shell)
 {
     const char *home = getenv("HOME"), *name = t->root->name;
     struct writer w = WRITER_INIT;
@@ -241,3 +241,31 @@ int tool_install_completion(struct tool *t, const char *shell)
     tool_say(t, "Installed %s\n", path);
     return 0;
 }
+
+static int generate_run(struct tool *t)
+{
+    return tool_print_completion(t, tool_text(t, "SHELL"));
+}
+
+static int install_run(struct tool *t)
+{
+    return tool_install_completion(t, tool_text(t, "SHELL"));
+}
+
+static int manual_run(struct tool *t)
+{
+    command_manual(&t->out, t->root, t->version);
+    return 0;
+}
+
+static const struct option shell_options[] = {{"SHELL", .value = "SHELL", .flags = OPTION_POSITIONAL,
+                                               .help = "Your shell; found out from $SHELL without it",
+                                               .choices = "bash|fish|zsh"},
+                                              {0}};
+
+const struct command completions_commands[] = {
+    {"generate", "Print a completion script", .options = shell_options, .run = generate_run},
+    {"install", "Write the completion script to where your shell looks for it", .options = shell_options,
+     .run = install_run},
+    {"man", "Print the man page", .run = manual_run},
+    {0}};

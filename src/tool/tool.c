@@ -412,3 +412,31 @@ int tool_aborted(struct tool *t)
 {
     return tool_fail(t, "User aborted");
 }
+
+/* ---- watching ---- */
+
+#define WATCH_INTERVAL_MIN_MS 100
+
+int tool_watch(struct tool *t, const char *what, uint64_t interval_ms, int (*once)(struct tool *t),
+               void (*pause)(struct tool *t, uint64_t ms))
+{
+    bool terminal = t->columns > 0;
+    for (;;) {
+        struct arena keep = t->arena;
+        struct writer when = WRITER_INIT;
+        t->arena = (struct arena){0};
+        time_format_rfc3339(&when, os_wall_us(), 0, "Z");
+        if (terminal)
+            tool_say(t, "\033[H\033[2J");
+        tool_say(t, "%.*s  %s  (Ctrl-C ends)\n\n", SLICE_FMT(writer_slice(&when)), what);
+        writer_free(&when);
+        once(t); /* an error is part of the view */
+        tool_say(t, "\n");
+        tool_flush(t);
+        arena_free(&t->arena);
+        t->arena = keep;
+        if (ferror(stdout))
+            return 1;
+        pause(t, MAX(interval_ms, WATCH_INTERVAL_MIN_MS));
+    }
+}

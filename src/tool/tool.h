@@ -94,9 +94,14 @@ enum rc check_u64(const char *value, struct err *err);
 enum rc check_duration(const char *value, struct err *err);
 bool parse_u64(const char *text, uint64_t max, uint64_t *out);
 
-/* ---- commands that both tools have; `shell` NULL: that of $SHELL ---- */
-int tool_print_completion(struct tool *t, const char *shell);
-int tool_install_completion(struct tool *t, const char *shell);
+/* ---- commands that both tools have: shell completion and man page ---- */
+extern const struct command completions_commands[];
+
+/* ---- looking again and again ---- */
+/* Show `once` every `interval_ms` until the process is ended, each time with memory of its own; `pause`
+ * passes the time. `what` stands in the first line. Returns when standard output is gone. */
+int tool_watch(struct tool *t, const char *what, uint64_t interval_ms, int (*once)(struct tool *t),
+               void (*pause)(struct tool *t, uint64_t ms));
 
 /* Read a file, or standard input for `-`. At most `limit` bytes. */
 enum rc tool_read_file(const char *path, size_t limit, struct bytes *out, struct err *err);

@@ -1,5 +1,5 @@
 /* What a server may answer restatectl: Arrow streams, cluster states, idents, stored documents. */
-#include "ctl/arrow.h"
+#include "tool/arrow.h"
 #include "ctl/ctl.h"
 #include "ctl/document.h"
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "ctl/arrow.h"
+#include "tool/arrow.h"
 #include "ctl/ctl.h"
 #include "metadata/json.h"
 

@@ -1,10 +1,11 @@
 /* Arrow IPC streams: see arrow.h. FlatBuffers are read in place; every offset is checked. */
-#include "ctl/arrow.h"
+#include "tool/arrow.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "base/time.h"
 
 /* ---- FlatBuffers ---- */
@@ -97,6 +98,9 @@ static enum rc read_field(struct arrow_reader *r, const struct table *t, struct 
     switch (f->type) {
     case ARROW_NULL:
     case ARROW_UTF8:
+    case ARROW_LARGE_UTF8:
+    case ARROW_BINARY:
+    case ARROW_LARGE_BINARY:
     case ARROW_BOOL:
         return RC_OK;
     case ARROW_INT:
@@ -117,6 +121,7 @@ static enum rc read_field(struct arrow_reader *r, const struct table *t, struct 
             return RC_OK;
         break;
     case ARROW_LIST:
+    case ARROW_LARGE_LIST:
         if (depth >= ARROW_DEPTH_MAX || vector(t, 5, 4, &first) != 1)
             break;
         struct table child = table_at(t->buf, follow(t->buf, first));
@@ -168,12 +173,31 @@ static bool next_buffer(struct batch_cursor *c, size_t need, struct slice *out)
     return true;
 }
 
-/* Offsets of texts and lists: ascending, the last within `limit`. */
-static bool offsets_good(struct slice offsets, size_t n, size_t limit)
+static bool is_list(const struct arrow_field *f)
 {
-    uint32_t last = 0;
-    for (size_t i = 0; i <= n; i++) {
-        uint32_t v = get_u32le(offsets.ptr + 4 * i);
+    return f->type == ARROW_LIST || f->type == ARROW_LARGE_LIST;
+}
+
+/* Has offsets: texts, binary, lists. Their width in bytes, or 0. */
+static size_t offset_width(const struct arrow_field *f)
+{
+    if (f->type == ARROW_UTF8 || f->type == ARROW_BINARY || f->type == ARROW_LIST)
+        return 4;
+    return f->type >= ARROW_LARGE_BINARY && f->type <= ARROW_LARGE_LIST ? 8 : 0;
+}
+
+static uint64_t offset_at(const struct arrow_array *a, size_t i)
+{
+    return offset_width(a->field) == 8 ? get_u64le(a->offsets.ptr + 8 * i)
+                                       : get_u32le(a->offsets.ptr + 4 * i);
+}
+
+/* Ascending, the last within `limit`. */
+static bool offsets_good(const struct arrow_array *a, size_t limit)
+{
+    uint64_t last = 0;
+    for (size_t i = 0; a->length && i <= a->length; i++) {
+        uint64_t v = offset_at(a, i);
         if (v < last || v > limit)
             return false;
         last = v;
@@ -200,16 +224,16 @@ static bool read_array(struct arrow_reader *r, struct batch_cursor *c, const str
         a->validity = SLICE_EMPTY;
     if (f->type == ARROW_BOOL)
         return next_buffer(c, (length + 7) / 8, &a->data);
-    if (f->type != ARROW_UTF8 && f->type != ARROW_LIST)
+    size_t width = offset_width(f);
+    if (!width)
         return next_buffer(c, length * (f->bits / 8), &a->data);
     /* no values: the one offset may be left out */
-    if (!next_buffer(c, length ? (length + 1) * 4 : 0, &a->offsets))
+    if (!next_buffer(c, length ? (length + 1) * width : 0, &a->offsets))
         return false;
-    if (f->type == ARROW_UTF8)
-        return next_buffer(c, 0, &a->data) && (!length || offsets_good(a->offsets, length, a->data.len));
+    if (!is_list(f))
+        return next_buffer(c, 0, &a->data) && offsets_good(a, a->data.len);
     a->child = arena_alloc(r->arena, sizeof(*a->child));
-    return read_array(r, c, f->child, a->child) &&
-           (!length || offsets_good(a->offsets, length, a->child->length));
+    return read_array(r, c, f->child, a->child) && offsets_good(a, a->child->length);
 }
 
 static enum rc read_batch(struct arrow_reader *r, const struct table *batch, struct slice body,
@@ -322,6 +346,29 @@ static void print_timestamp(struct writer *w, const struct arrow_array *a, size_
     write_fmt(w, json ? "\"" : "");
 }
 
+static struct slice blob(const struct arrow_array *a, size_t row)
+{
+    uint64_t from = offset_at(a, row), to = offset_at(a, row + 1);
+    return slice_sub(a->data, from, to - from);
+}
+
+static void print_hex(struct writer *w, struct slice s)
+{
+    hex_encode(s, (char *)writer_reserve(w, 2 * s.len + 1));
+    w->len += 2 * s.len;
+}
+
+static void print_list(struct writer *w, const struct arrow_array *a, size_t row, bool json)
+{
+    uint64_t from = offset_at(a, row), to = offset_at(a, row + 1);
+    write_u8(w, '[');
+    for (uint64_t i = from; i < to; i++) {
+        write_fmt(w, "%s", i > from ? json ? "," : ", " : "");
+        arrow_print(w, a->child, i, json);
+    }
+    write_u8(w, ']');
+}
+
 void arrow_print(struct writer *w, const struct arrow_array *a, size_t row, bool json)
 {
     if (arrow_is_null(a, row)) {
@@ -343,24 +390,22 @@ void arrow_print(struct writer *w, const struct arrow_array *a, size_t row, bool
     case ARROW_TIMESTAMP:
         print_timestamp(w, a, row, json);
         break;
-    case ARROW_UTF8: {
-        uint32_t from = get_u32le(a->offsets.ptr + 4 * row), to = get_u32le(a->offsets.ptr + 4 * row + 4);
-        struct slice s = slice_sub(a->data, from, to - from);
+    case ARROW_UTF8:
+    case ARROW_LARGE_UTF8:
         if (json)
-            write_json_string(w, s);
+            write_json_string(w, blob(a, row));
         else
-            write_slice_raw(w, s);
+            write_slice_raw(w, blob(a, row));
         break;
-    }
-    case ARROW_LIST: {
-        uint32_t from = get_u32le(a->offsets.ptr + 4 * row), to = get_u32le(a->offsets.ptr + 4 * row + 4);
-        write_u8(w, '[');
-        for (uint32_t i = from; i < to; i++) {
-            write_fmt(w, "%s", i > from ? json ? "," : ", " : "");
-            arrow_print(w, a->child, i, json);
-        }
-        write_u8(w, ']');
+    case ARROW_BINARY:
+    case ARROW_LARGE_BINARY:
+        write_fmt(w, json ? "\"" : "");
+        print_hex(w, blob(a, row));
+        write_fmt(w, json ? "\"" : "");
         break;
-    }
+    case ARROW_LIST:
+    case ARROW_LARGE_LIST:
+        print_list(w, a, row, json);
+        break;
     }
 }

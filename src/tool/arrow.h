@@ -9,10 +9,15 @@ enum arrow_type {
     ARROW_NULL = 1,
     ARROW_INT = 2,
     ARROW_FLOAT = 3,
+    ARROW_BINARY = 4,
     ARROW_UTF8 = 5,
     ARROW_BOOL = 6,
     ARROW_TIMESTAMP = 10,
     ARROW_LIST = 12,
+    /* the same with 64-bit offsets */
+    ARROW_LARGE_BINARY = 19,
+    ARROW_LARGE_UTF8 = 20,
+    ARROW_LARGE_LIST = 21,
 };
 #define ARROW_COLUMNS_MAX 192
 #define ARROW_DEPTH_MAX   4
