@@ -49,8 +49,7 @@ static void created_cell(struct tool *t, struct table *tb, uint64_t created_at)
         instant_print(&w, ctl_of(t)->time_format, at);
     } else {
         duration_rough(&w, now > at ? (now - at) / 1000 : 0);
-        if (!slice_eq(writer_slice(&w), SLICE_LIT("now")))
-            write_fmt(&w, " ago");
+        write_fmt(&w, " ago"); /* `now ago` too, as the reference */
     }
     table_cell(tb, STYLE_PLAIN, "%.*s", SLICE_FMT(writer_slice(&w)));
     writer_free(&w);

@@ -12,6 +12,7 @@ const AGE = new RegExp(`\\d+ ${UNITS}(?:(?:,| and) \\d+ ${UNITS})* ago`, "g");
 function masked(text) {
   return text
     .replace(AGE, "<age>")
+    .replace(/now ago/g, "<age>")
     .replace(/ (PT\d+S|P0D) /g, " <uptime> ")
     .replace(/ (now|\d+ seconds|n\/a|\d+s)( +)(?=Alive|Member)/g, " <uptime> ")
     .replace(/^\d{4}-\d\d-\d\dT[\d:.]+Z ERROR/gm, "<time> ERROR")
