@@ -327,12 +327,8 @@ static void status_of_failure(const struct failure *f, struct invocation_attempt
         f->command_type ? slice_cstr(message_type_name((uint16_t)f->command_type)) : SLICE_EMPTY;
 }
 
-bool invoker_status(struct invoker_partition *p, struct invocation_id id,
-                    struct invocation_attempt_status *out)
+static void status_of_entry(const struct entry *e, struct invocation_attempt_status *out)
 {
-    struct entry *e = entry_find(p, id);
-    if (!e)
-        return false;
     *out = (struct invocation_attempt_status){
         .in_flight = e->state == ENTRY_RUNNING,
         .retry_count = e->attempts,
@@ -343,7 +339,29 @@ bool invoker_status(struct invoker_partition *p, struct invocation_id id,
     memcpy(out->last_attempt_server, e->last_server, sizeof(out->last_attempt_server));
     if (e->last.set)
         status_of_failure(&e->last.f, out);
-    return true;
+}
+
+bool invoker_status(struct invoker_partition *p, struct invocation_id id,
+                    struct invocation_attempt_status *out)
+{
+    const struct entry *e = entry_find(p, id);
+    if (e)
+        status_of_entry(e, out);
+    return e != NULL;
+}
+
+void invoker_scan(struct invoker_partition *p,
+                  void (*visit)(void *ctx, struct invocation_id id,
+                                const struct invocation_attempt_status *status),
+                  void *ctx)
+{
+    struct hmap_iter it;
+    for (struct hmap_node *n = hmap_begin(&p->entries, &it); n; n = hmap_step(&p->entries, &it)) {
+        const struct entry *e = CONTAINER_OF(n, struct entry, by_id);
+        struct invocation_attempt_status status;
+        status_of_entry(e, &status);
+        visit(ctx, e->id, &status);
+    }
 }
 
 /* ---- partitions ---- */

@@ -97,6 +97,11 @@ struct invocation_attempt_status {
 };
 bool invoker_status(struct invoker_partition *p, struct invocation_id id,
                     struct invocation_attempt_status *out);
+/* The same of every invocation that the partition's leader knows, in no order. */
+void invoker_scan(struct invoker_partition *p,
+                  void (*visit)(void *ctx, struct invocation_id id,
+                                const struct invocation_attempt_status *status),
+                  void *ctx);
 
 /* ---- discovery (spec/service-protocol.md §2) ---- */
 struct discovery_request {

@@ -462,44 +462,61 @@ static enum rc packed_journal_read(struct bytes value, struct reader *r, struct 
     return rc;
 }
 
-enum rc invocation_decode(struct bytes value, struct invocation *inv, uint64_t now_ms,
-                          const struct blob_source *blobs, struct err *err)
+/* The status part; *body is where journal and events of a packed one begin. */
+static enum rc status_decode(struct bytes value, struct invocation *inv, uint64_t now_ms,
+                             struct status_extra *x, size_t *body, struct err *err)
 {
     struct stored_head h;
     if (!stored_head_get(bytes_slice(value), &h))
         return err_set(err, RC_CORRUPT, "the head of a stored invocation is damaged (%zu bytes)", value.len);
     struct slice all = bytes_slice(value);
     struct reader r = reader_make(slice_sub(all, STORED_HEAD_SIZE, h.status_len));
-    struct status_extra x = {0};
-    status_read(&r, value, inv, &x);
+    status_read(&r, value, inv, x);
     bool packed = h.kind == STORED_PACKED;
-    if (!reader_done(&r) || packed != (inv->status == INV_COMPLETED) || (packed && x.origin_elsewhere))
+    if (!reader_done(&r) || packed != (inv->status == INV_COMPLETED) || (packed && x->origin_elsewhere))
         return err_set(err, RC_CORRUPT, "the status of a stored invocation is damaged (%zu bytes)",
                        value.len);
     if (inv->result.kind != OUTCOME_NONE)
         inv->result_bytes = bytes_ref(value);
-    if (!x.origin_elsewhere) {
-        struct bytes origin = bytes_part(value, x.origin);
+    if (!x->origin_elsewhere) {
+        struct bytes origin = bytes_part(value, x->origin);
         enum rc rc = invocation_set_origin(inv, origin, err);
         bytes_unref(&origin);
         if (rc)
             return rc;
     }
-    size_t body = STORED_HEAD_SIZE + h.status_len;
-    if (!packed) {
-        inv->journal.len = x.entries;
-        inv->events.len = x.events;
-        if (body != value.len)
-            return err_set(err, RC_CORRUPT, "a stored invocation has %zu bytes too many", value.len - body);
-        return RC_OK;
-    }
-    if (h.flags & STORED_JOURNAL_GONE || h.journal_expiry_ms <= now_ms) {
+    *body = STORED_HEAD_SIZE + h.status_len;
+    if (!packed && *body != value.len)
+        return err_set(err, RC_CORRUPT, "a stored invocation has %zu bytes too many", value.len - *body);
+    inv->journal.len = x->entries;
+    inv->events.len = x->events;
+    if (packed && (h.flags & STORED_JOURNAL_GONE || h.journal_expiry_ms <= now_ms)) {
+        inv->journal.len = inv->events.len = 0;
         inv->journal_purged = true;
         inv->commands = 0;
         inv->journal_bytes = 0;
-        return RC_OK;
     }
-    r = reader_make(slice_sub(all, body, all.len - body));
+    return RC_OK;
+}
+
+enum rc invocation_decode_status(struct bytes value, struct invocation *inv, uint64_t now_ms, struct err *err)
+{
+    struct status_extra x = {0};
+    size_t body;
+    return status_decode(value, inv, now_ms, &x, &body, err);
+}
+
+enum rc invocation_decode(struct bytes value, struct invocation *inv, uint64_t now_ms,
+                          const struct blob_source *blobs, struct err *err)
+{
+    struct status_extra x = {0};
+    size_t body;
+    enum rc rc = status_decode(value, inv, now_ms, &x, &body, err);
+    if (rc != RC_OK || inv->status != INV_COMPLETED || inv->journal_purged)
+        return rc;
+    inv->journal.len = inv->events.len = 0;
+    struct slice all = bytes_slice(value);
+    struct reader r = reader_make(slice_sub(all, body, all.len - body));
     return packed_journal_read(value, &r, inv, &x, blobs, err);
 }
 

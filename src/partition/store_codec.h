@@ -76,6 +76,9 @@ void invocation_encode(struct writer *w, const struct invocation *inv, bool pack
  * journal_purged. */
 enum rc invocation_decode(struct bytes value, struct invocation *inv, uint64_t now_ms,
                           const struct blob_source *blobs, struct err *err);
+/* Without the items of the journal, also of a packed one (journal.len and events.len are set). */
+enum rc invocation_decode_status(struct bytes value, struct invocation *inv, uint64_t now_ms,
+                                 struct err *err);
 /* Sets origin and si. */
 enum rc invocation_set_origin(struct invocation *inv, struct bytes origin, struct err *err);
 void entry_encode(struct writer *w, const struct invocation *inv, const struct journal_entry *e);

@@ -418,6 +418,10 @@ static void flush_one(struct partition_store *s, struct invocation *inv)
         set_live_row(s, inv, INV_FREE);
         return;
     }
+    bool rows = inv->store_flags & INV_ROWS && !(inv->store_flags & INV_STALE_ROWS);
+    bool stays = rows && inv->status != INV_COMPLETED; /* what is written already goes on to be right */
+    inv->settled_entries = stays ? inv->persisted_entries : 0;
+    inv->settled_events = stays ? inv->persisted_events : 0;
     for (size_t i = inv->persisted_entries; i < inv->journal.len; i++)
         journal_attach_blob(s, inv, &inv->journal.items[i]);
     if (inv->status == INV_COMPLETED)

@@ -108,6 +108,7 @@ struct invocation {
     struct write_back wb;
     uint32_t store_flags;
     uint32_t persisted_entries, persisted_events;
+    uint32_t settled_entries, settled_events; /* persisted before the batch that is being written */
     enum invocation_status live_row; /* status in the persisted index of live invocations, INV_FREE: no row */
     size_t journal_bytes, charged_bytes;
     struct journal_index *index;

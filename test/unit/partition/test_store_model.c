@@ -4,7 +4,7 @@
  *
  * A record is a seed: what it does follows from the seed and from what it reads in the store. */
 #include "partition/rocks_internal.h"
-#include "unit/partition/store_fixture.h"
+#include "unit/partition/scan_lines.h"
 
 enum { IDS = 40, OBJECTS = 6, STATE_KEYS = 14, PROMISE_KEYS = 4 };
 
@@ -664,6 +664,44 @@ static void check_nothing_is_left(struct store_fixture *f, uint64_t now)
     assert_int_equal(count_table(f, TABLE_VARS), 1);
 }
 
+/* ---- scans: what they show is the moment of their opening, whatever happens before they are read ---- */
+
+struct pending_scan {
+    enum scan_kind kind;
+    struct store_scan *scan;
+    struct lines expected;
+};
+
+static void scan_open(struct pending_scan *p, struct partition_store *s, struct partition_store *plain,
+                      uint64_t rng[4])
+{
+    size_t o = sim_rng_next(rng) % OBJECTS;
+    bool narrow = sim_rng_next(rng) % 3 == 0;
+    p->kind = (enum scan_kind)(sim_rng_next(rng) % (SCAN_PROMISES + 1));
+    struct scan_filter filter = {.by_id = narrow,
+                                 .id = sf_id(sim_rng_next(rng) % (IDS + 1)),
+                                 .by_object = narrow,
+                                 .service = objects[o].service,
+                                 .key = objects[o].key,
+                                 .live_only = p->kind == SCAN_INVOCATIONS && sim_rng_next(rng) % 2};
+    lines_expected(&p->expected, plain, p->kind, &filter);
+    p->scan = store_scan_new(s, p->kind, &filter);
+}
+
+static void scan_check(struct pending_scan *p)
+{
+    if (!p->scan)
+        return;
+    struct lines got = {0};
+    lines_of_scan(&got, p->scan, p->kind);
+    for (size_t i = 0; i < MIN(got.v.len, p->expected.v.len); i++)
+        assert_string_equal(got.v.items[i], p->expected.v.items[i]);
+    assert_int_equal(got.v.len, p->expected.v.len);
+    lines_free(&got);
+    lines_free(&p->expected);
+    p->scan = NULL;
+}
+
 /* ---- the run ---- */
 
 struct history {
@@ -759,9 +797,11 @@ static void save(struct store_fixture *f, struct actor *a, struct history *h, st
 }
 
 static void disturb(struct store_fixture *f, struct actor *a, struct history *h, struct sf_snapshot *x,
-                    uint64_t rng[4])
+                    struct pending_scan *scan, uint64_t rng[4])
 {
     uint64_t what = sim_rng_next(rng) % 100;
+    if (what >= 66 && what < 69)
+        scan_check(scan); /* the backend may go */
     if (what < 40) {
         store_maintain(f->s);
     } else if (what < 60) {
@@ -798,6 +838,7 @@ static void run(bool rocks, uint64_t seed, size_t records)
     h.len = 0;
     struct store_fixture f, plain;
     struct sf_snapshot saved = {0};
+    struct pending_scan scan = {0};
     sf_init(&plain, false);
     sf_init(&f, rocks);
     uint64_t rng[4];
@@ -820,10 +861,17 @@ static void run(bool rocks, uint64_t seed, size_t records)
         apply(&b, h.len, h.items[h.len - 1].seed, now);
         if (a.seen != b.seen || store_vars(a.s)->state_hash != store_vars(b.s)->state_hash)
             fail_msg("seed %llu: the stores differ after record %zu", (unsigned long long)seed, h.len);
-        disturb(&f, &a, &h, &saved, rng);
+        if (sim_rng_next(rng) % 3 == 0) {
+            scan_check(&scan);
+            scan_open(&scan, a.s, b.s, rng);
+            if (sim_rng_next(rng) % 2)
+                scan_check(&scan);
+        }
+        disturb(&f, &a, &h, &saved, &scan, rng);
         if (i % 500 == 499)
             compare(a.s, b.s);
     }
+    scan_check(&scan);
     compare(a.s, b.s);
     sf_reopen(&f);
     a.s = f.s;
