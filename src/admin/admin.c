@@ -222,11 +222,16 @@ void admin_handle(struct admin *a, struct admin_exchange *x)
 
 static void finish(struct admin_call *c, const struct admin_answer *answer)
 {
-    struct admin *a = c->admin;
     struct admin_exchange *x = c->exchange;
+    x->respond(x, answer);
+    call_close(c);
+}
+
+void call_close(struct admin_call *c)
+{
+    struct admin *a = c->admin;
     list_remove(&c->link);
     a->n_calls--;
-    x->respond(x, answer);
     json_decref(c->json);
     arena_free(&c->arena);
     free(c);
@@ -273,6 +278,20 @@ void answer_error(struct admin_call *c, int status, const char *fmt, ...)
     vsnprintf(message, sizeof(message), fmt, ap);
     va_end(ap);
     answer_message(c, status, NULL, message);
+}
+
+void answer_query_error(struct admin_call *c, int status, struct writer *message, unsigned retry_after_s)
+{
+    struct writer w = WRITER_INIT;
+    write_slice_raw(&w, SLICE_LIT("{\"message\":"));
+    write_json_string(&w, writer_slice(message));
+    write_u8(&w, '}');
+    writer_free(message);
+    struct bytes body = writer_take(&w);
+    struct admin_answer answer = {
+        .status = status, .content_type = "application/json", .retry_after_s = retry_after_s, .body = body};
+    finish(c, &answer);
+    bytes_unref(&body);
 }
 
 void answer_problem(struct admin_call *c, const struct problem *p)

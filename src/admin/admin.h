@@ -50,12 +50,14 @@ struct admin_config {
     const char *const *routing_headers; /* admin.deployment-routing-headers, lower case */
     size_t n_routing_headers;
 };
+struct query_engine;
 struct admin_deps { /* everything outlives the admin object */
     struct env *env;
     struct partition_router *router;
     struct schema_store *schema;
     const struct schema_defaults *defaults; /* read for every answer: follows configuration reloads */
     struct admin_discovery discovery;
+    struct query_engine *queries; /* NULL: this node answers none; stopped before the admin object is freed */
     struct admin_info info;
     struct admin_config config;
 };
@@ -72,15 +74,28 @@ struct admin_answer {
     int status;
     const char *content_type;     /* NULL: none, the body is empty */
     const char *location, *allow; /* NULL: header absent */
+    unsigned retry_after_s;       /* 0: header absent */
     struct bytes body;            /* lent */
 };
 struct admin_exchange {
     struct slice method, target; /* "GET", "/v4/services?x=y" */
     struct slice content_type;   /* ptr NULL: no such header */
+    struct slice accept;
     struct slice body;
     bool body_too_large; /* the caller refused to read more than ADMIN_BODY_LIMIT_BYTES */
-    /* Exactly once, possibly before admin_handle returns. */
+    /* Exactly once, possibly before admin_handle returns; the exchange is over. */
     void (*respond)(struct admin_exchange *x, const struct admin_answer *answer);
+    /* Instead of respond, for long answers: start once (answer->body is not looked at), write any number of
+     * times, end once - or only end, when `gone` was called. `complete` false: the client must see that
+     * something is missing. */
+    void (*start)(struct admin_exchange *x, const struct admin_answer *answer);
+    size_t (*write)(struct admin_exchange *x, struct bytes take); /* bytes that wait to be sent now */
+    void (*end)(struct admin_exchange *x, bool complete);
+    /* Set by the handler of a long answer: below the low-water mark again; the client is not there any more
+     * (end it at once). */
+    void (*writable)(struct admin_exchange *x);
+    void (*gone)(struct admin_exchange *x);
+    void *user; /* the handler's */
 };
 /* Whether the route reads a body at all (others never look at it). */
 bool admin_wants_body(struct slice method, struct slice target);

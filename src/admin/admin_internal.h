@@ -53,6 +53,10 @@ extern const size_t admin_n_routes;
 
 /* ---- answers: each ends the call, which must not be touched afterwards ---- */
 void answer_empty(struct admin_call *c, int status);
+/* For an exchange that was answered in pieces: only the call ends. */
+void call_close(struct admin_call *c);
+/* Family B: no restate_code. `retry_after_s` 0: no such header. The writer is consumed. */
+void answer_query_error(struct admin_call *c, int status, struct writer *message, unsigned retry_after_s);
 /* Family A of spec/admin-api.md §3. */
 void answer_error(struct admin_call *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -66,6 +70,8 @@ void answer_redirect(struct admin_call *c, const char *location);
 void answer_not_implemented(struct admin_call *c, const char *what);
 
 /* ---- input ---- */
+/* The JSON body, or NULL after having answered. */
+json_t *call_json(struct admin_call *c);
 /* The JSON body as an object, or NULL after having answered. */
 json_t *call_json_object(struct admin_call *c);
 /* 422 of family C. */

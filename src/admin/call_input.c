@@ -43,7 +43,7 @@ void answer_bad_shape(struct admin_call *c, const char *path, const char *reason
                 path[0] ? ": " : "", reason, c->body.len);
 }
 
-json_t *call_json_object(struct admin_call *c)
+json_t *call_json(struct admin_call *c)
 {
     if (c->body_too_large) {
         answer_text(c, 413, "Failed to buffer the request body: length limit exceeded");
@@ -60,11 +60,17 @@ json_t *call_json_object(struct admin_call *c)
                     parse.line, parse.column);
         return NULL;
     }
-    if (!json_is_object(c->json)) {
+    return c->json;
+}
+
+json_t *call_json_object(struct admin_call *c)
+{
+    json_t *body = call_json(c);
+    if (body && !json_is_object(body)) {
         answer_bad_shape(c, "", "invalid type: expected an object");
         return NULL;
     }
-    return c->json;
+    return body;
 }
 
 /* Texts go into C strings: one with NUL inside is not a name, address or id of ours. */

@@ -204,13 +204,3 @@ void handle_serdes(struct admin_call *c)
 {
     answer_not_implemented(c, "The serde proxy is");
 }
-void handle_query(struct admin_call *c)
-{
-    /* Family B: no restate_code (spec/admin-api.md §16). */
-    struct writer w = WRITER_INIT;
-    struct json_out o = json_out_make(&w);
-    json_open(&o, '{');
-    json_text(&o, "message", "SQL queries are not supported by this server yet.");
-    json_close(&o, '}');
-    answer_json(c, 501, &w, NULL);
-}

@@ -6,6 +6,7 @@
 #pragma once
 #include "http/client.h"
 #include "metadata/schema.h"
+#include "partition/attempt_status.h"
 #include "partition/processor.h"
 
 struct invoker;
@@ -80,21 +81,8 @@ bool invoker_pause(struct invoker_partition *p, struct invocation_id id);
 /* Operator: resume of an Invoked one: skip the back-off. */
 void invoker_retry_now(struct invoker_partition *p, struct invocation_id id);
 
-/* What the leader's memory knows of an invocation, for introspection (spec/invocation-lifecycle.md §9.4). */
-struct invocation_attempt_status {
-    bool in_flight;
-    uint32_t retry_count;
-    uint64_t last_start_at_ms, next_retry_at_ms;
-    struct u128 last_attempt_deployment_id;
-    char last_attempt_server[64];
-    char last_error_doc_code[8];
-    uint32_t last_error_code;
-    struct slice last_error_message, last_error_stacktrace; /* valid until the next call into the invoker */
-    bool has_related_command;
-    uint32_t related_command_index;
-    struct slice related_command_name,
-        related_command_type; /* type as message_type_name prints it; empty if unknown */
-};
+/* For introspection (spec/invocation-lifecycle.md §9.4). Texts in `out` are valid until the next call into
+ * the invoker. */
 bool invoker_status(struct invoker_partition *p, struct invocation_id id,
                     struct invocation_attempt_status *out);
 /* The same of every invocation that the partition's leader knows, in no order. */

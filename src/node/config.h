@@ -94,6 +94,10 @@ struct node_config {
         size_t n_routing_headers;
         bool disable_web_ui;
         uint64_t query_memory_bytes;
+        const char *query_tmp_dir;                      /* NULL: the system's */
+        unsigned query_parallelism;                     /* 0: number of cores */
+        double query_rate_per_second, query_rate_burst; /* 0: no limit */
+        bool disable_config_table;
     } admin_options;
     struct {
         uint32_t concurrent_invocations_limit;
@@ -129,4 +133,8 @@ enum rc config_reload(const struct node_config *current, struct node_config **ou
 void config_log_warnings(const struct node_config *c);
 /* The dump of §1.7; also for SIGUSR1. The caller owns the bytes. */
 struct bytes config_dump(const struct node_config *c);
+/* Every setting with its effective value as text, in the order of their names; "null": not set. Values are
+ * shown as they are, secrets too. */
+void config_each(const struct node_config *c, void (*visit)(void *ctx, const char *key, struct slice value),
+                 void *ctx);
 void config_free(struct node_config *c);

@@ -175,12 +175,38 @@ static void fill_networking(const struct cv *root, struct node_config *c)
         MAX(ms(n, "connect-retry-policy.max-interval", 3000), c->networking.retry_min_ms);
 }
 
+/* "6/min" and the like; plain numbers are per second. */
+static double rate_per_second(const struct cv *rate)
+{
+    if (rate->type != CV_STRING)
+        return (double)rate->integer;
+    char *unit;
+    double n = (double)strtol(rate->string, &unit, 10);
+    while (*unit == ' ' || *unit == '/')
+        unit++;
+    return *unit == 'm' ? n / 60 : *unit == 'h' ? n / 3600 : n;
+}
+
+static void fill_query_rate(const struct cv *limit, struct node_config *c)
+{
+    const struct cv *rate = limit ? cv_member(limit, "rate") : NULL;
+    if (!rate)
+        return;
+    c->admin_options.query_rate_per_second = rate_per_second(rate);
+    double n = rate->type == CV_STRING ? (double)strtol(rate->string, NULL, 10) : (double)rate->integer;
+    c->admin_options.query_rate_burst = (double)integer(limit, "capacity", (uint64_t)n);
+}
+
 static void fill_admin(const struct cv *root, struct node_config *c)
 {
     const struct cv *a = cv_member(root, "admin");
     c->admin_options.concurrent_requests_limit = integer(a, "concurrent-api-requests-limit", 0);
     c->admin_options.disable_web_ui = boolean(a, "disable-web-ui");
     c->admin_options.query_memory_bytes = integer(a, "query-engine.memory-size", 1u << 30);
+    c->admin_options.query_tmp_dir = text(a, "query-engine.tmp-dir", NULL);
+    c->admin_options.query_parallelism = (unsigned)integer(a, "query-engine.query-parallelism", 0);
+    fill_query_rate(cv_get(a, "query-engine.rate-limiting"), c);
+    c->admin_options.disable_config_table = boolean(root, "disable-config-sql-table");
     const struct cv *routing = cv_member(a, "deployment-routing-headers");
     c->admin_options.n_routing_headers = routing->len;
     c->admin_options.routing_headers = xcalloc(routing->len + 1, sizeof(char *));
@@ -364,4 +390,80 @@ struct bytes config_dump(const struct node_config *c)
         snprintf(last, sizeof(last), "%s", section);
     }
     return writer_take(&w);
+}
+
+/* ---- one by one ---- */
+
+struct visitor {
+    void (*visit)(void *ctx, const char *key, struct slice value);
+    void *ctx;
+};
+
+static void visit_scalar(const struct visitor *v, const char *path, const struct cv *value)
+{
+    struct writer w = WRITER_INIT;
+    if (value->type == CV_STRING || value->type == CV_CHAR)
+        write_slice_raw(&w, slice_cstr(value->string));
+    else if (value->type == CV_BOOL)
+        write_fmt(&w, "%s", value->boolean ? "true" : "false");
+    else if (value->type == CV_FLOAT)
+        write_fmt(&w, "%g", value->number);
+    else
+        write_fmt(&w, "%lld", (long long)value->integer);
+    v->visit(v->ctx, path, writer_slice(&w));
+    writer_free(&w);
+}
+
+static void visit_members(const struct visitor *v, const char *path, const struct cv *value)
+{
+    for (size_t i = 0; i < value->len; i++) {
+        char *below = value->type == CV_TABLE ? xasprintf("%s.%s", path, value->items[i]->key)
+                                              : xasprintf("%s[%zu]", path, i);
+        if (value->items[i]->type == CV_TABLE || value->items[i]->type == CV_LIST)
+            visit_members(v, below, value->items[i]);
+        else
+            visit_scalar(v, below, value->items[i]);
+        free(below);
+    }
+}
+
+static void visit_key(const struct visitor *v, const struct config_key *k, const struct cv *value)
+{
+    if (!value) {
+        v->visit(v->ctx, k->path, SLICE_LIT("null"));
+    } else if (value->type == CV_STRING) {
+        visit_scalar(v, k->path, value);
+    } else if (k->type == K_STRING_TABLE || k->type == K_TABLE_LIST) {
+        visit_members(v, k->path, value);
+    } else {
+        struct writer w = WRITER_INIT;
+        config_key_print(k, value, &w);
+        struct slice text = writer_slice(&w);
+        bool quoted = text.len >= 2 && text.ptr[0] == '"' && text.ptr[text.len - 1] == '"';
+        v->visit(v->ctx, k->path, quoted ? slice_sub(text, 1, text.len - 2) : text);
+        writer_free(&w);
+    }
+}
+
+static int key_order(const void *a, const void *b)
+{
+    return strcmp((*(const struct config_key *const *)a)->path, (*(const struct config_key *const *)b)->path);
+}
+
+void config_each(const struct node_config *c, void (*visit)(void *ctx, const char *key, struct slice value),
+                 void *ctx)
+{
+    const struct loaded *l = CONTAINER_OF(c, struct loaded, config);
+    const struct visitor v = {visit, ctx};
+    const struct config_key **keys = xcalloc(config_key_count, sizeof(*keys));
+    for (size_t i = 0; i < config_key_count; i++)
+        keys[i] = &config_keys[i];
+    qsort(keys, config_key_count, sizeof(*keys), key_order);
+    for (size_t i = 0; i < config_key_count; i++) {
+        const struct cv *value = cv_get(l->root, keys[i]->path);
+        bool hidden = keys[i]->flags & KF_HIDDEN && (!value || (value->type != CV_STRING && !*value->source));
+        if (keys[i]->type != K_REMOVED && !hidden)
+            visit_key(&v, keys[i], value);
+    }
+    free(keys);
 }

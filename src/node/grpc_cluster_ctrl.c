@@ -7,6 +7,7 @@
 #include "node/grpc_cluster_state.h"
 #include "node/grpc_logs.h"
 #include "node/grpc_messages.h"
+#include "node/grpc_query.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
 #include "node/snapshot_rpc.h"
@@ -38,11 +39,6 @@ static void migrate_metadata(struct rpc *rpc, struct node *n, struct bytes messa
     json_decref(config);
 }
 
-static void query(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    rpc_fail(rpc, GRPC_UNIMPLEMENTED, "SQL over the node port is not supported by this server yet");
-}
-
 static bool ready(const struct node *n)
 {
     return n->state == NODE_ALIVE;
@@ -59,7 +55,7 @@ static const struct rpc_method methods[] = {
     {"FindTail", grpc_find_tail},
     {"GetClusterConfiguration", cluster_get_configuration},
     {"SetClusterConfiguration", cluster_set_configuration},
-    {"Query", query},
+    {"Query", cluster_query},
     {"MigrateMetadata", migrate_metadata},
     {"SyncEpochMetadata", cluster_sync_epoch_metadata},
 };

@@ -15,6 +15,7 @@ struct rpc {
     const struct rpc_method *method;
     struct grpc_call *call; /* NULL once the exchange is over */
     bool running;           /* the method was called and has not answered */
+    struct rpc_stream stream;
 };
 
 static const struct rpc_service *const services[] = {
@@ -41,8 +42,19 @@ static void on_finished(struct grpc_call *c, bool completed)
 {
     struct rpc *rpc = grpc_call_user(c);
     rpc->call = NULL;
+    if (rpc->running && rpc->stream.gone) {
+        rpc->running = false;
+        rpc->stream.gone(rpc->stream.ctx);
+    }
     if (!rpc->running)
         free(rpc);
+}
+
+static void on_writable(struct grpc_call *c)
+{
+    struct rpc *rpc = grpc_call_user(c);
+    if (rpc->running && rpc->stream.writable)
+        rpc->stream.writable(rpc->stream.ctx);
 }
 
 /* The method answers: returns the call if somebody still waits for it. */
@@ -84,6 +96,25 @@ void rpc_fail(struct rpc *rpc, enum grpc_code code, const char *fmt, ...)
         grpc_call_finish(c, code, message);
 }
 
+void rpc_begin_stream(struct rpc *rpc, const struct rpc_stream *stream)
+{
+    rpc->stream = *stream;
+}
+
+size_t rpc_send(struct rpc *rpc, struct writer *message_take)
+{
+    ASSERT(rpc->running && rpc->stream.gone);
+    struct bytes message = writer_take(message_take);
+    return grpc_call_send(rpc->call, message);
+}
+
+void rpc_end(struct rpc *rpc)
+{
+    struct grpc_call *c = end(rpc);
+    if (c)
+        grpc_call_finish(c, GRPC_OK, NULL);
+}
+
 enum grpc_code grpc_code_of(enum rc rc)
 {
     switch (rc) {
@@ -120,7 +151,8 @@ static const struct rpc_service *find_service(const struct node *n, struct slice
 
 bool grpc_server_serve(struct node *n, struct http_request *r, struct slice service, struct slice method)
 {
-    static const struct grpc_call_ops ops = {.on_message = on_message, .on_finished = on_finished};
+    static const struct grpc_call_ops ops = {
+        .on_message = on_message, .on_writable = on_writable, .on_finished = on_finished};
     const struct rpc_service *s = find_service(n, service);
     if (!s)
         return false;

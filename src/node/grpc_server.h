@@ -34,5 +34,17 @@ void rpc_reply_empty(struct rpc *rpc);
 void rpc_fail(struct rpc *rpc, enum grpc_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* For answers of many messages: any number of rpc_send, then rpc_end or rpc_fail. rpc_send returns the bytes
+ * that wait to be sent; above NET_HIGH_WATER wait for `writable`. When the client is gone before, `gone` is
+ * called, and the call is over with it. */
+struct rpc_stream {
+    void (*writable)(void *ctx);
+    void (*gone)(void *ctx);
+    void *ctx;
+};
+void rpc_begin_stream(struct rpc *rpc, const struct rpc_stream *stream);
+size_t rpc_send(struct rpc *rpc, struct writer *message_take);
+void rpc_end(struct rpc *rpc);
+
 /* Status for a result code of ours. */
 enum grpc_code grpc_code_of(enum rc rc);

@@ -1,9 +1,16 @@
 /* The admin API on the main loop: what admin/ needs from the rest of the node - discovery by the invoker,
  * addresses, identity. */
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "node/node_internal.h"
+#include "node/query_source.h"
 #include "node/version.h"
+
+#define QUERIES_WAITING_MAX  64u
+#define QUERY_TIME_LIMIT_MS  (10u * 60 * 1000)
+#define QUERY_STALL_LIMIT_MS (60u * 1000)
+#define QUERY_WINDOW_BYTES   (1u << 20)
 
 struct discovery_call {
     void (*done)(void *ctx, const struct admin_discovery_result *result);
@@ -48,8 +55,28 @@ static size_t metadata_members(void *ctx, uint32_t *out, size_t cap)
     return node_metadata_members(ctx, out, cap);
 }
 
+/* Queries get threads of their own; a few more wait. */
+static void start_queries(struct node *n)
+{
+    const struct node_config *c = n->config;
+    unsigned cores = c->admin_options.query_parallelism;
+    struct query_engine_config config = {
+        .threads = MIN(MAX(cores ? cores : (unsigned)sysconf(_SC_NPROCESSORS_ONLN), 4u), 32u),
+        .waiting = QUERIES_WAITING_MAX,
+        .time_limit_ms = QUERY_TIME_LIMIT_MS,
+        .stall_limit_ms = QUERY_STALL_LIMIT_MS,
+        .window_bytes = QUERY_WINDOW_BYTES,
+        .rate_per_second = c->admin_options.query_rate_per_second,
+        .rate_burst = c->admin_options.query_rate_burst,
+    };
+    n->query_source = (struct query_source){&node_query_source_ops, n};
+    query_set_limits(c->admin_options.query_memory_bytes, c->admin_options.query_tmp_dir);
+    n->queries = query_engine_new(n->loop, &n->query_source, &config);
+}
+
 enum rc node_admin_new(struct node *n, struct err *err)
 {
+    start_queries(n);
     struct http_client_config client;
     shard_client_config(n->config, &client);
     n->client = http_client_new(n->loop, &client);
@@ -64,6 +91,7 @@ enum rc node_admin_new(struct node *n, struct err *err)
         .schema = n->schemas,
         .defaults = &n->schema_cell.defaults,
         .discovery = {discover, n},
+        .queries = n->queries,
         .info = {.version = RESTATE_VERSION,
                  .ingress_endpoint = n->ingress_service.advertised,
                  .cluster_name = n->config->cluster_name,
@@ -87,6 +115,8 @@ void node_admin_free(struct node *n)
         http_server_free(n->admin_server);
     if (n->admin)
         admin_free(n->admin);
+    if (n->queries)
+        query_engine_free(n->queries);
     if (n->invoker)
         invoker_free(n->invoker);
     if (n->client)

@@ -19,6 +19,7 @@
 #include "node/router.h"
 #include "node/service.h"
 #include "node/shard.h"
+#include "query/engine.h"
 
 struct node {
     struct node_config *config;      /* as started */
@@ -65,6 +66,8 @@ struct node {
     uint32_t n_shards, shards_ready, shards_stopped;
     struct ingress_shared *ingress;
 
+    struct query_source query_source;
+    struct query_engine *queries; /* with the admin role */
     struct admin *admin;
     struct http_server *admin_server;
     struct http_client *client; /* discovery */

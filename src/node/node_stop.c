@@ -77,8 +77,9 @@ static void part_stopped(void *ctx)
 }
 
 /* All requests that could finish have: the partitions may go. */
-static void close_shards(struct node *n)
+static void close_shards(void *ctx)
 {
+    struct node *n = ctx;
     n->draining = 1 + n->n_shards;
     links_stop(n->links);
     if (n->logs)
@@ -91,7 +92,11 @@ static void close_shards(struct node *n)
 static void part_drained(void *ctx)
 {
     struct node *n = ctx;
-    if (--n->draining == 0)
+    if (--n->draining > 0)
+        return;
+    if (n->queries)
+        query_engine_stop(n->queries, close_shards, n); /* they read from the partitions' stores */
+    else
         close_shards(n);
 }
 

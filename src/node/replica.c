@@ -568,6 +568,11 @@ struct processor *replica_processor(struct replica *r)
     return r->phase == PHASE_OPEN ? r->processor : NULL;
 }
 
+struct invoker_partition *replica_invoker(struct replica *r)
+{
+    return r->phase == PHASE_OPEN ? r->invoker : NULL;
+}
+
 struct replica *replica_new(struct replica_host *host, uint16_t partition)
 {
     struct replica *r = xcalloc(1, sizeof(*r));

@@ -76,3 +76,5 @@ void replica_tick(struct replica *r);
 void replica_create_snapshot(struct replica *r, lsn_t min_lsn, snapshot_create_done done, void *ctx);
 /* NULL while it is not open. */
 struct processor *replica_processor(struct replica *r);
+/* While it leads, else NULL. */
+struct invoker_partition *replica_invoker(struct replica *r);

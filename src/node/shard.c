@@ -58,6 +58,7 @@ struct call {
     void (*ready)(void *ctx, const struct err *err);
     void (*done)(void *ctx);
     void (*reported)(void *ctx, const struct partition_report *reports, size_t n);
+    void (*visit)(void *ctx, struct partition_store *store, struct invoker_partition *invoker);
     struct loop *reply_loop;
     struct partition_report *reports;
     size_t n_reports;
@@ -467,6 +468,27 @@ void shard_create_snapshot(struct shard *s, uint16_t partition, lsn_t min_lsn, s
     c->upto = min_lsn;
     c->reply_loop = reply_loop;
     c->snapshot_done = done;
+    c->ctx = ctx;
+    loop_post(s->loop, &c->msg);
+}
+
+static void visit_on_loop(struct call *c)
+{
+    struct replica *r = c->shard->closing ? NULL : replica_of(c->shard, c->partition);
+    struct invoker_partition *invoker = r ? replica_invoker(r) : NULL;
+    if (invoker)
+        c->visit(c->ctx, processor_store(replica_processor(r)), invoker);
+    else
+        c->visit(c->ctx, NULL, NULL);
+}
+
+void shard_visit(struct shard *s, uint16_t partition,
+                 void (*visit)(void *ctx, struct partition_store *store, struct invoker_partition *invoker),
+                 void *ctx)
+{
+    struct call *c = call_new(s, visit_on_loop);
+    c->partition = partition;
+    c->visit = visit;
     c->ctx = ctx;
     loop_post(s->loop, &c->msg);
 }

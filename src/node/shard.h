@@ -78,3 +78,10 @@ struct shard_stats {
 };
 /* Values published by the shard about once a second; any thread. */
 void shard_get_stats(const struct shard *s, struct shard_stats *out);
+
+/* Any thread. Runs `visit` on the shard's loop with the partition's store, and its invoker while it leads;
+ * both NULL if the partition is not led here (or is not open). Once, unless the shard stops before. Must be
+ * short. */
+void shard_visit(struct shard *s, uint16_t partition,
+                 void (*visit)(void *ctx, struct partition_store *store, struct invoker_partition *invoker),
+                 void *ctx);

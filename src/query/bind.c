@@ -414,7 +414,11 @@ static bool bind_limit(struct binder *b, struct expr *e)
 {
     if (!e)
         return true;
-    if (!bind_expr(b, e))
+    struct scope none = {0}, *saved = b->scope; /* no column is seen */
+    b->scope = &none;
+    bool ok = bind_expr(b, e);
+    b->scope = saved;
+    if (!ok)
         return false;
     if (e->kind != E_INT && e->kind != E_NULL)
         return sql_fail(b->err, SQL_ERROR_PLAN_POSITION, "Expected LIMIT and OFFSET to be integer literals");

@@ -205,15 +205,18 @@ static bool bind_window(struct binder *b, struct expr *e)
 static bool bind_call_arguments(struct binder *b, struct expr *e)
 {
     bool count = strcmp(e->function->name, "count") == 0;
-    if (count && e->n_args == 1 && e->args[0]->kind == E_STAR)
-        return true;
-    for (size_t i = 0; i < e->n_args; i++)
+    bool star = count && e->n_args == 1 && e->args[0]->kind == E_STAR;
+    for (size_t i = 0; i < e->n_args && !star; i++)
         if (!bind_expr(b, e->args[i]))
             return false;
     for (size_t i = 0; i < e->order.n; i++)
         if (!bind_expr(b, e->order.items[i].expr))
             return false;
-    return (!e->filter || bind_expr(b, e->filter)) && check_arguments(b, e);
+    if (e->filter && !bind_expr(b, e->filter))
+        return false;
+    if (e->filter && e->filter->type != SQL_BOOL && e->filter->type != SQL_NULL)
+        return sql_fail(b->err, SQL_ERROR_PLAN_POSITION, "the condition of FILTER must be boolean");
+    return star || check_arguments(b, e);
 }
 
 bool bind_call(struct binder *b, struct expr *e)

@@ -163,7 +163,14 @@ static void emit_time_plus(struct emitter *m, const struct expr *time, const str
     }
     struct sql_interval v = delta->interval;
     int64_t ns_per_unit = NS_PER_DAY / per_day;
-    int64_t rest = v.days * per_day + v.ns / ns_per_unit;
+    int64_t rest;
+    if (__builtin_mul_overflow((int64_t)v.days, per_day, &rest) ||
+        __builtin_add_overflow(rest, v.ns / ns_per_unit, &rest) || rest == INT64_MIN ||
+        v.months == INT32_MIN) {
+        sql_fail(m->b->err, SQL_ERROR_EXECUTION,
+                 "Arrow error: Arithmetic overflow: the interval is too long");
+        return;
+    }
     write_fmt(m->w, "%s", v.months ? "(sql_add_months(" : "(");
     emit_expr(m, time);
     if (v.months)
@@ -197,6 +204,8 @@ static void emit_arithmetic(struct emitter *m, const struct expr *e)
         emit_text(m, "sql_fmod(");
     else if (divides && e->type != SQL_F64 && !safe)
         emit_text(m, e->op[0] == '/' ? "sql_div(" : "sql_mod(");
+    else if (!divides && e->type != SQL_F64) /* SQLite's own turn into floats instead of wrapping around */
+        emit_text(m, e->op[0] == '+' ? "sql_add(" : e->op[0] == '-' ? "sql_sub(" : "sql_mul(");
     else {
         emit_pair(m, l, op, r, e->type);
         return;

@@ -119,6 +119,17 @@ static bool divisor_ok(sqlite3_context *c, int64_t divisor)
     return divisor != 0;
 }
 
+#define WRAPPING(name, op)                                                                                   \
+    static void name(sqlite3_context *c, int n, sqlite3_value **v)                                           \
+    {                                                                                                        \
+        if (!any_null(n, v))                                                                                 \
+            sqlite3_result_int64(c, (sqlite3_int64)((uint64_t)sqlite3_value_int64(v[0]) op(uint64_t)         \
+                                                        sqlite3_value_int64(v[1])));                         \
+    }
+WRAPPING(sql_add, +)
+WRAPPING(sql_sub, -)
+WRAPPING(sql_mul, *)
+
 static void sql_div(sqlite3_context *c, int n, sqlite3_value **v)
 {
     if (any_null(n, v))
@@ -220,6 +231,9 @@ static void sql_least(sqlite3_context *c, int n, sqlite3_value **v)
 const struct function_entry number_functions[] = {
     {"sql_conv", 3, sql_conv},
     {"sql_try_conv", 3, sql_try_conv},
+    {"sql_add", 2, sql_add},
+    {"sql_sub", 2, sql_sub},
+    {"sql_mul", 2, sql_mul},
     {"sql_div", 2, sql_div},
     {"sql_mod", 2, sql_mod},
     {"sql_fmod", 2, sql_fmod},

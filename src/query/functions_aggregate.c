@@ -2,6 +2,7 @@
  *
  * Ordered forms take, after their own arguments, a text with two letters per key - a or d, then f or l for
  * the place of NULL - and the keys. */
+#define _GNU_SOURCE /* qsort_r */
 #include <math.h>
 #include <stdlib.h>
 

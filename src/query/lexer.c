@@ -26,8 +26,14 @@ bool sql_fail(struct sql_error *e, enum sql_error_kind kind, const char *fmt, ..
     e->kind = kind;
     va_list ap;
     va_start(ap, fmt);
-    vsnprintf(e->message, sizeof(e->message), fmt, ap);
+    int n = vsnprintf(e->message, sizeof(e->message), fmt, ap);
     va_end(ap);
+    if (n >= (int)sizeof(e->message)) { /* not in the middle of a character */
+        size_t end = sizeof(e->message) - 1;
+        while (end && ((uint8_t)e->message[end - 1] & 0xc0) == 0x80)
+            end--;
+        e->message[end ? end - 1 : 0] = '\0';
+    }
     return false;
 }
 

@@ -97,7 +97,7 @@ static void literal_write(struct writer *w, const struct expr *e)
         break;
     case E_FLOAT:
         write_slice_raw(w, SLICE_LIT("Float64("));
-        if (e->real == (double)(int64_t)e->real && e->real < 1e15 && e->real > -1e15)
+        if (e->real < 1e15 && e->real > -1e15 && e->real == (double)(int64_t)e->real)
             write_fmt(w, "%lld", (long long)e->real);
         else
             sql_float_write(w, e->real);

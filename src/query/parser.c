@@ -523,7 +523,7 @@ static bool parse_text(struct parser *p, struct statement *out, const char *fmt,
     va_start(ap, fmt);
     vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    struct parser inner = {.arena = p->arena, .err = p->err};
+    struct parser inner = {.arena = p->arena, .context = p->context, .err = p->err};
     struct token *tokens;
     size_t n;
     if (!sql_tokenize(p->arena, slice_cstr(text), &tokens, &n, p->err))
@@ -540,9 +540,7 @@ static bool parse_describe(struct parser *p, struct statement *out, const char *
     if (!parse_table_name(p, &f))
         return false;
     struct slice schema = f.schema ? slice_cstr(f.schema) : SLICE_EMPTY;
-    const struct sql_table *t = sql_table_find(SQL_CONTEXT_ADMIN, schema, slice_cstr(f.name));
-    if (!t)
-        t = sql_table_find(SQL_CONTEXT_CLUSTER, schema, slice_cstr(f.name));
+    const struct sql_table *t = sql_table_find(p->context, schema, slice_cstr(f.name));
     if (!t)
         return sql_fail(p->err, SQL_ERROR_PLAN_POSITION, "table 'restate.%s.%.200s' not found",
                         f.schema ? f.schema : "public", f.name);
@@ -628,9 +626,10 @@ static bool parse_statement(struct parser *p, struct statement *out)
     return out->query != NULL;
 }
 
-bool sql_parse(struct arena *a, struct slice sql, struct statement *out, struct sql_error *err)
+bool sql_parse(struct arena *a, struct slice sql, enum sql_context context, struct statement *out,
+               struct sql_error *err)
 {
-    struct parser p = {.arena = a, .err = err};
+    struct parser p = {.arena = a, .context = context, .err = err};
     struct token *tokens;
     size_t n;
     *out = (struct statement){0};

@@ -5,6 +5,7 @@
 
 struct parser {
     struct arena *arena;
+    enum sql_context context;
     const struct token *tokens;
     size_t at;
     unsigned depth;

@@ -7,12 +7,19 @@
 
 #include "query/values.h"
 
-void result_init(struct result *r, enum result_format format, const struct result_column *columns, size_t n)
+void result_init(struct result *r, enum result_format format, const struct result_column *columns, size_t n,
+                 const struct result_encoder *encoder, void *encoder_ctx)
 {
     *r = (struct result){.format = format, .columns = columns, .n_columns = n};
     if (format == RESULT_ARROW) {
         r->arrow = xcalloc(MAX(n, (size_t)1), sizeof(*r->arrow));
         arrow_schema(r);
+        return;
+    }
+    if (format == RESULT_CUSTOM) {
+        r->encoder = encoder;
+        r->encoder_ctx = encoder_ctx;
+        r->values = xcalloc(MAX(n, (size_t)1), sizeof(*r->values));
         return;
     }
     r->keys = xcalloc(MAX(n, (size_t)1), sizeof(*r->keys));
@@ -30,14 +37,17 @@ void result_free(struct result *r)
     for (size_t i = 0; r->keys && i < r->n_columns; i++)
         writer_free(&r->keys[i]);
     free(r->keys);
+    free(r->values);
     writer_free(&r->out);
     flatbuffer_free(&r->fb);
 }
 
-static void json_value(struct writer *w, enum sql_type type, sqlite3_stmt *row, int i)
+static struct sql_value value_of(sqlite3_stmt *row, int i, enum sql_type type)
 {
     struct sql_value v = {0};
     switch (sqlite3_column_type(row, i)) {
+    case SQLITE_NULL:
+        return v;
     case SQLITE_INTEGER:
         v = (struct sql_value){.kind = VALUE_INT, .integer = sqlite3_column_int64(row, i)};
         break;
@@ -58,6 +68,12 @@ static void json_value(struct writer *w, enum sql_type type, sqlite3_stmt *row, 
         v.kind = VALUE_INT;
         v.integer = sqlite3_column_int64(row, i);
     }
+    return v;
+}
+
+static void json_value(struct writer *w, enum sql_type type, sqlite3_stmt *row, int i)
+{
+    struct sql_value v = value_of(row, i, type);
     if (type == SQL_F64) {
         double x = v.kind == VALUE_REAL ? v.real : (double)v.integer;
         if (isfinite(x))
@@ -92,9 +108,18 @@ static void json_row(struct result *r, sqlite3_stmt *row)
     write_u8(w, '}');
 }
 
+static void custom_row(struct result *r, sqlite3_stmt *row)
+{
+    for (size_t i = 0; i < r->n_columns; i++)
+        r->values[i] = value_of(row, (int)i, r->columns[i].type);
+    r->encoder->row(r->encoder_ctx, &r->out, r->values, r->columns, r->n_columns);
+}
+
 void result_row(struct result *r, sqlite3_stmt *row)
 {
-    if (r->format == RESULT_JSON)
+    if (r->format == RESULT_CUSTOM)
+        custom_row(r, row);
+    else if (r->format == RESULT_JSON)
         json_row(r, row);
     else
         arrow_row(r, row);
@@ -108,7 +133,7 @@ struct bytes result_take(struct result *r, bool last)
         arrow_batch(r);
     if (last && r->format == RESULT_ARROW)
         arrow_end(r);
-    else if (last)
+    else if (last && r->format == RESULT_JSON)
         write_slice_raw(&r->out, SLICE_LIT("]}"));
     r->rows = 0;
     return writer_take(&r->out);

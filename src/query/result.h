@@ -5,14 +5,22 @@
 
 #include "query/flatbuffer.h"
 #include "query/types.h"
+#include "query/values.h"
 
 #define RESULT_BATCH_ROWS 128u
 
-enum result_format { RESULT_ARROW, RESULT_JSON };
+enum result_format { RESULT_ARROW, RESULT_JSON, RESULT_CUSTOM };
 struct result_column {
     const char *name; /* lent for the life of the result */
     enum sql_type type;
     bool nullable;
+};
+
+/* Any other form: called on the query's thread, appends to `w`. `values` as they come from SQLite
+ * (query/types.h). */
+struct result_encoder {
+    void (*row)(void *ctx, struct writer *w, const struct sql_value *values,
+                const struct result_column *columns, size_t n);
 };
 
 /* One column of the Arrow batch that is being built. */
@@ -32,8 +40,13 @@ struct result {
     struct writer *keys; /* JSON: "name": with comma, encoded once */
     struct arrow_column *arrow;
     struct flatbuffer fb;
+    const struct result_encoder *encoder; /* RESULT_CUSTOM */
+    void *encoder_ctx;
+    struct sql_value *values;
 };
-void result_init(struct result *r, enum result_format format, const struct result_column *columns, size_t n);
+/* `encoder` only for RESULT_CUSTOM. */
+void result_init(struct result *r, enum result_format format, const struct result_column *columns, size_t n,
+                 const struct result_encoder *encoder, void *encoder_ctx);
 void result_free(struct result *r);
 /* Adds the row that the statement stands on. */
 void result_row(struct result *r, sqlite3_stmt *row);

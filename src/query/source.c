@@ -11,7 +11,7 @@ static void take_text(struct slice *s, char **room)
     *room += s->len;
 }
 
-static void add_attempt(void *ctx, struct invocation_id id, const struct invocation_attempt_status *status)
+void query_attempts_add(void *ctx, struct invocation_id id, const struct invocation_attempt_status *status)
 {
     struct query_attempts *a = ctx;
     size_t text = status->last_error_message.len + status->last_error_stacktrace.len +
@@ -28,19 +28,11 @@ static void add_attempt(void *ctx, struct invocation_id id, const struct invocat
     VEC_PUSH(&a->list, x);
 }
 
-void partition_request_serve(struct partition_request *r, struct partition_store *store,
-                             struct invoker_partition *invoker)
+void partition_request_serve(struct partition_request *r, struct partition_store *store)
 {
     hmap_init(&r->attempts.by_id);
     if (r->want_store)
         r->scan = store_scan_new(store, r->kind, &r->filter);
-    if (!r->want_attempts || !invoker)
-        return;
-    struct invocation_attempt_status status;
-    if (!r->filter.by_id)
-        invoker_scan(invoker, add_attempt, &r->attempts);
-    else if (invoker_status(invoker, r->filter.id, &status))
-        add_attempt(&r->attempts, r->filter.id, &status);
 }
 
 void query_attempts_free(struct query_attempts *a)

@@ -1,9 +1,11 @@
 /* What queries need from the node: access to partitions on their loops, and the schema registry. Called from
  * query threads. */
 #pragma once
-#include "invoker/invoker.h"
 #include "metadata/schema.h"
+#include "partition/attempt_status.h"
 #include "partition/scan.h"
+#include "query/catalog.h"
+#include "query/row_set.h"
 
 /* What the leader's memory knows of one invocation; texts belong to it. */
 struct query_attempt {
@@ -18,6 +20,8 @@ struct query_attempts {
         size_t len, cap;
     } list;
 };
+/* Copies `status`. `ctx`: struct query_attempts. */
+void query_attempts_add(void *ctx, struct invocation_id id, const struct invocation_attempt_status *status);
 void query_attempts_free(struct query_attempts *a);
 const struct query_attempt *query_attempts_find(const struct query_attempts *a, struct invocation_id id);
 
@@ -33,19 +37,38 @@ struct partition_request {
     struct store_scan *scan;
     struct query_attempts attempts;
 };
-/* On the partition's loop; `invoker` NULL: the partition is not led here (no attempts). */
-void partition_request_serve(struct partition_request *r, struct partition_store *store,
-                             struct invoker_partition *invoker);
+/* On the partition's loop: takes the scan of the store along. Attempts are added by the host with
+ * query_attempts_add, to r->attempts: all that its invoker knows, or the one of filter.id. */
+void partition_request_serve(struct partition_request *r, struct partition_store *store);
 void partition_request_release(struct partition_request *r);
 
+/* The rows of a table that only the node can fill in: those of the cluster context. */
+struct rows_request {
+    enum sql_table_id table;
+    /* The answer, the asker's. */
+    struct row_set rows;
+    struct err err;
+};
+
+/* The asker may lose interest while it is blocked. */
+struct query_wait {
+    bool (*canceled)(void *ctx); /* NULL: never */
+    void *ctx;
+};
+
 struct query_source_ops {
+    /* On the engine's loop, when a query starts. */
     uint32_t (*partition_count)(void *ctx);
-    uint32_t (*partition_of)(void *ctx, uint64_t partition_key);
-    /* Serves the request on the loop of its partition; blocks until it is answered. RC_UNAVAILABLE: the
-     * partition has no leader that could be asked. */
-    enum rc (*visit)(void *ctx, struct partition_request *r);
     struct schema *(*schema)(void *ctx); /* a reference */
     uint64_t (*wall_ms)(void *ctx);
+    /* Any thread. */
+    uint32_t (*partition_of)(void *ctx, uint64_t partition_key);
+    /* Query threads; block until answered or canceled, then everything in the request is the asker's or
+     * nobody's: nothing of it is referred to any more. The result is also in r->err.
+     * Serves the request on the loop of its partition; RC_UNAVAILABLE: the partition has no leader that could
+     * be asked. */
+    enum rc (*visit)(void *ctx, struct partition_request *r, const struct query_wait *wait);
+    enum rc (*rows)(void *ctx, struct rows_request *r, const struct query_wait *wait);
 };
 struct query_source {
     const struct query_source_ops *ops;

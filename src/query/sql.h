@@ -12,7 +12,7 @@
 /* How a statement failed, and what HTTP makes of it (spec/sql.md §8.3). */
 enum sql_error_kind {
     SQL_ERROR_NONE,
-    SQL_ERROR_PARSE,         /* 400: SQL error: ParserError("...") */
+    SQL_ERROR_PARSE,         /* 400: the message has it all: SQL error: ParserError("...") */
     SQL_ERROR_PLAN,          /* 400: Error during planning: ... */
     SQL_ERROR_PLAN_POSITION, /* 500: the same, where the reference carries a position */
     SQL_ERROR_SCHEMA,        /* 500: Schema error: ... */
@@ -194,5 +194,6 @@ struct statement {
     struct select *query;
 };
 /* Exactly one statement, semicolons after it allowed. DESCRIBE and SHOW come back as queries of
- * information_schema. */
-bool sql_parse(struct arena *a, struct slice sql, struct statement *out, struct sql_error *err);
+ * information_schema in `context`. */
+bool sql_parse(struct arena *a, struct slice sql, enum sql_context context, struct statement *out,
+               struct sql_error *err);

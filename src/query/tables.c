@@ -267,6 +267,7 @@ static int cursor_close(sqlite3_vtab_cursor *base)
     struct cursor *c = (struct cursor *)base;
     cursor_reset(c);
     writer_free(&c->text);
+    free(c->values);
     free(c);
     return SQLITE_OK;
 }
@@ -298,10 +299,16 @@ static enum scan_kind scan_of(enum sql_table_id id)
     }
 }
 
+static struct query_wait wait_of(const struct query *q)
+{
+    return (struct query_wait){q->canceled, q->canceled_ctx};
+}
+
 static int visit(struct cursor *c, struct partition_request *r)
 {
     const struct query_source *s = c->q->source;
-    if (s->ops->visit(s->ctx, r) == RC_OK && (!r->scan || store_scan_error(r->scan, &r->err) == RC_OK))
+    struct query_wait wait = wait_of(c->q);
+    if (s->ops->visit(s->ctx, r, &wait) == RC_OK && (!r->scan || store_scan_error(r->scan, &r->err) == RC_OK))
         return SQLITE_OK;
     enum sql_error_kind kind = r->err.rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION;
     int rc = cursor_fail(c, kind, r->err.msg);
@@ -388,6 +395,61 @@ static int partitioned_next(struct cursor *c)
     }
 }
 
+/* ---- tables of the cluster ---- */
+
+static bool of_cluster(enum sql_table_id id)
+{
+    return id >= TABLE_NODES && id < TABLE_IS_TABLES;
+}
+
+static int cluster_next(struct cursor *c)
+{
+    c->eof = !row_read(&c->rows, c->values, c->aux->table->n_columns);
+    return c->rows.failed ? cursor_fail(c, SQL_ERROR_EXECUTION, "rows of the cluster are damaged")
+                          : SQLITE_OK;
+}
+
+static int cluster_open(struct cursor *c)
+{
+    struct table_rows *t = &c->q->cluster_rows[c->aux->table->id - TABLE_NODES];
+    if (!t->filled) {
+        const struct query_source *s = c->q->source;
+        struct rows_request r = {.table = c->aux->table->id};
+        struct query_wait wait = wait_of(c->q);
+        if (s->ops->rows(s->ctx, &r, &wait) != RC_OK) {
+            row_set_free(&r.rows);
+            enum sql_error_kind kind = r.err.rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION;
+            return cursor_fail(c, kind, r.err.msg);
+        }
+        t->rows = r.rows;
+        t->filled = true;
+    }
+    if (!c->values)
+        c->values = xcalloc(c->aux->table->n_columns, sizeof(*c->values));
+    c->rows = reader_make(writer_slice(&t->rows.bytes));
+    return cluster_next(c);
+}
+
+static void out_value(sqlite3_context *out, const struct sql_value *v)
+{
+    switch (v->kind) {
+    case VALUE_NULL:
+        break;
+    case VALUE_INT:
+        sqlite3_result_int64(out, v->integer);
+        break;
+    case VALUE_REAL:
+        sqlite3_result_double(out, v->real);
+        break;
+    case VALUE_TEXT:
+        out_text(out, v->bytes.ptr ? v->bytes : SLICE_LIT(""));
+        break;
+    case VALUE_BLOB:
+        out_blob(out, v->bytes);
+        break;
+    }
+}
+
 static int cursor_next(sqlite3_vtab_cursor *base)
 {
     struct cursor *c = (struct cursor *)base;
@@ -398,6 +460,8 @@ static int cursor_next(sqlite3_vtab_cursor *base)
     }
     if (partitioned(c->aux->table->id))
         return partitioned_next(c);
+    if (of_cluster(c->aux->table->id))
+        return cluster_next(c);
     if (c->aux->table->id == TABLE_IS_COLUMNS)
         c->column++;
     else
@@ -465,6 +529,8 @@ static int cursor_filter(sqlite3_vtab_cursor *base, int plan, const char *name, 
 {
     struct cursor *c = (struct cursor *)base;
     cursor_reset(c);
+    if (of_cluster(c->aux->table->id))
+        return cluster_open(c);
     if (!partitioned(c->aux->table->id)) {
         c->eof = !meta_row_at(c);
         return SQLITE_OK;
@@ -515,7 +581,10 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
         object_column(c, out, column);
         break;
     default:
-        meta_column(c, out, column);
+        if (of_cluster(c->aux->table->id))
+            out_value(out, &c->values[column]);
+        else
+            meta_column(c, out, column);
     }
     return SQLITE_OK;
 }
@@ -561,6 +630,7 @@ void query_init(struct query *q, const struct query_source *source, enum sql_con
     q->now_ms = source->ops->wall_ms(source->ctx);
     q->n_partitions = source->ops->partition_count(source->ctx);
     q->attempts = xcalloc(MAX(q->n_partitions, 1u), sizeof(*q->attempts));
+    q->cluster_rows = xcalloc(TABLE_IS_TABLES - TABLE_NODES, sizeof(*q->cluster_rows));
     q->aux = xcalloc(SQL_TABLES, sizeof(*q->aux));
     for (size_t i = 0; i < SQL_TABLES; i++) {
         const struct sql_table *t = &sql_tables[i];
@@ -578,6 +648,9 @@ void query_free(struct query *q)
     for (uint32_t i = 0; i < q->n_partitions; i++)
         query_attempts_free(&q->attempts[i].attempts);
     free(q->attempts);
+    for (size_t i = 0; i < TABLE_IS_TABLES - TABLE_NODES; i++)
+        row_set_free(&q->cluster_rows[i].rows);
+    free(q->cluster_rows);
     for (size_t i = 0; q->aux && i < SQL_TABLES; i++)
         free(q->aux[i].fields);
     free(q->aux);

@@ -14,6 +14,12 @@ struct attempts_cache {
     struct query_attempts attempts;
 };
 
+/* The rows of a table of the cluster, fetched once. */
+struct table_rows {
+    bool filled;
+    struct row_set rows;
+};
+
 /* A query that runs. */
 struct query {
     const struct query_source *source;
@@ -25,6 +31,7 @@ struct query {
     struct sql_error err; /* why a table could not be read */
     uint32_t n_partitions;
     struct attempts_cache *attempts;
+    struct table_rows *cluster_rows; /* by table, from TABLE_NODES on */
     struct table_aux *aux;
 };
 void query_init(struct query *q, const struct query_source *source, enum sql_context context);
@@ -73,6 +80,8 @@ struct cursor {
     struct scan_row row;
     /* others */
     size_t index, column;
+    struct reader rows; /* of the cluster */
+    struct sql_value *values;
     struct writer text;
 };
 

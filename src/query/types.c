@@ -452,10 +452,14 @@ void sql_interval_write(struct writer *w, struct sql_interval v)
         write_slice_raw(w, SLICE_LIT("0 secs"));
 }
 
-/* Shortest digits that read back equal, written plainly between 1e-5 and 1e16. */
+/* Shortest digits that read back equal (seventeen always do), written plainly between 1e-5 and 1e16. */
 void sql_float_write(struct writer *w, double v)
 {
     char text[40];
+    if (!isfinite(v)) {
+        write_slice_raw(w, isnan(v) ? SLICE_LIT("NaN") : v > 0 ? SLICE_LIT("inf") : SLICE_LIT("-inf"));
+        return;
+    }
     for (int precision = 0; precision < 17; precision++) {
         snprintf(text, sizeof(text), "%.*e", precision, v);
         if (strtod(text, NULL) == v)

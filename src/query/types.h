@@ -86,5 +86,5 @@ void sql_time_ns_write(struct writer *w, int64_t ns);
 void sql_date_write(struct writer *w, int64_t days);
 void sql_duration_write(struct writer *w, int64_t ms);
 void sql_interval_write(struct writer *w, struct sql_interval v);
-void sql_float_write(struct writer *w, double v); /* not for NaN and infinities */
+void sql_float_write(struct writer *w, double v); /* also "NaN", "inf", "-inf" */
 void sql_hex_write(struct writer *w, struct slice bytes);

@@ -106,7 +106,7 @@ static bool bool_of_text(struct slice text, struct sql_value *out)
 
 static int64_t interval_ms(struct sql_interval v)
 {
-    return ((int64_t)v.months * 30 + v.days) * 86400000 + v.ns / 1000000;
+    return (int64_t)(((uint64_t)v.months * 30 + (uint64_t)v.days) * 86400000u + (uint64_t)(v.ns / 1000000));
 }
 
 static void set_interval(struct sql_value *v, struct sql_interval interval, struct writer *scratch)

@@ -206,9 +206,6 @@ describe("reading commands on a single node", () => {
     assert.match(unknownLog.stderr, /Failed to get log chain/);
     assert.match((await node.ctl("logs", "find-tail", "99")).stdout, /Client specified an invalid argument: Unknown log-id/);
     assert.match((await node.ctl("replicated-loglet", "info", "9_9")).stderr, /loglet 9_9 not found/);
-    const sql = await node.ctl("sql", "select 1");
-    assert.equal(sql.code, 1);
-    assert.match(sql.stderr, /Operation is not implemented or not supported/);
   });
 
   test("a new process is a new generation, epoch and sequencer", async () => {

@@ -50,11 +50,10 @@ const options = parseArguments(process.argv.slice(2));
 // ---- what the server does not have yet ----
 
 const skipped = [
-  [/^(cli-sql|ui-sql|uivq-sql|query|state-query)(-|$)/, "SQL queries are not served yet"],
   [/^(kafka|subscription)-/, "Kafka clusters and subscriptions are not served yet"],
   [/^rules-/, "concurrency rules are not served yet"],
   [/^vqueue-/, "virtual queues are not served yet"],
-  [/^ui-/, "the web UI is not served yet"],
+  [/^ui-(?!sql)/, "the web UI is not served yet"],
   [/^service-openapi$/, "OpenAPI documents of services are not served yet"],
 ];
 const reasonToSkip = (name) => (options.noSkip ? null : skipped.find(([pattern]) => pattern.test(name))?.[1] ?? null);

@@ -78,7 +78,6 @@ static void plain_answers(void **state)
                    {"PUT", "/limits/rules"},
                    {"POST", "/limits/rules/bulk-delete"},
                    {"POST", "/vqueues/x/pause"},
-                   {"POST", "/query"},
                    {"GET", "/ui/"},
                    {"GET", "/ui/a/b"},
                    {"POST", "/internal/services/A/serdes/decode/a/b"}};
@@ -450,11 +449,29 @@ static void bounded_and_shut_down(void **state)
     f->admin = admin_new(&deps);
 }
 
+/* Shapes of bodies; no engine here, so what is well-formed gets 503. */
+static void queries(void **state)
+{
+    struct fixture *f = *state;
+    const char *unavailable = "{\"message\":\"Query service not available\"}";
+    expect(f, "POST", "/query", "{\"query\":\"select 1\"}", 503, unavailable);
+    expect(f, "POST", "/v4/query", "[\"select 1\"]", 503, unavailable);
+    expect_text(
+        f, "POST", "/query", "{}", 422,
+        "Failed to deserialize the JSON body into the target type: missing field `query` at line 1 column 2");
+    expect_text(f, "POST", "/query", "[]", 422, "Failed to deserialize the JSON body");
+    expect_text(f, "POST", "/query", "{\"query\":1}", 422, "Failed to deserialize the JSON body");
+    expect_text(f, "POST", "/query", "3", 422, "Failed to deserialize the JSON body");
+    expect_text(f, "POST", "/query", "{", 400, "Failed to parse the request body as JSON: ");
+    expect(f, "GET", "/query", NULL, 405, "");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(routes_and_versions),
         TEST(plain_answers),
+        TEST(queries),
         TEST(operations_and_their_outcomes),
         TEST(bad_ids_and_parameters),
         TEST(restart_gives_an_id_with_the_same_partition_key),

@@ -1,0 +1,208 @@
+/* The dialect (spec/sql.md §11): what statements without tables give, and how they are refused. */
+#include "unit/query/query_fixture.h"
+
+static struct query_fixture f;
+static int setup(void **state)
+{
+    qf_init(&f);
+    return 0;
+}
+static int teardown(void **state)
+{
+    qf_free(&f);
+    return 0;
+}
+
+struct pair {
+    const char *sql, *expected;
+};
+static void expect_all(const struct pair *cases, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        qf_expect(&f, cases[i].sql, cases[i].expected);
+}
+
+static void numbers(void **state)
+{
+    static const struct pair cases[] = {
+        {"select 7/2 as a, -7/2 as b, 7%3 as c, -7%3 as d", "{\"a\":3,\"b\":-3,\"c\":1,\"d\":-1}"},
+        {"select 7/2.0 as a, 1.0 as b, 1e16 as c, 1.5e-7 as d, 100000.0 as e",
+         "{\"a\":3.5,\"b\":1.0,\"c\":1.0e16,\"d\":1.5e-7,\"e\":100000.0}"},
+        {"select 9223372036854775807 + 1 as a, 9223372036854775807 * 2 as b",
+         "{\"a\":-9223372036854775808,\"b\":-2}"},
+        {"select 18446744073709551615 as m", "{\"m\":18446744073709551615}"},
+        {"select 1/0", "Arrow error: Divide by zero error"},
+        {"select 1%0", "Arrow error: Divide by zero error"},
+        {"select 1.0/0 as a, abs(-3) as b, round(2.567, 2) as c", "{\"b\":3,\"c\":2.57}"},
+        {"select sum(x) as s, avg(x) as a, count(*) as n from (values (1),(2),(4)) t(x)",
+         "{\"s\":7,\"a\":2.3333333333333335,\"n\":3}"},
+        {"select cast('12' as bigint) as a, '1'::int as b, 1::text as c, cast('x' as int)",
+         "Arrow error: Cast error: Cannot cast string 'x' to value of Int32 type"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
+static void texts(void **state)
+{
+    static const struct pair cases[] = {
+        {"select 'it''s' as a, 'a' || 1 as b, 'a' || null as c", "{\"a\":\"it's\",\"b\":\"a1\"}"},
+        {"select 'Abc' like 'a%' as a, 'Abc' ilike 'a%' as b, 'a_c' like 'a\\_c' as c, 'abc' like 'a\\_c' as "
+         "d",
+         "{\"a\":false,\"b\":true,\"c\":true,\"d\":false}"},
+        {"select 'abc' ~ '^a.c$' as a, 'ABC' ~* 'b' as b, 'abc' !~ 'z' as c",
+         "{\"a\":true,\"b\":true,\"c\":true}"},
+        {"select concat('a', null, 'b') as a, concat_ws('/', 'x', null, 'y') as b, greatest(1, null, 3) as c",
+         "{\"a\":\"ab\",\"b\":\"x/y\",\"c\":3}"},
+        {"select upper('ä') as a, length('äö') as b, octet_length('äö') as c, substr('hello', 2, 3) as d",
+         "{\"a\":\"Ä\",\"b\":2,\"c\":4,\"d\":\"ell\"}"},
+        {"select split_part('a/b/c', '/', 2) as a, starts_with('abc', 'ab') as b, replace('aba', 'a', 'x') "
+         "as c",
+         "{\"a\":\"b\",\"b\":true,\"c\":\"xbx\"}"},
+        {"select encode('hi', 'hex') as a, encode('hi', 'base64') as b", "{\"a\":\"6869\",\"b\":\"aGk\"}"},
+        {"select json_get_int('{\"a\":{\"b\":5}}', 'a', 'b') as a, '{\"x\":1}' ->> 'x' as b",
+         "{\"a\":5,\"b\":\"1\"}"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
+static void times(void **state)
+{
+    static const struct pair cases[] = {
+        {"select timestamp '2026-11-22 17:00:00' as a, timestamp '2026-11-22T17:00:00.5Z' as b",
+         "{\"a\":\"2026-11-22T17:00:00\",\"b\":\"2026-11-22T17:00:00.500\"}"},
+        {"select timestamp '2026-11-22' - timestamp '2026-11-21' as d, timestamp '2026-01-31' + interval '1 "
+         "month' as m",
+         "{\"d\":\"PT86400S\",\"m\":\"2026-02-28T00:00:00\"}"},
+        {"select interval '1 day 2 hours' as a, interval '90' minute as b",
+         "{\"a\":\"1 days 2 hours\",\"b\":\"1 hours 30 mins\"}"},
+        {"select now() as a, current_date as b, now() - now() as c",
+         "{\"a\":\"1970-01-01T00:16:40\",\"b\":\"1970-01-01\",\"c\":\"P0D\"}"},
+        {"select date_trunc('hour', timestamp '2026-11-22 17:45:01') as a, date_part('hour', timestamp "
+         "'2026-11-22 "
+         "17:45:01') as b",
+         "{\"a\":\"2026-11-22T17:00:00\",\"b\":17}"},
+        {"select to_unixtime(date_bin(interval '5 minutes', timestamp '1970-01-01 00:07:01', timestamp "
+         "'1970-01-01')) "
+         "as a",
+         "{\"a\":300}"},
+        {"select timestamp '2026-11-22' > '2026-11-21T00:00:00Z' as a, timestamp '2026-11-22' between "
+         "'2026-01-01' and "
+         "'2027-01-01' as b",
+         "{\"a\":true,\"b\":true}"},
+        {"select to_timestamp_millis(1500) as a, to_timestamp(1) as b",
+         "{\"a\":\"1970-01-01T00:00:01.500\",\"b\":\"1970-01-01T00:00:01\"}"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
+static void queries(void **state)
+{
+    static const struct pair cases[] = {
+        {"select n from (values (2),(null),(1)) t(n) order by n", "{\"n\":1},{\"n\":2},{}"},
+        {"select n from (values (2),(null),(1)) t(n) order by n desc", "{},{\"n\":2},{\"n\":1}"},
+        {"select n from (values (2),(null),(1)) t(n) order by n desc nulls last limit 1 offset 1",
+         "{\"n\":1}"},
+        {"select a.x, b.x as y from (values (1),(2)) a(x) left join (values (2),(3)) b(x) on a.x = b.x order "
+         "by 1",
+         "{\"x\":1},{\"x\":2,\"y\":2}"},
+        {"select a.x, b.x as y from (values (1),(2)) a(x) full join (values (2),(3)) b(x) on a.x = b.x order "
+         "by 1, 2",
+         "{\"x\":1},{\"x\":2,\"y\":2},{\"y\":3}"},
+        {"with t as (select 1 as x union all select 2) select sum(x) as s from t", "{\"s\":3}"},
+        {"select x from (values (1),(2),(3)) t(x) where x not in (select 2) order by x",
+         "{\"x\":1},{\"x\":3}"},
+        {"values (1), (2) except select 1", "{\"column1\":2}"},
+        {"select x, row_number() over (order by x desc) as r from (values (5),(6)) t(x) order by x",
+         "{\"x\":5,\"r\":2},{\"x\":6,\"r\":1}"},
+        {"select array_agg(x order by x desc) as l, string_agg(y, '-' order by x) as s, first_value(y order "
+         "by x) as f "
+         "from (values (1,'a'),(2,'b')) t(x, y)",
+         "{\"l\":[2,1],\"s\":\"a-b\",\"f\":\"a\"}"},
+        {"select count(*) filter (where x > 1) as c, count(distinct x) as d from (values (1),(2),(2)) t(x)",
+         "{\"c\":2,\"d\":2}"},
+        {"select case when x > 1 then 'big' else 'small' end as c, count(*) as n from (values (1),(2),(3)) "
+         "t(x) "
+         "group by c having n > 1",
+         "{\"c\":\"big\",\"n\":2}"},
+        {"select x, unnest(l) as u from (select 1 as x, array_agg(y) as l from (values (7),(8)) t(y)) s "
+         "order by u",
+         "{\"x\":1,\"u\":7},{\"x\":1,\"u\":8}"},
+        {"select 1 is distinct from null as a, null is not true as b, true and null as c, not false as d",
+         "{\"a\":true,\"b\":true,\"d\":true}"},
+        {"SELECT 1 AS \"Upper\", 2 as Lower -- comment\n /* and /* nested */ */;",
+         "{\"Upper\":1,\"lower\":2}"},
+        {"set x = 1", ""},
+        {"select (select max(x) from (values (1),(9)) t(x)) as m, exists (select 1) as e",
+         "{\"m\":9,\"e\":true}"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
+static void refusals(void **state)
+{
+    static const struct pair cases[] = {
+        {"", "Error during planning: No SQL statements were provided in the query string"},
+        {"selec",
+         "SQL error: ParserError(\"Expected: an SQL statement, found: selec at Line: 1, Column: 1\")"},
+        {"select 1; select 2",
+         "This feature is not implemented: The context currently only supports a single SQL statement"},
+        {"drop table x", "Error during planning: DDL not supported: DropTable"},
+        {"insert into state values (1)", "Error during planning: DML not supported: Insert Into"},
+        {"select * from nodes", "Error during planning: table 'restate.public.nodes' not found"},
+        {"select true = 1",
+         "Error during planning: Cannot infer common argument type for comparison operation Boolean = Int64"},
+        {"select nope(1)", "Error during planning: Invalid function 'nope'."},
+        {"select 'abc", "SQL error: TokenizerError(\"Unterminated string literal at Line: 1, Column: 8\")"},
+        {"select * from state where service_key = 1 group by",
+         "SQL error: ParserError(\"Expected: an expression, found: EOF at Line: 1, Column: 51\")"},
+        {"select id from sys_invocation where id = 'xx'", "External error: non valid invocation id"},
+        {"select status from sys_invocation group by target",
+         "Error during planning: Column in SELECT must be in GROUP BY or an aggregate function: While "
+         "expanding "
+         "wildcard, column \"sys_invocation.status\" must appear in the GROUP BY clause or must be part of "
+         "an "
+         "aggregate function"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
+/* Deep nesting and long lists are refused or served, never a crash. */
+static void bounds(void **state)
+{
+    struct sql_error err;
+    struct writer deep = WRITER_INIT;
+    write_fmt(&deep, "select ");
+    for (int i = 0; i < 5000; i++)
+        write_u8(&deep, '(');
+    write_raw(&deep, "1", 2);
+    struct writer w = qf_run(&f, SQL_CONTEXT_ADMIN, (const char *)deep.buf->data, RESULT_JSON, &err);
+    assert_int_equal(err.kind, SQL_ERROR_PARSE);
+    writer_free(&w);
+    writer_reset(&deep);
+    write_fmt(&deep, "select count(*) as n from sys_service where name in ('x'");
+    for (int i = 0; i < 2000; i++)
+        write_fmt(&deep, ", 'name-%d'", i);
+    write_raw(&deep, ")", 2);
+    qf_expect(&f, (const char *)deep.buf->data, "{\"n\":0}");
+    writer_reset(&deep);
+    write_fmt(&deep, "select 1");
+    for (int i = 0; i < 3000; i++)
+        write_fmt(&deep, "+1");
+    write_u8(&deep, 0);
+    w = qf_run(&f, SQL_CONTEXT_ADMIN, (const char *)deep.buf->data, RESULT_JSON, &err);
+    writer_free(&w);
+    writer_free(&deep);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(numbers, setup, teardown),
+        cmocka_unit_test_setup_teardown(texts, setup, teardown),
+        cmocka_unit_test_setup_teardown(times, setup, teardown),
+        cmocka_unit_test_setup_teardown(queries, setup, teardown),
+        cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+        cmocka_unit_test_setup_teardown(bounds, setup, teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
