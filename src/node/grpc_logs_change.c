@@ -10,9 +10,10 @@
 #include "node/grpc_messages.h"
 #include "node/node_internal.h"
 
-#define PATIENCE_MS   10000u
-#define FORCE_SEAL_MS 2000u /* so long the log-servers are asked to seal a segment that is sealed by force   \
-                             */
+#define PATIENCE_MS 10000u
+#define FORCE_SEAL_MS                                                                                        \
+    2000u /* so long the log-servers are asked to seal a segment that is sealed by force                     \
+           */
 
 /* What is asked for. */
 struct wish {

@@ -231,7 +231,8 @@ struct loop_logs *loop_logs_new(struct node_logs *n, struct loop *loop, struct p
     log_port_set_calls(l->port, &l->calls);
     if (l->links)
         log_client_links_set_calls(l->links, &l->calls);
-    struct replicated_logs_config config = {.calls = &l->calls, .chains = chain_client_store(l->chains),
+    struct replicated_logs_config config = {.calls = &l->calls,
+                                            .chains = chain_client_store(l->chains),
                                             .window_records = n->config.window_records,
                                             .retain_bytes = n->config.retain_bytes,
                                             .improve_ms = n->config.improve_ms};

@@ -328,7 +328,8 @@ static void set_config_on_loop(struct call *c)
     if (s->invoker)
         invoker_reconfigure(s->invoker, &invoker_config);
     shard_snapshots_configure(&s->snapshots, &c->config->snapshots);
-    replicated_logs_set_improvement(loop_logs_replicated(s->logs), c->config->bifrost.disable_improvement ? 0 : LOGS_IMPROVE_MS);
+    replicated_logs_set_improvement(loop_logs_replicated(s->logs),
+                                    c->config->bifrost.disable_improvement ? 0 : LOGS_IMPROVE_MS);
 }
 
 void shard_set_config(struct shard *s, const struct node_config *config)

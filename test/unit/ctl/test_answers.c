@@ -7,9 +7,9 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "tool/arrow.h"
 #include "ctl/ctl.h"
 #include "metadata/json.h"
+#include "tool/arrow.h"
 
 static json_t *exchanges;
 
