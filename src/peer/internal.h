@@ -45,6 +45,7 @@ struct link {
     struct peer_down down;
     char why[ERR_MESSAGE_SIZE];
     bool reported;
+    bool too_early; /* refused because the other node has not joined yet: it soon will */
 };
 
 /* Somebody to keep a link to. */

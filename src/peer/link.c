@@ -246,6 +246,7 @@ static void on_answer(struct link *l, struct bytes data)
         rc = check_answer(l, &a, &err);
     if (rc != RC_OK) {
         metric_inc(l->peers->metrics.refused);
+        l->too_early = rc == RC_CONFLICT && !a.accepted && a.me.id == 0 && l->expected_id;
         link_down(l, PEER_DOWN_REFUSED, "%s", err.msg);
         return;
     }

@@ -180,7 +180,7 @@ void dial_link_down(struct peer_dial *d, const struct link *l)
     struct peers *p = d->peers;
     ASSERT(d->link == l);
     d->link = NULL;
-    if (l->down.reason == PEER_DOWN_REFUSED) {
+    if (l->down.reason == PEER_DOWN_REFUSED && !l->too_early) {
         uint64_t h = hash64(slice_cstr(l->why));
         if (d->last_refusal != h)
             LOG0(LOG_WARN, PEER_TARGET, "No link to another node: %s", l->why);

@@ -95,6 +95,26 @@ static void test_by_address_before_joining(void **state)
     t_stop(&b);
 }
 
+/* A node that starts is refused nothing for long: who dials it too early tries again soon. */
+static void test_dialed_before_it_joined(void **state)
+{
+    struct tnode a, b;
+    struct peers_config c = t_config();
+    c.retry_max_ms = 60000;
+    t_start(&a, 1, &c);
+    t_start(&b, 0, NULL);
+    b.ref = (struct node_ref){2, 1};
+    t_know(&a, &b);
+    assert_int_equal(t_send(&a, 2, "x"), RC_OK);
+    WAIT_FOR(a.downs, 1);
+    assert_int_equal(a.down.reason, PEER_DOWN_REFUSED);
+    assert_non_null(strstr(a.why, "has not joined yet"));
+    peer_acceptor_set_identity(b.acceptor, b.ref, 77);
+    WAIT_FOR(a.ups, 1);
+    t_stop(&a);
+    t_stop(&b);
+}
+
 static void test_nobody_listens(void **state)
 {
     struct tnode a, b;
@@ -427,6 +447,7 @@ int main(void)
         CASE(test_frames_and_answers),
         CASE(test_large_frames),
         CASE(test_by_address_before_joining),
+        CASE(test_dialed_before_it_joined),
         CASE(test_nobody_listens),
         CASE(test_incoming_link_ends_pauses),
         CASE(test_redials),
