@@ -74,8 +74,9 @@ struct sim_node {
     uint64_t calm_ms;         /* it has run without a gap since */
     uint64_t gaps_ms;         /* time that its last process did not run */
     uint64_t resume_ms, deaths_at_resume, paused_ms;
-    uint64_t heard_ms;    /* last message delivered to it */
-    uint64_t isolated_ms; /* when it last heard something again after a silence of all */
+    uint64_t heard_ms;         /* last message delivered to it */
+    uint64_t isolated_ms;      /* when it last heard something again after a silence of all */
+    uint64_t isolated_gaps_ms; /* gaps_ms then */
     struct sim_view views[SIM_NODES];
     uint64_t hint_ms[SIM_NODES];        /* its process was told of the end of that one, 0 not */
     uint64_t wrong_ms[SIM_NODES];       /* and this was not true */

@@ -100,10 +100,8 @@ static void check_damping(struct sim_node *o, struct sim_node *k, enum membershi
     uint64_t now = sim_now(o->world), suspect = suspect_ms(o->world, view);
     bool alive = v == MEMBERSHIP_ALIVE, returned = alive && view->verdict != MEMBERSHIP_ALIVE;
     bool young = view->dead_ms < o->boot_ms + o->gaps_ms + o->world->options.suspect_ms + 200;
-    uint64_t back_ms = MAX(view->dead_ms, o->resume_ms); /* it was not looked at while paused */
-    bool excused =
-        o->isolated_ms && (now < o->isolated_ms + WINDOW_MS || /* it may have died between two looks */
-                           (back_ms + 200 >= o->isolated_ms && view->dead_ms < o->isolated_ms + WINDOW_MS));
+    uint64_t until = o->isolated_ms + WINDOW_MS + (o->gaps_ms - o->isolated_gaps_ms);
+    bool excused = o->isolated_ms && (now < until || view->dead_ms < until) && now < until + WINDOW_MS;
     if (returned && view->was_alive && view->dead_ms && now - view->dead_ms + 50 < suspect && !young &&
         !excused)
         complain(o, k->index, "alive again before the suspect interval has passed");

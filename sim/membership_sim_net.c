@@ -34,16 +34,25 @@ static struct sim_event *to_node(struct world *w, uint32_t from, uint32_t to, ui
 
 /* ---- packets ---- */
 
+static void heard(struct sim_node *n)
+{
+    uint64_t now = sim_now(n->world);
+    if (now - n->heard_ms > 900) { /* the detector says 1000, on its own clock */
+        n->isolated_ms = now;
+        n->isolated_gaps_ms = n->gaps_ms;
+    }
+    n->heard_ms = now;
+}
+
 static void arrive(struct world *w, struct sim_event *e)
 {
     struct sim_node *to = &w->nodes[e->to];
-    uint64_t now = sim_now(w);
-    if (now - to->heard_ms > 900) /* the detector says 1000, on its own clock */
-        to->isolated_ms = now;
-    to->heard_ms = now;
     w->n_packets++;
     sim_enter(to);
+    uint64_t received = membership_stats(to->m)->received;
     membership_receive(to->m, bytes_slice(e->data));
+    if (membership_stats(to->m)->received > received)
+        heard(to);
     enum membership_verdict v = membership_verdict(to->m, e->from + 1);
     if (e->flag && membership_generation(to->m, e->from + 1) == e->ref.generation &&
         (v == MEMBERSHIP_ALIVE || v == MEMBERSHIP_SUSPECT))
