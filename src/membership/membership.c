@@ -45,6 +45,7 @@ struct membership *membership_new(struct env *env, const struct membership_confi
     env_task_init(&m->flush_task, membership_flush_run);
     env_task_init(&m->notify_task, notify);
     membership_configure(m, config);
+    membership_metrics_init(m);
     return m;
 }
 

@@ -195,6 +195,7 @@ static void on_tick(struct env_timer *t)
     if (m->was_ready != membership_ready(m))
         membership_note(m, MEMBERSHIP_NODES);
     m->was_ready = membership_ready(m);
+    membership_metrics_update(m);
     m->due_ms += m->config.tick_ms;
     if (m->due_ms <= env_mono_ms(m->env))
         m->due_ms = env_mono_ms(m->env) + m->config.tick_ms; /* late: do not catch up */

@@ -2,15 +2,17 @@
 #pragma once
 #include "membership/membership.h"
 
-#define FORGIVE_EVERY_MS  60000u /* own isolation excuses the others at most this often */
-#define ASK_AGAIN_MS      500u   /* repeat ops->newer */
-#define FLUSH_EVERY_MS    5u     /* urgent messages are at least this far apart */
-#define URGENT_TIMES      2u     /* an urgent fact is sent that often ahead of its turn */
-#define STATUSES_PER_PART 128u   /* per message; 24 KiB at most */
-#define EPOCHS_PER_PART   2048u  /* per message; 16 KiB at most */
-#define GONE_TICKS        2u     /* ticks that others may have heard beyond what we know of a gone process */
-#define CLOCK_START       (UINT64_C(1) << 40) /* ages reach back before it */
-#define EXTRAS_EVERY_MAX  1000u
+#define FORGIVE_EVERY_MS    60000u /* own isolation excuses the others at most this often */
+#define ASK_AGAIN_MS        500u   /* repeat ops->newer */
+#define FLUSH_EVERY_MS      5u     /* urgent messages are at least this far apart */
+#define URGENT_TIMES        2u     /* an urgent fact is sent that often ahead of its turn */
+#define STATUSES_PER_PART   128u   /* per message; 24 KiB at most */
+#define EPOCHS_PER_PART     2048u  /* per message; 16 KiB at most */
+#define GONE_TICKS          2u /* ticks that others may have heard beyond what we know of a gone process */
+#define CLOCK_START         (UINT64_C(1) << 40) /* ages reach back before it */
+#define MEMBERSHIP_VERDICTS 4u
+#define MEMBERSHIP_COUNTERS 7u
+#define EXTRAS_EVERY_MAX    1000u
 
 /* Built only into the simulator's copy: rules that can be switched off to show that its checks notice. */
 enum membership_mutation {
@@ -133,6 +135,10 @@ struct membership {
     struct env_task notify_task;
     unsigned changed;
     struct membership_stats stats;
+    struct {
+        struct metric *nodes[MEMBERSHIP_VERDICTS], *lonely, *instance, *counters[MEMBERSHIP_COUNTERS];
+        struct membership_stats told; /* what the counters show */
+    } metrics;
 };
 
 /* membership.c */
@@ -177,3 +183,7 @@ void membership_clear_statuses(struct membership *m, struct peer *p);
 void membership_receive_versions(struct membership *m, const struct gossip_message *msg);
 void membership_ask(struct membership *m); /* ops->newer where due */
 bool membership_behind(const struct membership *m);
+
+/* membership_metrics.c */
+void membership_metrics_init(struct membership *m);
+void membership_metrics_update(struct membership *m);

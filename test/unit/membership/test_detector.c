@@ -1,5 +1,6 @@
 /* The failure detector: who is dead, suspect, alive, failing over, and when (spec/cluster.md §3, F-3; B8,
  * S-3, S-6, S-14, S-24). */
+#include "base/metrics.h"
 #include "unit/membership/lab.h"
 
 /* A message as `from` would send it, with one entry about another node. */
@@ -438,6 +439,27 @@ static void test_strangers_are_ignored(void **state)
     lab_free(&l);
 }
 
+static int64_t nodes_metric(const char *state)
+{
+    return metric_value(metric_gauge("restate_failure_detector_nodes_total", state, NULL));
+}
+
+static void test_metrics(void **state)
+{
+    struct lab l;
+    lab_init(&l, 3);
+    lab_start(&l, 1); /* alone in this process: the series are the process's */
+    lab_run(&l, 4000);
+    assert_int_equal(nodes_metric("state=\"alive\""), 1);
+    assert_int_equal(nodes_metric("state=\"dead\""), 2);
+    assert_int_equal(metric_value(metric_gauge("restate_failure_detector_lonely", NULL, NULL)), 1);
+    struct metric *sent = metric_counter("restate_failure_detector_gossip_sent_total", NULL, NULL);
+    int64_t before = metric_value(sent);
+    lab_run(&l, 1000);
+    assert_int_equal(metric_value(sent) - before, 20);
+    lab_free(&l);
+}
+
 /* More nodes than are sent to in every tick: nobody is taken for dead. */
 static void test_large_cluster_sends_to_some(void **state)
 {
@@ -485,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_deaf_node_is_dead),
         cmocka_unit_test(test_isolated_node_forgives_the_others),
         cmocka_unit_test(test_strangers_are_ignored),
+        cmocka_unit_test(test_metrics),
         cmocka_unit_test(test_large_cluster_sends_to_some),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
