@@ -35,6 +35,28 @@ static uint32_t or_default(uint32_t v, uint32_t otherwise)
     return v ? v : otherwise;
 }
 
+static void register_metrics(struct controller *c)
+{
+    c->metrics.writes =
+        metric_counter("restate_controller_writes_total", NULL, "Epoch metadata written by the controller");
+    c->metrics.conflicts = metric_counter("restate_controller_conflicts_total", NULL,
+                                          "Writes of the controller that lost the comparison");
+    c->metrics.hints =
+        metric_counter("restate_controller_hints_total", NULL, "Hints to nodes to lead a partition");
+    c->metrics.leaderless =
+        metric_gauge("restate_controller_leaderless_partitions", NULL,
+                     "Partitions without a leader in the view of the active controller; 0 elsewhere");
+    c->metrics.unsettled =
+        metric_gauge("restate_controller_unsettled_partitions", NULL,
+                     "Partitions that are being placed, in the view of the active controller; 0 elsewhere");
+}
+
+static void show(struct controller *c)
+{
+    metric_set(c->metrics.leaderless, c->active ? c->stats.leaderless : 0);
+    metric_set(c->metrics.unsettled, c->active ? c->stats.unsettled : 0);
+}
+
 struct controller *controller_new(struct env *env, struct kv *kv, struct epochs *epochs,
                                   const struct controller_config *config, const struct controller_ops *ops,
                                   void *ctx)
@@ -56,6 +78,7 @@ struct controller *controller_new(struct env *env, struct kv *kv, struct epochs 
         .tick_ms = or_default(config->tick_ms, 250),
         .parallel = or_default(config->parallel, 32),
     };
+    register_metrics(c);
     c->listener.changed = changed;
     c->load.done = load_done;
     list_init(&c->syncs);
@@ -209,6 +232,7 @@ void controller_set_active(struct controller *c, bool active, struct node_ref le
     if (active && !was)
         start_afresh(c);
     if (!active) {
+        show(c);
         env_timer_cancel(c->env, &c->tick);
         answer_syncs(c, RC_NOT_LEADER, "Not the cluster controller leader");
     }
@@ -335,6 +359,7 @@ static void pass(struct env_task *t)
         c->stats.passes++;
         controller_place(c);
         controller_lead(c);
+        show(c);
     }
     check_syncs(c);
 }

@@ -1,5 +1,6 @@
 /* Shared by the files of the controller. */
 #pragma once
+#include "base/metrics.h"
 #include "controller/controller.h"
 #include "controller/leaders.h"
 #include "controller/placement.h"
@@ -99,6 +100,9 @@ struct controller {
     struct env_timer tick;
     uint64_t passed_ms;
     struct controller_stats stats;
+    struct {
+        struct metric *writes, *conflicts, *hints, *leaderless, *unsettled;
+    } metrics;
 };
 
 static inline struct controller_member *controller_member(const struct controller *c, uint32_t id)

@@ -363,6 +363,7 @@ static void hint(struct look *l)
         s->hinted = true;
         s->hinted_ms = l->now;
         c->stats.hints++;
+        metric_inc(c->metrics.hints);
         c->ops->lead(c->ctx, s->target, p);
     }
 }

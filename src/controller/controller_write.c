@@ -34,10 +34,12 @@ static void conclude(struct controller *c, struct write *w, const struct kv_resu
     case RC_OK:
         c->pause_ms = 0;
         c->stats.writes++;
+        metric_inc(c->metrics.writes);
         epochs_seen(c->epochs, &e);
         return;
     case RC_CONFLICT:
         c->stats.conflicts++;
+        metric_inc(c->metrics.conflicts);
         epochs_refresh(c->epochs, w->partition, NULL);
         return;
     case RC_TIMEOUT:
