@@ -131,7 +131,7 @@ static int by_id(const void *a, const void *b)
 
 void membership_set_nodes(struct membership *m, const struct nodes_config *nodes)
 {
-    if (nodes->version < m->nodes_version)
+    if (m->fingerprint && nodes->version <= m->nodes_version)
         return;
     struct peer *next = xcalloc(nodes->n_nodes + 1, sizeof(*next));
     size_t n = 0;
