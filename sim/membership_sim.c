@@ -172,15 +172,20 @@ static void add_totals(const struct world *w)
     totals.n_samples += w->n_samples;
 }
 
-/* False: a check failed, see sim_failure (only when failing quietly; the world is then left as it is). */
+static struct world *current;
+
+/* False: a check failed, see sim_failure (only when failing quietly). */
 static bool run(uint64_t seed, enum membership_mutation mutation, bool trace)
 {
-    struct world *w = xcalloc(1, sizeof(*w));
+    struct world *w = current = xcalloc(1, sizeof(*w));
     w->seed = seed;
     w->mutation = membership_mutation = mutation;
     w->trace = trace;
-    if (sim_fail_quietly && setjmp(failed))
+    if (sim_fail_quietly && setjmp(failed)) {
+        tear_down(current);
+        free(current);
         return false;
+    }
     build(w);
     sim_checks_start(w);
     run_until(w, sim_below(w, 8000));
