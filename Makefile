@@ -16,7 +16,7 @@ setup: ## install what is missing (Debian packages, npm test dependencies)
 build: setup ## optimised build; programs in build/release/bin/
 	@cmake --preset release >build-release.log 2>&1 || { cat build-release.log; exit 1; }
 	@rm -f build-release.log
-	@cmake --build build/release -j $(JOBS) --target restate-server restatectl
+	@cmake --build build/release -j $(JOBS) --target restate-server restatectl restate
 
 debug: setup
 	@cmake --preset debug >/dev/null && cmake --build build/debug -j $(JOBS)

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 
 #include "ctl/ctl.h"
-#include "ctl/document.h"
+#include "tool/document.h"
 
 #define DOCUMENT_MAX (8u << 20)
 

@@ -254,6 +254,26 @@ static enum rc read_batch(struct arrow_reader *r, const struct table *batch, str
     return RC_OK;
 }
 
+size_t arrow_message_size(struct slice s)
+{
+    struct reader head = reader_make(s);
+    uint32_t marker = read_u32le(&head), size = read_u32le(&head);
+    if (head.failed)
+        return 0;
+    if (marker != UINT32_MAX)
+        return s.len;
+    if (size == 0)
+        return 8;
+    struct slice meta = read_raw(&head, size);
+    if (head.failed)
+        return 0;
+    if (meta.len < 4)
+        return s.len;
+    struct table message = table_at(meta, get_u32le(meta.ptr));
+    uint64_t body = scalar(&message, 3, 8, 0);
+    return body > SIZE_MAX / 2 ? s.len : 8 + (size_t)size + (size_t)body;
+}
+
 enum rc arrow_next(struct arrow_reader *r, struct slice *in, struct arrow_batch *out, struct err *err)
 {
     if (r->ended)

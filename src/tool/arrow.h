@@ -53,6 +53,9 @@ struct arrow_reader {
 };
 /* Take the next message from the front of `in`. RC_OK: a batch; RC_AGAIN: a schema or nothing more in `in`;
  * RC_EOF: the end marker; RC_CORRUPT, RC_UNSUPPORTED. The batch points into `in`. */
+/* Bytes of the message at the front of `s`, body included; 0: not enough is there to tell. What is no message
+ * counts as all of `s`, for arrow_next to refuse. */
+size_t arrow_message_size(struct slice s);
 enum rc arrow_next(struct arrow_reader *r, struct slice *in, struct arrow_batch *out, struct err *err);
 
 bool arrow_is_null(const struct arrow_array *a, size_t row);

@@ -1,7 +1,7 @@
 /* What a server may answer restatectl: Arrow streams, cluster states, idents, stored documents. */
 #include "ctl/ctl.h"
-#include "ctl/document.h"
 #include "tool/arrow.h"
+#include "tool/document.h"
 
 static void arrow(struct arena *a, struct slice in)
 {

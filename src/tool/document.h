@@ -28,6 +28,8 @@ enum rc doc_decode(struct arena *a, struct slice stored, struct doc **out, struc
 void doc_encode(struct writer *w, const struct doc *map, uint64_t version);
 /* Two blanks per level; a member `version` of the top map first, the others by name. */
 void doc_print(struct writer *w, const struct doc *d);
+/* In one line, without blanks; members by name. */
+void doc_print_compact(struct writer *w, const struct doc *d);
 struct doc *doc_copy(struct arena *a, const struct doc *d);
 struct doc *doc_new(struct arena *a, enum doc_kind kind);
 struct doc *doc_member(const struct doc *map, struct slice key); /* NULL: not there */

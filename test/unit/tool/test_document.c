@@ -8,7 +8,7 @@
 #include <cmocka.h>
 
 #include "base/hash.h"
-#include "ctl/document.h"
+#include "tool/document.h"
 
 static struct doc *parse(struct arena *a, const char *json)
 {

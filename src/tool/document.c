@@ -1,5 +1,5 @@
 /* JSON documents: see document.h. */
-#include "ctl/document.h"
+#include "tool/document.h"
 
 #include <errno.h>
 #include <math.h>
@@ -571,6 +571,25 @@ static void print(struct writer *w, const struct doc *d, unsigned depth)
         print_container(w, d, depth);
         break;
     }
+}
+
+void doc_print_compact(struct writer *w, const struct doc *d)
+{
+    if (d->kind != DOC_LIST && d->kind != DOC_MAP) {
+        print(w, d, 0);
+        return;
+    }
+    write_u8(w, d->kind == DOC_MAP ? '{' : '[');
+    for (size_t i = 0; i < d->n; i++) {
+        if (i)
+            write_u8(w, ',');
+        if (d->kind == DOC_MAP) {
+            write_json_string(w, d->keys[i]);
+            write_u8(w, ':');
+        }
+        doc_print_compact(w, d->items[i]);
+    }
+    write_u8(w, d->kind == DOC_MAP ? '}' : ']');
 }
 
 void doc_print(struct writer *w, const struct doc *d)
