@@ -296,7 +296,7 @@ static void print_text(struct table *tb)
     if (borders)
         print_line_rule(tb, "╭", "─", "┬", "╮");
     if (tb->has_header) {
-        struct cell headers[COLUMNS_MAX];
+        struct cell headers[COLUMNS_MAX] = {{NULL, STYLE_PLAIN}};
         for (size_t i = 0; i < tb->n_headers; i++)
             headers[i] = (struct cell){tb->headers[i], STYLE_BOLD};
         print_cells(tb, headers, tb->n_headers);
