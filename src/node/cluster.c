@@ -9,10 +9,11 @@
 #include "node/node_internal.h"
 #include "node/partition_reports.h"
 
-#define TARGET        "restate_node::cluster"
-#define REPORT_MS     500u
-#define LEAVE_POLL_MS 20u
-#define TRUST_MS      1500u /* a little more than the others need to believe that a node is back */
+#define TARGET           "restate_node::cluster"
+#define REPORT_MS        500u
+#define LEADERSHIPS_TOLD 32u
+#define LEAVE_POLL_MS    20u
+#define TRUST_MS         1500u /* a little more than the others need to believe that a node is back */
 
 /* What this node does with one partition. */
 struct local {
@@ -31,6 +32,11 @@ struct local {
     bool peers_told;
 };
 
+struct told_verdict {
+    uint32_t id, generation;
+    enum membership_verdict verdict;
+};
+
 struct cluster {
     struct node *node;
     struct membership *membership;
@@ -43,6 +49,12 @@ struct cluster {
     bool collecting, collect_again;
     uint64_t refreshed_ms;
     struct env_timer tick;
+
+    /* What was last logged about each node, by the order in which they were first seen. */
+    struct {
+        struct told_verdict *items;
+        size_t len, cap;
+    } told;
 
     struct {
         void (*done)(void *ctx);
@@ -105,10 +117,41 @@ static void publish_leaders(struct cluster *c)
     node_leaders_changed(c->node);
 }
 
+/* Operators look for these lines after an incident. */
+static void tell_verdict(struct cluster *c, const struct membership_node *m)
+{
+    size_t i = 0;
+    while (i < c->told.len && c->told.items[i].id != m->node.id)
+        i++;
+    if (i == c->told.len)
+        VEC_PUSH(&c->told, ((struct told_verdict){.id = m->node.id, .verdict = MEMBERSHIP_DEAD}));
+    if (c->told.items[i].verdict == m->verdict && c->told.items[i].generation == m->node.generation)
+        return;
+    bool again_dead = c->told.items[i].verdict == MEMBERSHIP_DEAD && m->verdict == MEMBERSHIP_DEAD;
+    bool comes = c->told.items[i].verdict == MEMBERSHIP_DEAD && m->verdict == MEMBERSHIP_SUSPECT;
+    c->told.items[i].verdict = m->verdict;
+    c->told.items[i].generation = m->node.generation;
+    if (comes || again_dead)
+        return; /* it is alive soon, or was told before */
+    LOG0(LOG_INFO, TARGET, "Node N%u:%u is %s", m->node.id, m->node.generation,
+         membership_verdict_name(m->verdict));
+}
+
+static void tell_verdicts(struct cluster *c)
+{
+    for (size_t i = 0; i < membership_node_count(c->membership); i++) {
+        struct membership_node m;
+        membership_node_at(c->membership, i, &m);
+        if (!m.self)
+            tell_verdict(c, &m);
+    }
+}
+
 static void membership_changed(void *ctx, unsigned what)
 {
     struct cluster *c = ctx;
     if (what & MEMBERSHIP_NODES) {
+        tell_verdicts(c);
         choose_controller(c);
         node_liveness_changed(c->node);
     }
@@ -207,6 +250,33 @@ static void tell_peers(struct cluster *c, uint32_t p)
     shard_set_peers(c->node->shards[p % c->node->n_shards], (uint16_t)p, durable, n);
 }
 
+static bool leads(const struct partition_report *r, bool present)
+{
+    return present && r->role == PROCESSOR_LEADER;
+}
+
+/* One line for all that changed at once: partitions that this node leads now, or no more. */
+static void tell_leaderships(const struct cluster *c, const struct partition_reports *r, bool now,
+                             const char *what)
+{
+    struct writer w = WRITER_INIT;
+    uint32_t n = 0;
+    for (uint32_t p = 0; p < c->n_partitions; p++) {
+        const struct local *l = &c->locals[p];
+        bool before = leads(&l->report, l->reported), after = leads(&r->items[p], r->present[p]);
+        if (before == after || after != now)
+            continue;
+        const struct partition_report *of = now ? &r->items[p] : &l->report;
+        if (n++ < LEADERSHIPS_TOLD)
+            write_fmt(&w, "%s%u (e%llu)", n > 1 ? ", " : "", p, (unsigned long long)of->epoch);
+    }
+    if (n > LEADERSHIPS_TOLD)
+        write_fmt(&w, " and %u more", n - LEADERSHIPS_TOLD);
+    if (n)
+        LOG0(LOG_INFO, TARGET, "%s of partition%s %.*s", what, n > 1 ? "s" : "", SLICE_FMT(writer_slice(&w)));
+    writer_free(&w);
+}
+
 static void collect(struct cluster *c);
 
 static void collected(void *ctx, struct node *n, const struct partition_reports *r)
@@ -219,6 +289,8 @@ static void collected(void *ctx, struct node *n, const struct partition_reports 
         free(list);
         return;
     }
+    tell_leaderships(c, r, true, "This node has become leader");
+    tell_leaderships(c, r, false, "This node is no longer leader");
     for (uint32_t p = 0; p < c->n_partitions; p++) {
         struct local *l = &c->locals[p];
         l->reported = r->present[p];
@@ -592,5 +664,6 @@ void cluster_free(struct cluster *c)
     for (uint32_t p = 0; p < c->n_partitions; p++)
         VEC_FREE(&c->locals[p].peers);
     free(c->locals);
+    VEC_FREE(&c->told);
     free(c);
 }

@@ -207,8 +207,8 @@ static void start_leading(struct processor *p)
     store_scan_invoked(p->store, collect_invoked, &p->actions);
     leader_timers_start(p);
     shuffle_start(p);
-    LOG0(LOG_INFO, PROCESSOR_LOG, "partition %u: leading with epoch %lu from LSN %lu", p->config.partition_id,
-         (unsigned long)p->epoch, (unsigned long)store_vars(p->store)->applied_lsn);
+    LOG0(LOG_DEBUG, PROCESSOR_LOG, "partition %u: leading with epoch %lu from LSN %lu",
+         p->config.partition_id, (unsigned long)p->epoch, (unsigned long)store_vars(p->store)->applied_lsn);
 }
 
 static void on_announcement(struct processor *p, const struct apply_result *r)

@@ -4,7 +4,7 @@
 #pragma once
 #include "partition/processor.h"
 
-#define PROCESSOR_LOG "partition.processor"
+#define PROCESSOR_LOG "restate_partition::processor"
 #define RETRY_MS      50 /* own proposals that the log refused (full, overloaded) */
 
 /* Timers held by the leader: all of the store's, or the earliest ones up to `horizon`. */

@@ -9,7 +9,7 @@
 #include "loop/loop.h"
 #include "partition/store_codec.h"
 
-#define ROCKS_LOG "partition.rocksdb"
+#define ROCKS_LOG "restate_partition::rocksdb"
 
 /* Durable record time per partition id: what the compaction filter compares expiries with. Written by the
  * shard loops, read by compaction threads. Two levels, because few of the 65536 ids are in use. */

@@ -12,7 +12,7 @@
 #include "base/log.h"
 #include "partition/store_codec.h"
 
-#define STORE_LOG           "partition.store"
+#define STORE_LOG           "restate_partition::store"
 #define STORE_BLOB_MIN      4096        /* state values of this size and above are blobs */
 #define STORE_JOURNAL_EAGER (256 << 10) /* journals up to this size are loaded with their invocation */
 #define STORE_STATE_EAGER   (256 << 10) /* state of an object up to this size is loaded as a whole */
