@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "ctl/ctl.h"
+#include "tool/document.h"
 
 #define IDENT_PATH    "/restate.node_ctl_svc.NodeCtlSvc/GetIdent"
 #define METADATA_PATH "/restate.node_ctl_svc.NodeCtlSvc/GetMetadata"
@@ -50,11 +51,33 @@ static uint32_t ident_version(const struct ident *i, enum kind kind)
                                : i->partition_table_version;
 }
 
+/* A server may send values as JSON (spec/restatectl.md §7.2): the same members, so the decoders get them in
+ * the form that they know. */
+static enum rc from_json(struct tool *t, struct slice *stored, struct err *err)
+{
+    struct doc *d;
+    struct writer w = WRITER_INIT;
+    if (stored->len == 0 || stored->ptr[0] != CODEC_JSON)
+        return RC_OK;
+    enum rc rc = doc_decode(&t->arena, *stored, &d, err);
+    if (rc != RC_OK)
+        return rc;
+    struct doc *version = doc_member(d, SLICE_LIT("version"));
+    if (!version || version->kind != DOC_UINT)
+        return err_set(err, RC_CORRUPT, "missing field `version`");
+    doc_encode(&w, d, version->number);
+    *stored = slice_make(arena_copy_slice(&t->arena, writer_slice(&w)), w.len);
+    writer_free(&w);
+    return RC_OK;
+}
+
 static enum rc decode(struct tool *t, enum kind kind, struct slice stored, struct fetched *out,
                       struct err *err)
 {
     *out = (struct fetched){0};
-    enum rc rc;
+    enum rc rc = from_json(t, &stored, err);
+    if (rc != RC_OK)
+        return rc;
     if (kind == KIND_NODES) {
         out->nodes = arena_alloc(&t->arena, sizeof(*out->nodes));
         rc = nodes_config_decode(&t->arena, stored, out->nodes, err);

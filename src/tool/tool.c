@@ -1,6 +1,7 @@
 /* A run of a command-line tool: see tool.h. */
 #include "tool/tool.h"
 
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
@@ -81,11 +82,18 @@ static void load_dotenv(void)
         fclose(f);
 }
 
+/* What was collected and not written yet is not worth an interrupted run. */
+static void interrupted(int signum)
+{
+    _exit(1);
+}
+
 int tool_main(int argc, char **argv, const struct command *root, const char *version, void *app,
               int (*before)(struct tool *t))
 {
     struct tool t;
     int exit_code = 0;
+    signal(SIGINT, interrupted);
     load_dotenv();
     tool_init(&t, root, version, app);
     t.columns = terminal_width();

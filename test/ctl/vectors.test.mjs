@@ -110,6 +110,15 @@ describe("recorded exchanges", { skip: !ours }, () => {
     }
   });
 
+  test("values as JSON, as another server might send them", async () => {
+    const json = (value) => ({ replies: [field(1, Buffer.from("\u0005" + value)).toString("hex")] });
+    const nodes = `{"version":4,"cluster_name":"mock","nodes":[[1,{"Node":{"name":"m1","current_generation":[1,4],"address":"${server.address}/","roles":["admin","worker","log-server","metadata-server"]}}],[2,"Tombstone"]],"name_lookup":{"m1":1},"cluster_fingerprint":18151188892343686012}`;
+    const r = await run({ "/restate.node_ctl_svc.NodeCtlSvc/GetMetadata": json(nodes) }, "nodes", "list");
+    assert.match(r.text, /^Node Configuration \(v4\)\n[^]*\n N1 {4}4 {4}m1 {4}http/, r.stderr);
+    const broken = await run({ "/restate.node_ctl_svc.NodeCtlSvc/GetMetadata": json('{"nodes":[]}') }, "nodes", "list");
+    assert.match(broken.stderr, /^Error: Failed to decode metadata from node http:\S+: missing field `version`/);
+  });
+
   test("logs: B3 to B8", async () => {
     const described = await run({ [CTRL + "DescribeLog"]: "B3" }, "logs", "describe", "--extra", "0");
     assert.deepEqual(server.sent(CTRL + "DescribeLog"), [""]);
