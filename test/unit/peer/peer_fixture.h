@@ -14,8 +14,9 @@
 #include "peer/acceptor.h"
 #include "peer/hello.h"
 
-#define INTERVAL_MS 60
-#define SILENCE_MS  180
+/* For tests about silence; the others leave a busy machine its time. */
+#define INTERVAL_MS 100
+#define SILENCE_MS  300
 
 static struct loop *loop;
 
@@ -47,7 +48,7 @@ static inline void t_on_frame(void *ctx, const struct peer_link *from, struct by
     n->frames++;
     n->last_frame = *from;
     n->answer_to = from->id;
-    n->frame_loop = loop_current();
+    __atomic_store_n(&n->frame_loop, loop_current(), __ATOMIC_SEQ_CST);
     write_raw(&n->text, payload.ptr, payload.len);
     if (n->answers && from->accepted) {
         struct bytes parts[2] = {bytes_static(SLICE_LIT("re:")), payload};
@@ -128,11 +129,17 @@ static inline struct peers_config t_config(void)
     struct peers_config c;
     peers_config_default(&c);
     c.cluster_name = "test";
-    c.keep_alive_interval_ms = INTERVAL_MS;
-    c.keep_alive_timeout_ms = SILENCE_MS;
-    c.handshake_timeout_ms = 200;
     c.retry_min_ms = 20;
     c.retry_max_ms = 100;
+    return c;
+}
+
+static inline struct peers_config t_impatient(void)
+{
+    struct peers_config c = t_config();
+    c.keep_alive_interval_ms = INTERVAL_MS;
+    c.keep_alive_timeout_ms = SILENCE_MS;
+    c.handshake_timeout_ms = 250;
     return c;
 }
 

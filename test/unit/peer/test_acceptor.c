@@ -135,7 +135,8 @@ static void test_bytes_after_greeting(void **state)
 static void test_broken_bytes(void **state)
 {
     struct tnode n;
-    t_start(&n, 2, NULL);
+    struct peers_config c = t_impatient();
+    t_start(&n, 2, &c);
     struct raw r = {0};
     raw_connect(&r, &n);
     raw_write(&r, PEER_MAGIC "\xff\xff\xff\xff", 12);
@@ -166,7 +167,8 @@ static void test_broken_bytes(void **state)
 static void test_http_passes(void **state)
 {
     struct tnode n;
-    t_start(&n, 2, NULL);
+    struct peers_config c = t_impatient();
+    t_start(&n, 2, &c);
     struct raw r = {0};
     raw_connect(&r, &n);
     raw_write(&r, "GET / HT", 8);

@@ -222,7 +222,8 @@ static void test_silence(void **state)
     struct tnode a, b;
     struct raw r = {0};
     struct net_listener *nl = raw_node(&r, &b, 2);
-    t_start(&a, 1, NULL);
+    struct peers_config c = t_impatient();
+    t_start(&a, 1, &c);
     t_know(&a, &b);
     assert_int_equal(t_send(&a, 2, "x"), RC_OK);
     WAIT_FOR(a.ups, 1);
@@ -230,7 +231,7 @@ static void test_silence(void **state)
     WAIT_FOR(a.downs, 1);
     uint64_t took = env_mono_ms(loop_env(loop)) - since;
     assert_int_equal(a.down.reason, PEER_DOWN_SILENT);
-    assert_true(took >= SILENCE_MS - 5 && took < SILENCE_MS + 2 * INTERVAL_MS);
+    assert_true(took >= SILENCE_MS - 5 && took < 10 * SILENCE_MS);
     net_listener_close(nl);
     raw_close(&r);
     t_stop(&a);
@@ -242,7 +243,8 @@ static void test_no_answer_to_greeting(void **state)
     struct raw r = {0};
     struct net_listener *nl = raw_node(&r, &b, 2);
     r.greets = false;
-    t_start(&a, 1, NULL);
+    struct peers_config c = t_impatient();
+    t_start(&a, 1, &c);
     t_know(&a, &b);
     assert_int_equal(t_send(&a, 2, "x"), RC_OK);
     WAIT_FOR(a.downs, 1);
@@ -256,8 +258,9 @@ static void test_no_answer_to_greeting(void **state)
 static void test_idle_links_stay(void **state)
 {
     struct tnode a, b;
-    t_start(&a, 1, NULL);
-    t_start(&b, 2, NULL);
+    struct peers_config c = t_impatient();
+    t_start(&a, 1, &c);
+    t_start(&b, 2, &c);
     t_know(&a, &b);
     assert_int_equal(t_send(&a, 2, "x"), RC_OK);
     WAIT_FOR(a.ups, 1);
@@ -309,7 +312,7 @@ static void test_slow_is_not_silent(void **state)
     struct tnode a, b;
     struct raw r = {.stops_reading = true};
     struct net_listener *nl = raw_node(&r, &b, 2);
-    struct peers_config c = t_config();
+    struct peers_config c = t_impatient();
     c.queue_limit_bytes = 100u << 20;
     t_start(&a, 1, &c);
     t_know(&a, &b);
@@ -420,7 +423,7 @@ static void test_handed_to_another_loop(void **state)
     for (int i = 0; i < 20; i++) {
         assert_int_equal(peers_send(a.peers, 2, PEER_PARTITION, PEER_METADATA, &part, 1, NULL), RC_OK);
         WAIT_FOR(a.frames, i + 1);
-        assert_ptr_equal(there.frame_loop, other);
+        assert_ptr_equal(__atomic_load_n(&there.frame_loop, __ATOMIC_SEQ_CST), other);
     }
     assert_int_equal(b.frames, 0);
     assert_int_equal(t_send(&a, 2, "x"), RC_OK); /* nobody serves this channel now */
