@@ -35,6 +35,8 @@ struct log_host {
     } prepare;
     struct {
         struct metric *records, *bytes, *commit;
+        struct metric *refused, *shed, *segments, *file_bytes, *live_bytes, *loglets, *full;
+        uint64_t refused_before, shed_before; /* as counted already */
     } metrics;
     uint64_t commit_start_ns;
     struct loglet_message_room room; /* of the remote message that is being handled */
@@ -107,6 +109,27 @@ void log_host_get_stats(struct log_host *h, struct log_host_stats *out)
         .full = atomic_load_explicit(&h->stats.full, memory_order_relaxed),
         .failsafe = atomic_load_explicit(&h->stats.failsafe, memory_order_relaxed),
     };
+}
+
+bool log_host_refuses(struct log_host *h)
+{
+    return atomic_load_explicit(&h->stats.full, memory_order_relaxed) ||
+           atomic_load_explicit(&h->stats.failsafe, memory_order_relaxed);
+}
+
+void log_host_refresh_metrics(struct log_host *h)
+{
+    struct log_host_stats s;
+    log_host_get_stats(h, &s);
+    metric_add(h->metrics.refused, (int64_t)(s.refused - h->metrics.refused_before));
+    metric_add(h->metrics.shed, (int64_t)(s.shed - h->metrics.shed_before));
+    h->metrics.refused_before = s.refused;
+    h->metrics.shed_before = s.shed;
+    metric_set(h->metrics.segments, (int64_t)s.segments);
+    metric_set(h->metrics.file_bytes, (int64_t)s.file_bytes);
+    metric_set(h->metrics.live_bytes, (int64_t)s.live_bytes);
+    metric_set(h->metrics.loglets, (int64_t)s.loglets);
+    metric_set(h->metrics.full, s.full);
 }
 
 struct loop *log_host_loop(struct log_host *h)
@@ -403,10 +426,25 @@ enum rc log_host_write_marker(struct log_host *h, uint64_t now_ms, struct err *e
 
 static void register_metrics(struct log_host *h)
 {
-    h->metrics.records =
-        metric_counter("restate_log_store_records_total", NULL, "Records written by the log store");
-    h->metrics.bytes = metric_counter("restate_log_store_record_bytes_total", NULL,
-                                      "Bytes of records written by the log store");
+    h->metrics.records = metric_counter("restate_log_server_store_records_total", "status=\"ok\"",
+                                        "Records stored by the log-server");
+    h->metrics.bytes = metric_counter("restate_log_server_store_bytes_total", "status=\"ok\"",
+                                      "Bytes of records stored by the log-server");
+    h->metrics.refused = metric_counter("restate_log_server_refused_total", NULL,
+                                        "Requests to store that the log-server refused: sealed segments, "
+                                        "other writers, a full disk");
+    h->metrics.shed =
+        metric_counter("restate_log_server_shed_total", NULL,
+                       "Requests to store that the log-server shed because too much was waiting");
+    h->metrics.segments = metric_gauge("restate_log_store_segments", NULL, "Segment files of the log store");
+    h->metrics.file_bytes = metric_gauge("restate_log_store_file_bytes", NULL,
+                                         "Disk space of the log store, with spare files and reserve");
+    h->metrics.live_bytes =
+        metric_gauge("restate_log_store_live_bytes", NULL, "Bytes of the log store that are not trimmed");
+    h->metrics.loglets =
+        metric_gauge("restate_log_server_loglets", NULL, "Log segments that the log-server has in memory");
+    h->metrics.full = metric_gauge("restate_log_store_full", NULL,
+                                   "1 while the log-server takes no records because the disk is full");
     h->metrics.commit = metric_summary("restate_log_store_commit_duration_seconds", NULL,
                                        "Duration of one durable write of the log store");
 }

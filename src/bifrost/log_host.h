@@ -60,3 +60,8 @@ struct log_host_stats {
 };
 /* As published after the last commit; any thread. */
 void log_host_get_stats(struct log_host *h, struct log_host_stats *out);
+/* Takes no records at present, because the disk is full (passes by itself when there is space, B18) or
+ * because a write has failed (until restart): health `Failsafe`. Any thread. */
+bool log_host_refuses(struct log_host *h);
+/* Gauges and counters of the store; on the thread that renders metrics. */
+void log_host_refresh_metrics(struct log_host *h);

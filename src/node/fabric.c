@@ -82,7 +82,8 @@ static void respond_health(struct fabric *f, struct http_request *r)
               "server_status\":\"%s\"",
               role_status(h.roles, ROLE_ADMIN, h.admin_ready),
               role_status(h.roles, ROLE_WORKER, h.worker_ready),
-              role_status(h.roles, ROLE_LOG_SERVER, h.log_server_ready), metadata_states[h.metadata_status]);
+              h.log_server_failsafe ? "Failsafe" : role_status(h.roles, ROLE_LOG_SERVER, h.log_server_ready),
+              metadata_states[h.metadata_status]);
     write_fmt(&w,
               ",\"nodes_config_version\":%u,\"logs_version\":%u,\"schema_version\":%u,\"partition_table_"
               "version\":%u",

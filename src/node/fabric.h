@@ -24,6 +24,7 @@ struct health_report {
     unsigned roles;
     uint64_t age_ns;
     bool admin_ready, worker_ready, log_server_ready;
+    bool log_server_failsafe; /* ready, but it takes no records: the disk is full, or a write has failed */
     enum metadata_status metadata_status;
     uint32_t nodes_config_version, logs_version, schema_version, partition_table_version;
     const struct service *services[3]; /* ingress, admin, fabric; NULL without the role */

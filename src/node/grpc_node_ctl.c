@@ -10,7 +10,7 @@
 /* ---- GetIdent ---- */
 
 enum { NODE_STATUS_ALIVE = 1, NODE_STATUS_STARTING_UP, NODE_STATUS_SHUTTING_DOWN };
-enum { ROLE_STATUS_READY = 1, ROLE_STATUS_STARTING_UP };
+enum { ROLE_STATUS_READY = 1, ROLE_STATUS_STARTING_UP, LOG_SERVER_FAILSAFE };
 enum { ADDRESS_TCP = 1, ADDRESS_HTTP, ADDRESS_UNIX };
 
 static unsigned role_status(const struct node *n, unsigned role, bool ready)
@@ -72,7 +72,9 @@ static void get_ident(struct rpc *rpc, struct node *n, struct bytes message)
     pb_write_u64(&w, 5, h.age_ns / 1000000000);
     pb_write_u64(&w, 6, role_status(n, ROLE_ADMIN, h.admin_ready));
     pb_write_u64(&w, 7, role_status(n, ROLE_WORKER, h.worker_ready));
-    pb_write_u64(&w, 8, role_status(n, ROLE_LOG_SERVER, h.log_server_ready));
+    pb_write_u64(&w, 8,
+                 h.log_server_failsafe ? LOG_SERVER_FAILSAFE
+                                       : role_status(n, ROLE_LOG_SERVER, h.log_server_ready));
     pb_write_u64(&w, 9, h.metadata_status);
     pb_write_u64(&w, 10, h.nodes_config_version);
     pb_write_u64(&w, 11, h.logs_version);

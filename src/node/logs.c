@@ -179,11 +179,19 @@ struct loop_logs *node_logs_main(struct node_logs *n)
     return n->main;
 }
 
+static void refresh_metrics(void *ctx)
+{
+    struct node_logs *n = ctx;
+    log_host_refresh_metrics(n->config.host);
+}
+
 struct node_logs *node_logs_new(const struct node_logs_config *config)
 {
     struct node_logs *n = xcalloc(1, sizeof(*n));
     n->config = *config;
     n->writable = true;
+    if (config->host)
+        metrics_on_render(refresh_metrics, n);
     list_init(&n->loops);
     n->service = chain_service_new(&(struct chain_service_config){
         .env = loop_env(config->loop), .kv = config->kv, .changed = chains_changed, .ctx = n});

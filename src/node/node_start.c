@@ -132,6 +132,7 @@ void node_health(struct node *n, struct health_report *out)
         .admin_ready = up,
         .worker_ready = up,
         .log_server_ready = n->log_host != NULL,
+        .log_server_failsafe = n->log_host && log_host_refuses(n->log_host),
         .metadata_status = metadata_status(n),
         .nodes_config_version = n->view.nodes_value.version,
         .logs_version = n->view.logs_value.version,
