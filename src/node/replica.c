@@ -50,6 +50,8 @@ struct replica {
     unsigned failures;
     uint64_t opened_ms;
     lsn_t opened_at; /* applied then */
+    lsn_t looked_at; /* applied at the last tick */
+    bool stalled;    /* catching up, and nothing more comes */
     struct env_timer retry, lead_timer;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -346,7 +348,8 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     struct processor_config pc = processor_configuration(r);
     r->phase = PHASE_OPEN;
     r->opened_ms = env_mono_ms(r->host->env);
-    r->opened_at = store_vars(store)->applied_lsn;
+    r->opened_at = r->looked_at = store_vars(store)->applied_lsn;
+    r->stalled = false;
     r->log = replicated_log_open(r->host->logs, r->id);
     r->target = 0;
     r->failed = r->gap = false;
@@ -466,7 +469,7 @@ static enum replica_state state_of(const struct replica *r, lsn_t applied)
         return r->wanted ? REPLICA_STARTING : REPLICA_STOPPED;
     if (!r->target)
         return REPLICA_STARTING;
-    return applied + 1 >= r->target ? REPLICA_ACTIVE : REPLICA_CATCHING_UP;
+    return r->stalled || applied + 1 >= r->target ? REPLICA_ACTIVE : REPLICA_CATCHING_UP;
 }
 
 bool replica_report(const struct replica *r, struct partition_report *out)
@@ -532,6 +535,19 @@ void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n)
     replica_tick(r);
 }
 
+/* The last records of a sequencer that died are stored, but readers may not have them before somebody has
+ * taken over the log. Whoever has everything that can be read is as good as one that has caught up: it may be
+ * asked to lead. */
+static void look_at_progress(struct replica *r, lsn_t applied)
+{
+    bool stalled = r->target && applied + 1 < r->target && applied == r->looked_at;
+    r->looked_at = applied;
+    if (stalled == r->stalled)
+        return;
+    r->stalled = stalled;
+    changed(r);
+}
+
 void replica_tick(struct replica *r)
 {
     if (r->phase != PHASE_OPEN)
@@ -539,6 +555,7 @@ void replica_tick(struct replica *r)
     const struct node_snapshots *snapshots = r->host->shared->snapshots;
     struct processor_status st;
     processor_get_status(r->processor, &st);
+    look_at_progress(r, st.applied);
     size_t peers = r->peers.len;
     VEC_PUSH(&r->peers, st.durable);
     if (!r->peers_known && node_snapshots_is_cluster(snapshots))
