@@ -74,9 +74,30 @@ static void start_queries(struct node *n)
     n->queries = query_engine_new(n->loop, &n->query_source, &config);
 }
 
+/* The PostgreSQL endpoint, if an address is given for it. */
+static enum rc start_pgwire(struct node *n, struct err *err)
+{
+    const char *address = n->config->pgsql_bind_address;
+    if (!address[0])
+        return RC_OK;
+    enum rc rc = pg_server_new(n->loop, n->queries, address, &n->pgwire, err);
+    if (rc != RC_OK) {
+        err_prefix(err, "Cannot open the PostgreSQL endpoint (admin.query-engine.pgsql-bind-address)");
+        return rc;
+    }
+    struct net_address bound;
+    pg_server_address(n->pgwire, &bound);
+    LOG0(LOG_INFO, "restate_admin::service", "PostgreSQL endpoint listening on %s:%u (no authentication)",
+         bound.host, bound.port);
+    return RC_OK;
+}
+
 enum rc node_admin_new(struct node *n, struct err *err)
 {
     start_queries(n);
+    enum rc pgwire_rc = start_pgwire(n, err);
+    if (pgwire_rc != RC_OK)
+        return pgwire_rc;
     struct http_client_config client;
     shard_client_config(n->config, &client);
     n->client = http_client_new(n->loop, &client);

@@ -19,6 +19,7 @@
 #include "node/router.h"
 #include "node/service.h"
 #include "node/shard.h"
+#include "pgwire/server.h"
 #include "query/engine.h"
 
 struct node {
@@ -68,6 +69,7 @@ struct node {
 
     struct query_source query_source;
     struct query_engine *queries; /* with the admin role */
+    struct pg_server *pgwire;     /* NULL: no address is configured */
     struct admin *admin;
     struct http_server *admin_server;
     struct http_client *client; /* discovery */

@@ -94,6 +94,9 @@ static void part_drained(void *ctx)
     struct node *n = ctx;
     if (--n->draining > 0)
         return;
+    if (n->pgwire)
+        pg_server_free(n->pgwire);
+    n->pgwire = NULL;
     if (n->queries)
         query_engine_stop(n->queries, close_shards, n); /* they read from the partitions' stores */
     else

@@ -192,6 +192,8 @@ static void job_done(struct job *base)
         j->events->on_end(j->ctx, &j->query.err, j->rows, j->retry_after_s);
     sql_plan_free(&j->plan);
     query_free(&j->query);
+    if (j->request.encoder_free)
+        j->request.encoder_free(j->request.encoder_ctx);
     pthread_mutex_destroy(&j->lock);
     pthread_cond_destroy(&j->changed);
     free(j->sql);

@@ -40,8 +40,9 @@ struct query_request {
     struct slice sql; /* copied */
     enum sql_context context;
     enum result_format format;
-    const struct result_encoder *encoder; /* RESULT_CUSTOM; lent for the life of the job */
-    void *encoder_ctx;
+    const struct result_encoder *encoder; /* RESULT_CUSTOM; static */
+    void *encoder_ctx;                    /* lives as long as the job: freed with it */
+    void (*encoder_free)(void *ctx);
 };
 struct query_job *query_start(struct query_engine *e, const struct query_request *request,
                               const struct query_events *events, void *ctx);

@@ -198,7 +198,7 @@ try {
     }
   }
 } finally {
-  await endpoint?.close?.();
+  await endpoint?.kill();
   await server.dispose();
 }
 console.log(`${passed} statements as recorded, ${failed} failed`);
