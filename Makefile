@@ -5,7 +5,7 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli torture test-sdk-python test-sdk-go test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-go test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ failover: build ## longest gaps that clients see when a node is killed, stopped 
 
 test-cli: build ## our restate tool against a recorded admin API and a real server
 	@tools/test-cli
+
+test-clients: build ## psql, a PostgreSQL driver and the official restate CLI against a real server
+	@tools/test-clients
 
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors

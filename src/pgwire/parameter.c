@@ -139,7 +139,7 @@ static bool put_parameter(struct substitution *s, unsigned n)
         write_fmt(s->w, "NULL");
         return true;
     }
-    if (n == 0 || n > p->n_values)
+    if (n > p->n_values)
         return refuse(s, "08P01", "bind message supplies %zu parameters, but the statement refers to $%u",
                       p->n_values, n);
     const struct pg_value *v = &p->values[n - 1];
@@ -203,6 +203,8 @@ bool pg_substitute(struct writer *w, struct slice sql, const struct pg_parameter
             for (i++; i < sql.len && digit(sql.ptr[i]) && n < 100000; i++)
                 n = n * 10 + (sql.ptr[i] - '0');
             *highest = MAX(*highest, n);
+            if (n == 0)
+                return refuse(&s, "42P02", "there is no parameter $0");
             if (n > PG_PARAMETERS_MAX)
                 return refuse(&s, "54000", "more than %u parameters", PG_PARAMETERS_MAX);
             if (!put_parameter(&s, n))

@@ -146,7 +146,7 @@ static void parameters(void **state)
     expect_substituted("$1", &null, 1, NULL, "NULL");
     expect_substituted("$1", NULL, 0, NULL, "NULL");
     expect_substituted("$2", &text, 1, NULL, "08P01");
-    expect_substituted("$0", &text, 1, NULL, "08P01");
+    expect_substituted("$0", NULL, 0, NULL, "42P02");
     expect_substituted("$1", &junk, 1, int_oid, "22P02");
     expect_substituted("$1", &nul, 1, NULL, "22021");
     expect_substituted("$99999999", &text, 1, NULL, "54000");
