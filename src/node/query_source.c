@@ -84,8 +84,13 @@ static void visit_partition(void *ctx, struct partition_store *store, struct inv
     struct question *q = ctx;
     struct partition_request *r = &q->partition;
     if (!store) {
-        err_set(&r->err, RC_UNAVAILABLE, "Internal error: partition %u has no leader on this node yet",
-                r->partition);
+        uint32_t leader = atomic_load(&q->node->map->slots[r->partition].leader_node);
+        if (leader && leader != q->node->joined.node_id)
+            err_set(&r->err, RC_NOT_LEADER,
+                    "Internal error: partition %u is led by N%u, which is not asked yet", r->partition,
+                    leader);
+        else
+            err_set(&r->err, RC_UNAVAILABLE, "Internal error: partition %u has no leader yet", r->partition);
         question_answered(q);
         return;
     }

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "loop/workers.h"
+#include "query/remote.h"
 
 #define CHECK_INTERVAL_MS 100u
 
@@ -145,6 +146,20 @@ static bool write_output(void *ctx, struct bytes take)
     return true;
 }
 
+static bool plan_scan(struct query_job *j)
+{
+    struct scan_request r;
+    if (!scan_request_decode(j->request.scan, &r))
+        return sql_fail(&j->query.err, SQL_ERROR_EXECUTION, "the request of another node does not decode");
+    if (r.partition >= j->query.n_partitions)
+        return sql_fail(&j->query.err, SQL_ERROR_EXECUTION, "there is no partition %u", r.partition);
+    j->query.restricted = true;
+    j->query.only_partition = r.partition;
+    j->query.now_ms = r.now_ms;
+    scan_request_plan(&j->plan, &r);
+    return true;
+}
+
 static void job_work(struct job *base)
 {
     struct query_job *j = CONTAINER_OF(base, struct query_job, job);
@@ -158,7 +173,9 @@ static void job_work(struct job *base)
         return;
     }
     int64_t now = (int64_t)q->now_ms * 1000000;
-    if (!sql_plan_make(&j->plan, slice_make(j->sql, j->request.sql.len), q->context, now, &q->err))
+    if (j->request.scan.len
+            ? !plan_scan(j)
+            : !sql_plan_make(&j->plan, slice_make(j->sql, j->request.sql.len), q->context, now, &q->err))
         return;
     post(j, BYTES_EMPTY, true);
     struct result r;
@@ -280,7 +297,12 @@ struct query_job *query_start(struct query_engine *e, const struct query_request
     j->job.done = job_done;
     j->engine = e;
     j->request = *request;
-    j->sql = slice_dup_cstr(request->sql);
+    j->sql = slice_dup_cstr(request->scan.len ? request->scan : request->sql);
+    if (request->scan.len) {
+        j->request.scan = slice_make(j->sql, request->scan.len);
+        j->request.format = RESULT_CUSTOM;
+        j->request.encoder = &row_set_encoder;
+    }
     j->events = events;
     j->ctx = ctx;
     pthread_mutex_init(&j->lock, NULL);
@@ -292,7 +314,7 @@ struct query_job *query_start(struct query_engine *e, const struct query_request
         refuse(j, "Query service not available");
     else if (e->n_jobs >= (size_t)e->config.threads + e->config.waiting)
         refuse(j, "Too many queries at a time");
-    else if ((j->retry_after_s = take_token(e, request->context)))
+    else if (!request->scan.len && (j->retry_after_s = take_token(e, request->context)))
         refuse(j, "Rate limited");
     list_push_back(&e->jobs, &j->link);
     e->n_jobs++;

@@ -38,6 +38,8 @@ struct query_events {
 };
 struct query_request {
     struct slice sql; /* copied */
+    struct slice
+        scan; /* instead: a scan_request of another node (query/remote.h), copied; gives pieces of rows */
     enum sql_context context;
     enum result_format format;
     const struct result_encoder *encoder; /* RESULT_CUSTOM; static */

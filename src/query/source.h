@@ -56,6 +56,18 @@ struct query_wait {
     void *ctx;
 };
 
+/* Rows that arrive in pieces, from another node. Query threads. */
+struct row_stream_ops;
+struct row_stream {
+    const struct row_stream_ops *ops;
+};
+struct row_stream_ops {
+    /* Blocks for the next piece: whole rows (row_set.h), a reference; empty at the end. */
+    enum rc (*next)(struct row_stream *s, struct bytes *out, struct err *err);
+    /* Also before the end: the other node stops. */
+    void (*close)(struct row_stream *s);
+};
+
 struct query_source_ops {
     /* On the engine's loop, when a query starts. */
     uint32_t (*partition_count)(void *ctx);
@@ -66,9 +78,13 @@ struct query_source_ops {
     /* Query threads; block until answered or canceled, then everything in the request is the asker's or
      * nobody's: nothing of it is referred to any more. The result is also in r->err.
      * Serves the request on the loop of its partition; RC_UNAVAILABLE: the partition has no leader that could
-     * be asked. */
+     * be asked; RC_NOT_LEADER: another node leads it. */
     enum rc (*visit)(void *ctx, struct partition_request *r, const struct query_wait *wait);
     enum rc (*rows)(void *ctx, struct rows_request *r, const struct query_wait *wait);
+    /* After `visit` gave RC_NOT_LEADER: the rows of the partition from the node that leads it. `request` is a
+     * scan_request as bytes (query/remote.h), lent. NULL: there are no other nodes. */
+    enum rc (*remote)(void *ctx, uint32_t partition, struct slice request, const struct query_wait *wait,
+                      struct row_stream **out, struct err *err);
 };
 struct query_source {
     const struct query_source_ops *ops;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "query/remote.h"
+
 #define CACHE_ATTEMPTS_AFTER 8u /* single look-ups in a partition before all of them are fetched */
 
 /* ---- results of columns ---- */
@@ -192,6 +194,8 @@ static int table_best_index(sqlite3_vtab *v, sqlite3_index_info *info)
     struct found f = find_constraints(t, info);
     int argument = 0;
     bool big = partitioned(t->aux->table->id);
+    info->idxStr = sqlite3_mprintf("%llx", info->colUsed);
+    info->needToFreeIdxStr = 1;
     info->estimatedCost = big ? 1e6 : 1e2;
     info->estimatedRows = big ? 100000 : 50;
     if (!big)
@@ -243,8 +247,13 @@ static int cursor_open(sqlite3_vtab *v, sqlite3_vtab_cursor **out)
 
 static void close_partition(struct cursor *c)
 {
-    if (c->open)
+    if (c->stream)
+        c->stream->ops->close(c->stream);
+    else if (c->open)
         partition_request_release(&c->request);
+    c->stream = NULL;
+    bytes_unref(&c->piece);
+    c->piece = BYTES_EMPTY;
     c->open = false;
     c->inv = NULL;
     c->attempt = NULL;
@@ -304,16 +313,80 @@ static struct query_wait wait_of(const struct query *q)
     return (struct query_wait){q->canceled, q->canceled_ctx};
 }
 
-static int visit(struct cursor *c, struct partition_request *r)
+static enum rc ask(struct cursor *c, struct partition_request *r)
 {
     const struct query_source *s = c->q->source;
     struct query_wait wait = wait_of(c->q);
-    if (s->ops->visit(s->ctx, r, &wait) == RC_OK && (!r->scan || store_scan_error(r->scan, &r->err) == RC_OK))
+    enum rc rc = s->ops->visit(s->ctx, r, &wait);
+    return rc == RC_OK && r->scan ? store_scan_error(r->scan, &r->err) : rc;
+}
+
+static int visited(struct cursor *c, struct partition_request *r, enum rc asked)
+{
+    if (asked == RC_OK)
         return SQLITE_OK;
     enum sql_error_kind kind = r->err.rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION;
     int rc = cursor_fail(c, kind, r->err.msg);
     partition_request_release(r);
     return rc;
+}
+
+/* ---- partitions of other nodes ---- */
+
+static int remote_failed(struct cursor *c, const struct err *err)
+{
+    return cursor_fail(c, err->rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION, err->msg);
+}
+
+static int open_remote(struct cursor *c, uint32_t partition)
+{
+    const struct query_source *s = c->q->source;
+    struct query_wait wait = wait_of(c->q);
+    struct scan_request r = {.partition = partition,
+                             .table = c->aux->table->id,
+                             .used = c->used,
+                             .now_ms = c->q->now_ms,
+                             .by_id = c->by_id,
+                             .by_object = c->by_object,
+                             .live_only = c->live_only,
+                             .id = c->id,
+                             .service = slice_cstr(c->service),
+                             .key = slice_cstr(c->key)};
+    struct writer w = WRITER_INIT;
+    struct err err = {0};
+    scan_request_encode(&w, &r);
+    partition_request_release(&c->request);
+    enum rc rc = s->ops->remote(s->ctx, partition, writer_slice(&w), &wait, &c->stream, &err);
+    writer_free(&w);
+    if (rc != RC_OK)
+        return remote_failed(c, &err);
+    if (!c->values)
+        c->values = xcalloc(c->aux->table->n_columns, sizeof(*c->values));
+    c->rows = reader_make(SLICE_EMPTY);
+    c->open = true;
+    return SQLITE_OK;
+}
+
+/* 1: a row, 0: the end, -1: failed. */
+static int remote_row(struct cursor *c)
+{
+    struct err err = {0};
+    while (!row_read(&c->rows, c->values, c->aux->table->n_columns)) {
+        bytes_unref(&c->piece);
+        c->piece = BYTES_EMPTY;
+        if (c->rows.failed)
+            err_set(&err, RC_CORRUPT, "rows of another node are damaged");
+        else
+            c->stream->ops->next(c->stream, &c->piece, &err);
+        if (err.rc != RC_OK) {
+            remote_failed(c, &err);
+            return -1;
+        }
+        if (c->piece.len == 0)
+            return 0;
+        c->rows = reader_make(bytes_slice(c->piece));
+    }
+    return 1;
 }
 
 /* Single look-ups of attempts, as in joins: after some of them the whole partition is fetched and kept. */
@@ -325,7 +398,12 @@ static bool from_cache(struct cursor *c, uint32_t partition, int *rc)
     *rc = SQLITE_OK;
     if (!cache->filled) {
         struct partition_request r = {.partition = partition, .want_attempts = true};
-        *rc = visit(c, &r);
+        enum rc asked = ask(c, &r);
+        if (asked == RC_NOT_LEADER && c->q->source->ops->remote) {
+            partition_request_release(&r);
+            return false; /* asked one by one */
+        }
+        *rc = visited(c, &r, asked);
         if (*rc != SQLITE_OK)
             return true;
         cache->attempts = r.attempts;
@@ -351,7 +429,10 @@ static int open_partition(struct cursor *c, uint32_t partition)
                    .live_only = c->live_only,
                    .now_ms = c->q->now_ms},
     };
-    int rc = visit(c, &c->request);
+    enum rc asked = ask(c, &c->request);
+    if (asked == RC_NOT_LEADER && c->q->source->ops->remote && !c->q->restricted)
+        return open_remote(c, partition);
+    int rc = visited(c, &c->request, asked);
     c->open = rc == SQLITE_OK;
     return rc;
 }
@@ -379,10 +460,13 @@ static int partitioned_next(struct cursor *c)
     for (;;) {
         if (c->q->canceled && c->q->canceled(c->q->canceled_ctx))
             return cursor_fail(c, SQL_ERROR_CANCELED, "the query was canceled");
-        if (c->open && row_of_partition(c))
+        int remote = c->stream ? remote_row(c) : 0;
+        if (remote < 0)
+            return SQLITE_ERROR;
+        if (remote > 0 || (c->open && !c->stream && row_of_partition(c)))
             return SQLITE_OK;
         struct err err = {0};
-        if (c->open && c->request.scan && store_scan_error(c->request.scan, &err) != RC_OK)
+        if (c->open && !c->stream && c->request.scan && store_scan_error(c->request.scan, &err) != RC_OK)
             return cursor_fail(c, SQL_ERROR_EXECUTION, err.msg);
         close_partition(c);
         if (c->partition >= c->end) {
@@ -537,7 +621,13 @@ static int cursor_filter(sqlite3_vtab_cursor *base, int plan, const char *name, 
     }
     c->partition = 0;
     c->end = c->q->n_partitions;
+    c->used = name ? strtoull(name, NULL, 16) : UINT64_MAX;
     plan_apply(c, plan, v);
+    if (c->q->restricted) {
+        bool within = c->partition <= c->q->only_partition && c->q->only_partition < c->end;
+        c->partition = c->q->only_partition;
+        c->end = within ? c->partition + 1 : c->partition;
+    }
     if (c->none) {
         c->eof = true;
         return SQLITE_OK;
@@ -559,6 +649,10 @@ static int cursor_eof(sqlite3_vtab_cursor *base)
 static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int column)
 {
     struct cursor *c = (struct cursor *)base;
+    if (c->stream) {
+        out_value(out, &c->values[column]);
+        return SQLITE_OK;
+    }
     switch (c->aux->table->id) {
     case TABLE_SYS_INVOCATION_STATUS:
     case TABLE_SYS_INVOCATION_STATE:

@@ -30,6 +30,8 @@ struct query {
     void *canceled_ctx;
     struct sql_error err; /* why a table could not be read */
     uint32_t n_partitions;
+    bool restricted; /* to only_partition: the request of another node is answered */
+    uint32_t only_partition;
     struct attempts_cache *attempts;
     struct table_rows *cluster_rows; /* by table, from TABLE_NODES on */
     struct table_aux *aux;
@@ -80,8 +82,11 @@ struct cursor {
     struct scan_row row;
     /* others */
     size_t index, column;
-    struct reader rows; /* of the cluster */
+    struct reader rows; /* of the cluster, or the current piece of `stream` */
     struct sql_value *values;
+    struct row_stream *stream; /* the partition is read from another node */
+    struct bytes piece;
+    uint64_t used; /* columns */
     struct writer text;
 };
 

@@ -1,6 +1,7 @@
 /* Queries over stores in memory, on the calling thread: a source with a few partitions, each a store. */
 #pragma once
 #include "metadata/schema_records.h"
+#include "query/remote.h"
 #include "query/run.h"
 #include "unit/partition/store_fixture.h"
 
@@ -14,6 +15,10 @@ struct query_fixture {
     unsigned visits;                /* of stores and leaders, since the last query began */
     unsigned down;                  /* this partition has no leader; QF_PARTITIONS: all have */
     bool (*canceled)(void *ctx);
+    /* From this partition on another node leads: its answers come in pieces. */
+    unsigned remote_from, remote_scans, remote_open;
+    bool serving;         /* as that node */
+    unsigned break_after; /* pieces; 0: never */
 };
 
 static inline uint32_t qf_count(void *ctx)
@@ -36,6 +41,8 @@ static inline uint32_t qf_of(void *ctx, uint64_t key)
 static inline enum rc qf_visit(void *ctx, struct partition_request *r, const struct query_wait *wait)
 {
     struct query_fixture *f = ctx;
+    if (!f->serving && r->partition >= f->remote_from)
+        return err_set(&r->err, RC_NOT_LEADER, "partition %u is led by another node", r->partition);
     f->visits++;
     if (r->partition == f->down)
         return err_set(&r->err, RC_UNAVAILABLE, "partition %u has no leader", r->partition);
@@ -61,7 +68,78 @@ static inline enum rc qf_rows(void *ctx, struct rows_request *r, const struct qu
     }
     return RC_OK;
 }
-static const struct query_source_ops qf_ops = {qf_count, qf_schema, qf_wall_ms, qf_of, qf_visit, qf_rows};
+
+/* The other node: runs the request to its end at once and keeps the pieces. */
+struct qf_stream {
+    struct row_stream base;
+    struct query_fixture *f;
+    struct {
+        struct bytes *items;
+        size_t len, cap;
+    } pieces;
+    size_t at;
+};
+static inline bool qf_keep(void *ctx, struct bytes take)
+{
+    struct qf_stream *s = ctx;
+    if (take.len)
+        VEC_PUSH(&s->pieces, take);
+    return true;
+}
+static inline enum rc qf_next(struct row_stream *base, struct bytes *out, struct err *err)
+{
+    struct qf_stream *s = CONTAINER_OF(base, struct qf_stream, base);
+    *out = BYTES_EMPTY;
+    if (s->f->break_after && s->at >= s->f->break_after)
+        return err_set(err, RC_UNAVAILABLE, "the connection to the leader was lost");
+    if (s->at < s->pieces.len)
+        *out = bytes_ref(s->pieces.items[s->at++]);
+    return RC_OK;
+}
+static inline void qf_close(struct row_stream *base)
+{
+    struct qf_stream *s = CONTAINER_OF(base, struct qf_stream, base);
+    s->f->remote_open--;
+    for (size_t i = 0; i < s->pieces.len; i++)
+        bytes_unref(&s->pieces.items[i]);
+    VEC_FREE(&s->pieces);
+    free(s);
+}
+static const struct row_stream_ops qf_stream_ops = {qf_next, qf_close};
+static inline enum rc qf_remote(void *ctx, uint32_t partition, struct slice request,
+                                const struct query_wait *wait, struct row_stream **out, struct err *err)
+{
+    struct query_fixture *f = ctx;
+    struct scan_request r;
+    struct query q;
+    struct sql_plan plan;
+    struct result result;
+    struct qf_stream *s = xcalloc(1, sizeof(*s));
+    s->base.ops = &qf_stream_ops;
+    s->f = f;
+    assert_true(scan_request_decode(request, &r));
+    assert_int_equal(r.partition, partition);
+    query_init(&q, &f->source, SQL_CONTEXT_ADMIN);
+    q.restricted = true;
+    q.only_partition = partition;
+    q.now_ms = r.now_ms;
+    scan_request_plan(&plan, &r);
+    struct query_output to = {qf_keep, s};
+    result_init(&result, RESULT_CUSTOM, plan.columns, plan.n_columns, &row_set_encoder, NULL);
+    f->serving = true;
+    if (!query_run(&q, &plan, &result, &to))
+        fail_msg("%s: %s", plan.text, q.err.message);
+    f->serving = false;
+    result_free(&result);
+    sql_plan_free(&plan);
+    query_free(&q);
+    f->remote_scans++;
+    f->remote_open++;
+    *out = &s->base;
+    return RC_OK;
+}
+static const struct query_source_ops qf_ops = {qf_count, qf_schema, qf_wall_ms, qf_of,
+                                               qf_visit, qf_rows,   qf_remote};
 
 static inline void qf_init(struct query_fixture *f)
 {
@@ -71,6 +149,7 @@ static inline void qf_init(struct query_fixture *f)
     f->source = (struct query_source){&qf_ops, f};
     f->schema = schema_empty();
     f->down = QF_PARTITIONS;
+    f->remote_from = QF_PARTITIONS;
     hmap_init(&f->attempts.by_id);
 }
 static inline void qf_free(struct query_fixture *f)
@@ -111,6 +190,7 @@ static inline struct writer qf_run(struct query_fixture *f, enum sql_context con
     }
     sql_plan_free(&plan);
     query_free(&q);
+    assert_int_equal(f->remote_open, 0);
     return w;
 }
 

@@ -113,11 +113,60 @@ static void joins(void **state)
               "sys_invocation_status i "
               "left join sys_invocation_state s on s.id = i.id",
               "{\"n\":12,\"r\":1}");
-    assert_in_range(f.visits, 4, 4 + 12);
+    assert_in_range(f.visits, 4, 4 + 12 * (f.remote_from < QF_PARTITIONS ? 2 : 1));
     qf_expect(&f,
               "select i.status, j.index from sys_invocation i join sys_journal j on i.id = j.id where "
               "i.status = 'running'",
               "{\"status\":\"running\",\"index\":0}");
+}
+
+/* The same answers when another node leads half of the partitions, or all of them. */
+static void partitions_of_another_node(void **state)
+{
+    for (unsigned from = 0; from <= 2; from += 2) {
+        f.remote_from = from;
+        all_partitions(state);
+        point_lookups(state);
+        joins(state);
+        assert_true(f.remote_scans > 10);
+    }
+    f.break_after = 1;
+    qf_expect(&f, "select count(*) as n from sys_journal", "the connection to the leader was lost");
+    f.break_after = 0;
+    qf_expect(&f, "select 1 as x from sys_invocation_status limit 1", "{\"x\":1}");
+    qf_expect(&f,
+              "select status, count(*) as n from sys_invocation where status != 'completed' group by status "
+              "order by 1",
+              "{\"status\":\"ready\",\"n\":7},{\"status\":\"running\",\"n\":1}");
+    f.remote_from = QF_PARTITIONS;
+}
+
+static void scan_requests(void **state)
+{
+    struct scan_request r = {.partition = 3,
+                             .table = TABLE_STATE_ENTRIES,
+                             .used = 0x85,
+                             .now_ms = 77,
+                             .by_object = true,
+                             .service = SLICE_LIT("it's"),
+                             .key = SLICE_LIT("k")},
+                        out;
+    struct writer w = WRITER_INIT;
+    struct sql_plan plan;
+    scan_request_encode(&w, &r);
+    assert_true(scan_request_decode(writer_slice(&w), &out));
+    assert_true(out.partition == 3 && out.used == 0x85 && out.now_ms == 77 &&
+                slice_eq(out.service, r.service));
+    scan_request_plan(&plan, &out);
+    assert_string_equal(
+        plan.text,
+        "SELECT c0, NULL, c2, NULL, NULL, NULL, NULL, c7, NULL FROM v8 WHERE c2 = 'it''s' AND c3 = 'k'");
+    sql_plan_free(&plan);
+    for (size_t n = 0; n < w.len; n++)
+        assert_false(scan_request_decode(slice_sub(writer_slice(&w), 0, n), &out));
+    w.buf->data[1] = TABLE_NODES;
+    assert_false(scan_request_decode(writer_slice(&w), &out));
+    writer_free(&w);
 }
 
 static void limits_end_the_scan(void **state)
@@ -221,6 +270,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_partitions, setup, teardown),
         cmocka_unit_test_setup_teardown(point_lookups, setup, teardown),
         cmocka_unit_test_setup_teardown(joins, setup, teardown),
+        cmocka_unit_test_setup_teardown(partitions_of_another_node, setup, teardown),
+        cmocka_unit_test(scan_requests),
         cmocka_unit_test_setup_teardown(limits_end_the_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(a_partition_without_leader, setup, teardown),
         cmocka_unit_test_setup_teardown(canceled, setup, teardown),
