@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "node/node_internal.h"
+#include "node/query_remote.h"
 #include "node/query_source.h"
 #include "node/version.h"
 
@@ -55,8 +56,8 @@ static size_t metadata_members(void *ctx, uint32_t *out, size_t cap)
     return node_metadata_members(ctx, out, cap);
 }
 
-/* Queries get threads of their own; a few more wait. */
-static void start_queries(struct node *n)
+/* Queries and scans for others get threads of their own; a few more wait. */
+void node_queries_start(struct node *n)
 {
     const struct node_config *c = n->config;
     unsigned cores = c->admin_options.query_parallelism;
@@ -66,12 +67,47 @@ static void start_queries(struct node *n)
         .time_limit_ms = QUERY_TIME_LIMIT_MS,
         .stall_limit_ms = QUERY_STALL_LIMIT_MS,
         .window_bytes = QUERY_WINDOW_BYTES,
-        .rate_per_second = c->admin_options.query_rate_per_second,
-        .rate_burst = c->admin_options.query_rate_burst,
     };
     n->query_source = (struct query_source){&node_query_source_ops, n};
     query_set_limits(c->admin_options.query_memory_bytes, c->admin_options.query_tmp_dir);
-    n->queries = query_engine_new(n->loop, &n->query_source, &config);
+    if (c->roles & ROLE_WORKER) {
+        n->scan_engine = query_engine_new(n->loop, &n->query_source, &config);
+        n->scans = query_scans_new(n);
+    }
+    config.rate_per_second = c->admin_options.query_rate_per_second;
+    config.rate_burst = c->admin_options.query_rate_burst;
+    if (c->roles & ROLE_ADMIN)
+        n->queries = query_engine_new(n->loop, &n->query_source, &config);
+}
+
+static void scans_stopped(void *ctx)
+{
+    struct node *n = ctx;
+    n->queries_stopped(n);
+}
+
+static void queries_stopped(void *ctx)
+{
+    struct node *n = ctx;
+    if (n->scans)
+        query_scans_free(n->scans);
+    n->scans = NULL;
+    if (n->scan_engine)
+        query_engine_stop(n->scan_engine, scans_stopped, n);
+    else
+        scans_stopped(n);
+}
+
+void node_queries_stop(struct node *n, void (*done)(struct node *n))
+{
+    n->queries_stopped = done;
+    if (n->pgwire)
+        pg_server_free(n->pgwire);
+    n->pgwire = NULL;
+    if (n->queries)
+        query_engine_stop(n->queries, queries_stopped, n);
+    else
+        queries_stopped(n);
 }
 
 /* The PostgreSQL endpoint, if an address is given for it. */
@@ -94,7 +130,6 @@ static enum rc start_pgwire(struct node *n, struct err *err)
 
 enum rc node_admin_new(struct node *n, struct err *err)
 {
-    start_queries(n);
     enum rc pgwire_rc = start_pgwire(n, err);
     if (pgwire_rc != RC_OK)
         return pgwire_rc;
@@ -138,6 +173,8 @@ void node_admin_free(struct node *n)
         admin_free(n->admin);
     if (n->queries)
         query_engine_free(n->queries);
+    if (n->scan_engine)
+        query_engine_free(n->scan_engine);
     if (n->invoker)
         invoker_free(n->invoker);
     if (n->client)

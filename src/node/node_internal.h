@@ -69,7 +69,12 @@ struct node {
 
     struct query_source query_source;
     struct query_engine *queries; /* with the admin role */
-    struct pg_server *pgwire;     /* NULL: no address is configured */
+    /* With the worker role: scans for the queries of other nodes. Apart from `queries`, so that nodes whose
+     * queries wait for each other's scans never wait for ever. */
+    struct query_engine *scan_engine;
+    struct query_scans *scans;
+    void (*queries_stopped)(struct node *n);
+    struct pg_server *pgwire; /* NULL: no address is configured */
     struct admin *admin;
     struct http_server *admin_server;
     struct http_client *client; /* discovery */
@@ -97,7 +102,10 @@ void node_fail(struct node *n, const struct err *err);
 /* Other partitions have leaders now, or other nodes are alive, as far as this node knows. */
 void node_leaders_changed(struct node *n);
 void node_liveness_changed(struct node *n);
-/* node_admin.c: the admin API of this node. */
+/* node_admin.c: SQL queries and scans; `done` when no thread reads from this node any more. */
+void node_queries_start(struct node *n);
+void node_queries_stop(struct node *n, void (*done)(struct node *n));
+/* The admin API of this node; after node_queries_start. */
 enum rc node_admin_new(struct node *n, struct err *err);
 void node_admin_free(struct node *n);
 /* snapshots_watch.c: tell the durability mode when the cluster grows or shrinks, and warn. */

@@ -10,6 +10,7 @@
 #include "metadata/schema_records.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
+#include "node/query_remote.h"
 #include "node/snapshot_rpc.h"
 #include "node/version.h"
 
@@ -214,6 +215,7 @@ static void become_alive(struct node *n)
                                 n->ingress_listeners[i].n_listeners);
         log_listening(&n->ingress_service, "restate_ingress_http::server", "Ingress HTTP listening");
     }
+    node_queries_start(n);
     if (n->config->roles & ROLE_ADMIN) {
         if (node_admin_new(n, &err) != RC_OK || service_start(&n->admin_service, &err) != RC_OK) {
             node_fail(n, &err);
@@ -627,6 +629,8 @@ static void question_arrived(void *ctx, const struct node_ref *from, enum node_m
     struct node *n = ctx;
     if (method == NODE_METHOD_CREATE_SNAPSHOT)
         snapshot_rpc_asked(n, payload, answer);
+    else if (method == NODE_METHOD_SCAN && n->scans)
+        query_scans_question(n->scans, payload, answer);
     else
         node_answer_send(answer, RC_UNSUPPORTED, "this node cannot answer that yet", SLICE_EMPTY);
 }

@@ -77,9 +77,8 @@ static void part_stopped(void *ctx)
 }
 
 /* All requests that could finish have: the partitions may go. */
-static void close_shards(void *ctx)
+static void close_shards(struct node *n)
 {
-    struct node *n = ctx;
     n->draining = 1 + n->n_shards;
     links_stop(n->links);
     if (n->logs)
@@ -94,13 +93,7 @@ static void part_drained(void *ctx)
     struct node *n = ctx;
     if (--n->draining > 0)
         return;
-    if (n->pgwire)
-        pg_server_free(n->pgwire);
-    n->pgwire = NULL;
-    if (n->queries)
-        query_engine_stop(n->queries, close_shards, n); /* they read from the partitions' stores */
-    else
-        close_shards(n);
+    node_queries_stop(n, close_shards); /* they read from the partitions' stores */
 }
 
 /* Others lead now what this node led; requests that arrive here are still answered, by them. */

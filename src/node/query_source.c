@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "node/node_internal.h"
+#include "node/query_remote.h"
 
 #define WAIT_SLICE_NS 20000000 /* between looks at the query's cancellation */
 
@@ -86,8 +87,7 @@ static void visit_partition(void *ctx, struct partition_store *store, struct inv
     if (!store) {
         uint32_t leader = atomic_load(&q->node->map->slots[r->partition].leader_node);
         if (leader && leader != q->node->joined.node_id)
-            err_set(&r->err, RC_NOT_LEADER,
-                    "Internal error: partition %u is led by N%u, which is not asked yet", r->partition,
+            err_set(&r->err, RC_NOT_LEADER, "Internal error: partition %u is led by N%u", r->partition,
                     leader);
         else
             err_set(&r->err, RC_UNAVAILABLE, "Internal error: partition %u has no leader yet", r->partition);
@@ -195,4 +195,5 @@ const struct query_source_ops node_query_source_ops = {
     .partition_of = partition_of,
     .visit = visit,
     .rows = rows,
+    .remote = query_remote_open,
 };
