@@ -1,6 +1,6 @@
 /* A file of frames: bodies appended with a checksum and a sequence number, one fsync per frame; rewritten as
- * a whole (temporary file, fsync, rename, fsync of the directory) when it has grown. Below the `local`
- * key-value provider (metadata/kv_file.h) and the members of the replicated one (metadata/raft_file.h).
+ * a whole (temporary file, fsync, rename, fsync of the directory) when it has grown. Below
+ * the members of the metadata servers (metadata/raft_file.h).
  *
  *   file  := header (8 bytes) frame*
  *   frame := u32 magic, u32 body length, u32 crc32c(length, sequence, body), u64 sequence, body

@@ -1,4 +1,5 @@
-/* An admin API over a fake router, a fake discovery and a real metadata store in a temporary directory. */
+/* An admin API over a fake router, a fake discovery and a metadata store in memory, which survives
+ * fixture_close. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,14 +10,13 @@
 #include <cmocka.h>
 
 #include "admin/admin.h"
-#include "metadata/kv_local.h"
 #include "unit/metadata/fake_env.h"
+#include "unit/metadata/memory_kv.h"
 
 #define RPC_SCRIPT_MAX 64
 
 struct fixture {
     struct fake_env fenv;
-    char dir[64];
     struct kv *kv;
     struct schema_store *store;
     struct schema_defaults defaults;
@@ -109,9 +109,6 @@ static size_t one_member(void *ctx, uint32_t *out, size_t cap)
 
 static inline void fixture_open(struct fixture *f, size_t limit)
 {
-    struct err err = {0};
-    if (kv_local_open(&f->fenv.env, NULL, f->dir, &f->kv, &err))
-        fail_msg("%s", err.msg);
     f->store = schema_store_new(&f->fenv.env, f->kv, fixture_changed, fixture_loaded, f);
     fake_env_run(&f->fenv);
     struct admin_deps deps = {
@@ -134,8 +131,7 @@ static inline struct fixture *fixture_new(void)
     static const struct partition_router_ops ops = {.submit = fixture_submit};
     struct fixture *f = calloc(1, sizeof(*f));
     fake_env_init(&f->fenv);
-    strcpy(f->dir, "/tmp/restate-admin-XXXXXX");
-    assert_non_null(mkdtemp(f->dir));
+    f->kv = memory_kv_new(&f->fenv.env);
     f->router.ops = &ops;
     env_task_init(&f->router_task, fixture_reply);
     env_task_init(&f->discovery_task, fixture_discovered);
@@ -163,20 +159,13 @@ static inline void fixture_close(struct fixture *f)
     admin_free(f->admin);
     fake_env_run(&f->fenv);
     schema_store_free(f->store);
-    kv_close(f->kv);
 }
 
 static inline void fixture_free(struct fixture *f)
 {
     fixture_close(f);
     bytes_unref(&f->last_record);
-    static const char *const files[] = {"metadata.kv", "metadata.lock"};
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        char path[128];
-        snprintf(path, sizeof(path), "%s/%s", f->dir, files[i]);
-        unlink(path);
-    }
-    rmdir(f->dir);
+    kv_close(f->kv);
     fake_env_free(&f->fenv);
     free(f->body);
     free(f);

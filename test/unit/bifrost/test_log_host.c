@@ -20,7 +20,7 @@
 #include "bifrost/log_host.h"
 #include "bifrost/log_port.h"
 #include "bifrost/replicated_log.h"
-#include "metadata/kv_local.h"
+#include "unit/metadata/memory_kv.h"
 
 #define SHARDS 2
 
@@ -98,11 +98,10 @@ static void chains_changed(void *ctx, struct chain_set *set) {}
 
 static void start_main(void)
 {
-    char path[96];
-    struct err err = {0};
-    snprintf(path, sizeof(path), "%s/metadata", directory);
     main_loop = loop_new("main");
-    assert_int_equal(kv_local_open(loop_env(main_loop), main_loop, path, &kv, &err), RC_OK);
+    if (!kv)
+        kv = memory_kv_new(loop_env(main_loop));
+    CONTAINER_OF(kv, struct memory_kv, base)->env = loop_env(main_loop);
     chains = chain_service_new(
         &(struct chain_service_config){.env = loop_env(main_loop), .kv = kv, .changed = chains_changed});
     loop_start(main_loop);
@@ -179,8 +178,7 @@ static void stop(void)
     log_host_close(host);
     loop_stop(main_loop);
     loop_join(main_loop);
-    chain_service_free(chains);
-    kv_close(kv);
+    chain_service_free(chains); /* the metadata stays, as the directory does */
     loop_free(main_loop);
     /* Only now: ThreadSanitizer does not see libuv close descriptors, and would take the reuse of their
      * numbers by the pool thread of the log loop for a race. */
@@ -198,8 +196,12 @@ static int make_directory(void **state)
     return mkdtemp(directory) ? 0 : -1;
 }
 
+/* The directory and the metadata belong together. */
 static int remove_directory(void **state)
 {
+    if (kv)
+        kv_close(kv);
+    kv = NULL;
     char command[96];
     snprintf(command, sizeof(command), "rm -rf '%s'", directory);
     return system(command);

@@ -1,4 +1,4 @@
-/* A metadata store in a temporary directory, an env driven by hand, and a configuration to join with. */
+/* A metadata store in memory, an env driven by hand, and a configuration to join with. */
 #pragma once
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,14 +8,13 @@
 
 #include <cmocka.h>
 
-#include "metadata/kv_local.h"
 #include "metadata/kv_watch.h"
 #include "node/cluster_view.h"
 #include "node/join.h"
 #include "node/provision.h"
 #include "unit/metadata/fake_env.h"
+#include "unit/metadata/memory_kv.h"
 
-static char dir[64];
 static struct fake_env fenv;
 static struct kv *kv;
 static struct cluster_view view;
@@ -28,8 +27,6 @@ static void seen(void *ctx, const struct kv_entry *entry)
 
 static inline int setup(void **state)
 {
-    struct kv *store;
-    strcpy(dir, "/tmp/restate-join-XXXXXX");
     fake_env_init(&fenv);
     view = (struct cluster_view){0};
     config = (struct node_config){.roles = 31,
@@ -40,23 +37,14 @@ static inline int setup(void **state)
                                   .default_replication = {{1, 0, 0}},
                                   .log_replication = {{1, 0, 0}},
                                   .default_provider = LOG_PROVIDER_REPLICATED};
-    if (!mkdtemp(dir) || kv_local_open(&fenv.env, NULL, dir, &store, NULL) != RC_OK)
-        return -1;
-    kv = kv_watch_new(store, seen, NULL);
+    kv = kv_watch_new(memory_kv_new(&fenv.env), seen, NULL);
     return 0;
 }
 
 static inline int teardown(void **state)
 {
-    static const char *const files[] = {"metadata.kv", "metadata.kv.new", "metadata.lock"};
-    char path[128];
     kv_close(kv);
     cluster_view_free(&view);
-    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-        snprintf(path, sizeof(path), "%s/%s", dir, files[i]);
-        unlink(path);
-    }
-    rmdir(dir);
     fake_env_free(&fenv);
     return 0;
 }

@@ -1,16 +1,16 @@
-/* Content of a metadata file: no crash, the good prefix lies inside, and scanning that prefix again gives the
- * same. The fuzzer cannot guess checksums, so they are put right first when the input's first byte asks for
- * it. */
+/* Content of the file of a metadata server (frames of raft_durable records): no crash, the good prefix lies
+ * inside, and scanning that prefix again gives the same. The fuzzer cannot guess checksums, so they are put
+ * right first when the input's first byte asks for it. */
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "metadata/kv_file.h"
+#include "metadata/raft_file.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void count(void *ctx, const struct kv_file_op *op)
+static void count(void *ctx, struct slice body)
 {
-    ASSERT(op->kind == KV_FILE_PUT || op->kind == KV_FILE_DELETE);
+    ASSERT(raft_durable_readable(body));
     ++*(size_t *)ctx;
 }
 
@@ -36,10 +36,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t good, again, n = 0, m = 0;
     uint64_t sequence;
     struct err err = {0};
-    enum rc rc = kv_file_scan(slice_make(file, size - 1), count, &n, &good, &sequence, &err);
+    enum rc rc =
+        frame_scan(&raft_frame_format, slice_make(file, size - 1), count, &n, &good, &sequence, &err);
     ASSERT(good <= size - 1 && (rc == RC_OK || err.msg[0]));
     if (rc == RC_OK)
-        ASSERT(kv_file_scan(slice_make(file, good), count, &m, &again, &sequence, &err) == RC_OK &&
+        ASSERT(frame_scan(&raft_frame_format, slice_make(file, good), count, &m, &again, &sequence, &err) ==
+                   RC_OK &&
                again == good && m == n);
     free(file);
     return 0;
