@@ -152,6 +152,8 @@ static void link_down(void *ctx, const struct peer_link *link, const struct peer
 {
     struct control_link *l = ctx;
     fail_requests(l, link->id, down->was_up);
+    if (down->reason == PEER_DOWN_REFUSED && !l->me && !link->accepted)
+        l->ops->refused(l->ctx, down->why);
     if (!link->node.id || link->node.id == l->me)
         return;
     bool gone = down->reason == PEER_DOWN_GONE;

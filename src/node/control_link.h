@@ -42,6 +42,9 @@ struct control_link_ops {
                      struct node_answer *answer);
     void (*seen)(void *ctx, struct node_ref node); /* a link with this process of the node came up */
     void (*lost)(void *ctx, struct node_ref node, bool gone);
+    /* Before this node has joined: whoever listens at a configured address is of another cluster, or of a
+     * version that does not understand this one. Joining is hopeless (spec/cluster.md §1.8). */
+    void (*refused)(void *ctx, const char *why);
 };
 
 struct control_link *control_link_new(struct env *env, struct peers *peers,

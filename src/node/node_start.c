@@ -650,11 +650,22 @@ static void peer_lost(void *ctx, struct node_ref node, bool gone)
         cluster_peer_lost(n->cluster, node, gone);
 }
 
+static void peer_refused(void *ctx, const char *why)
+{
+    struct node *n = ctx;
+    struct err err;
+    if (n->joined.node_id || n->stopping || n->exit_code)
+        return;
+    err_set(&err, RC_CONFLICT, "This node cannot join the cluster '%s': %s", n->config->cluster_name, why);
+    node_fail(n, &err);
+}
+
 static const struct control_link_ops control_callbacks = {.gossip = gossip_arrived,
                                                           .command = command_arrived,
                                                           .question = question_arrived,
                                                           .seen = peer_seen,
-                                                          .lost = peer_lost};
+                                                          .lost = peer_lost,
+                                                          .refused = peer_refused};
 
 /* ---- provisioning ---- */
 

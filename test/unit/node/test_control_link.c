@@ -19,6 +19,7 @@ struct end {
     struct node_ref me;
     char address[64];
     uint32_t led, gossips, seen, lost;
+    char refused[200];
     struct node_answer *owed; /* NODE_METHOD_SCAN is answered later, or never */
 };
 
@@ -68,7 +69,13 @@ static void on_lost(void *ctx, struct node_ref node, bool gone)
     ((struct end *)ctx)->lost++;
 }
 
-static const struct control_link_ops ops = {on_gossip, on_command, on_question, on_seen, on_lost};
+static void on_refused(void *ctx, const char *why)
+{
+    snprintf(((struct end *)ctx)->refused, 200, "%s", why);
+    loop_stop(loop);
+}
+
+static const struct control_link_ops ops = {on_gossip, on_command, on_question, on_seen, on_lost, on_refused};
 
 static void refuse_http(void *ctx, struct net_conn *conn)
 {
@@ -235,6 +242,23 @@ static void closing_ends_open_questions(void **state)
     node_answer_send(b.owed, RC_OK, "", SLICE_EMPTY);
 }
 
+/* A node that has not joined hears why it never will. */
+static void another_cluster_refuses_a_newcomer(void **state)
+{
+    struct peers_config config;
+    struct end c = {0};
+    peers_config_default(&config);
+    config.cluster_name = "another";
+    c.peers = peers_new(loop, &config);
+    c.link = control_link_new(loop_env(loop), c.peers, &ops, &c);
+    control_link_request_metadata(c.link, a.address, 5, SLICE_LIT("hello"));
+    run_ms(5000);
+    assert_non_null(strstr(c.refused, "'test'"));
+    assert_non_null(strstr(c.refused, "'another'"));
+    control_link_free(c.link);
+    peers_free(c.peers);
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -245,6 +269,7 @@ int main(void)
         TEST(whom_nobody_knows_cannot_be_asked),
         TEST(a_lost_link_ends_its_questions),
         TEST(closing_ends_open_questions),
+        TEST(another_cluster_refuses_a_newcomer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
