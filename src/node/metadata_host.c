@@ -155,7 +155,7 @@ static void server_send(void *ctx, uint32_t node, struct slice message)
 static const char *server_address_of(void *ctx, uint32_t node)
 {
     const struct node_entry *n = node_of(ctx, node);
-    return n ? n->address : "";
+    return n && !n->tombstone ? n->address : "";
 }
 
 static const char *server_may_join(void *ctx, uint32_t node)
@@ -258,8 +258,10 @@ static void set_addresses(struct metadata_host *h)
     size_t n = 0;
     for (size_t i = 0; h->nodes && i < h->nodes->n_nodes; i++) {
         const struct node_entry *e = &h->nodes->nodes[i];
+        if (e->tombstone || !(e->roles & ROLE_METADATA_SERVER))
+            continue; /* a removed node has no address */
         bool own = h->server && same_address(e->address, h->own_address);
-        if (!e->tombstone && (e->roles & ROLE_METADATA_SERVER) && !own && n < RAFT_CLIENT_ADDRESSES_MAX)
+        if (!own && n < RAFT_CLIENT_ADDRESSES_MAX)
             list[n++] = e->address;
     }
     for (size_t i = 0; i < h->config->metadata.n_addresses && n < RAFT_CLIENT_ADDRESSES_MAX; i++) {
