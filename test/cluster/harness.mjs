@@ -408,7 +408,7 @@ export function scenario(name, options, body) {
       }
       await body(cluster, t);
     } catch (error) {
-      console.error(`${name}: failed\n${cluster.report()}`);
+      console.error(`${name}: failed: ${error.stack}\n${cluster.report()}`);
       throw error;
     } finally {
       await cluster.dispose();
