@@ -173,8 +173,8 @@ scenario("S-7: all nodes killed at once under load, restarted: everything acknow
   await writers.finish();
 });
 
-// The folder of a node's data that holds its log or its metadata: names are the server's own business (§1.6); the reference's are known.
-const folders = official ? { log: "log-store", metadata: "replicated-metadata-server" } : { log: "log-store", metadata: "metadata" };
+// The folders of a node's data that hold its log and its metadata; both servers use these names.
+const folders = { log: "log-store", metadata: "replicated-metadata-server" };
 
 scenario("S-8 B14: the log-server disk of one node lost: no silent data loss, the cluster continues", { serve: true }, async (c) => {
   await under(c, { attemptTimeoutMs: 10_000 }, async (writers) => {

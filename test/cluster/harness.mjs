@@ -95,9 +95,9 @@ export const recipes = {
   }),
 };
 
-// These two say nothing about partitions, so each has one replica.
-recipes.endToEnd.partitionReplication = 1;
-recipes.seed.partitionReplication = 1;
+// These two set only the replication of logs. In 1.7.12 partitions then have one replica; this server takes the key of older releases for
+// both, as those did.
+for (const recipe of ["endToEnd", "seed"]) recipes[recipe].partitionReplication = official ? 1 : 2;
 
 function jepsenToml(c) {
   return `

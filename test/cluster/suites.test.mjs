@@ -100,7 +100,7 @@ scenario("CHAOS §9.3: random SIGKILL and SIGTERM of random nodes, the idempoten
   await writers.finish();
 });
 
-scenario("E2E AwakeableLeaderTransfer: 30 awakeables resolved while the leader moves all the time", { quick: true, serve: true, recipe: "endToEnd", partitionReplication: 1, timeoutMs: 240_000 }, async (c, t) => {
+scenario("E2E AwakeableLeaderTransfer: 30 awakeables resolved while the leader moves all the time", { quick: true, serve: true, recipe: "endToEnd", timeoutMs: 240_000 }, async (c, t) => {
   const set = await c.node(1).ctl("config", "set", "--yes", "--partition-replication", "3");
   assert.equal(set.code, 0, set.stderr);
   c.partitionReplication = 3;
