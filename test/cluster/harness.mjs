@@ -370,7 +370,7 @@ export class Cluster {
   }
 
   report() {
-    return this.nodes.map((n) => `--- ${n.name} (${n.running ? "running" : "not running"}), ${n.logFile}\n${n.tail()}`).join("\n");
+    return this.nodes.map((n) => `--- ${n.name} (${n.running ? "running" : `ended: ${n.process?.signalCode ?? n.process?.exitCode}`}), ${n.logFile}\n${n.tail()}`).join("\n");
   }
   async dispose() {
     for (const extra of this.extras) await extra.stop?.();
