@@ -78,7 +78,7 @@ static void on_timer(struct env_timer *t)
         abort_timeout(a);
         break;
     case ATTEMPT_DECIDED:
-        http_stream_reset(a->stream);
+        carrier_reset(&a->stream);
         break;
     }
 }
@@ -126,7 +126,7 @@ void attempt_abort(struct attempt *a)
     a->phase = ATTEMPT_DECIDED;
     env_timer_cancel(a->inv->env, &a->timer);
     env_undefer(&a->flush_task);
-    http_stream_reset(a->stream);
+    carrier_reset(&a->stream);
 }
 
 /* ---- towards the SDK ---- */
@@ -145,7 +145,7 @@ static void set_queued_charge(struct attempt *a, uint64_t n)
 /* What the peer is slow to take counts against the node's memory until on_writable. */
 static void stream_write(struct attempt *a, struct bytes take)
 {
-    size_t queued = http_stream_write(a->stream, take);
+    size_t queued = carrier_write(&a->stream, take);
     if (queued > NET_HIGH_WATER)
         set_queued_charge(a, queued);
 }
@@ -217,7 +217,7 @@ void attempt_half_close(struct attempt *a)
     if (a->phase != ATTEMPT_DUPLEX)
         return;
     attempt_flush_out(a);
-    http_stream_end(a->stream);
+    carrier_end(&a->stream);
     enter_phase(a, ATTEMPT_HALF_CLOSED);
 }
 
@@ -227,7 +227,7 @@ void attempt_decided(struct attempt *a)
 {
     if (a->phase == ATTEMPT_DUPLEX) { /* SDKs wait for the end of the request before they end the response */
         attempt_flush_out(a);
-        http_stream_end(a->stream);
+        carrier_end(&a->stream);
     }
     enter_phase(a, ATTEMPT_DECIDED);
 }
@@ -327,7 +327,7 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
 void attempt_consume(struct attempt *a)
 {
     if (a->unconsumed > 0) {
-        http_stream_consumed(a->stream, a->unconsumed);
+        carrier_consumed(&a->stream, a->unconsumed);
         a->unconsumed = 0;
     }
 }
@@ -393,13 +393,13 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
 {
     struct attempt *a = ctx;
     struct entry *e = a->entry;
-    a->stream = NULL;
+    a->stream = (struct carrier){0};
     if (a->inv)
         env_undefer(&a->flush_task);
     if (e && a->phase != ATTEMPT_DECIDED) {
         /* Without a stream there is nothing to end or to drain. */
         char cause[ERR_MESSAGE_SIZE], text[ERR_MESSAGE_SIZE + 512];
-        dial_cause(err, a->ep->http_1_1, cause, sizeof(cause));
+        dial_cause(err, a->ep->http_1_1 || a->ep->is_lambda, cause, sizeof(cause));
         int n = snprintf(text, sizeof(text), "error when calling '%s': %s", a->ep->uri_text, cause);
         struct failure f = {.code = CODE_INTERNAL, .doc_code = RT_NETWORK};
         f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));

@@ -126,6 +126,29 @@ static void push_header(struct invoker *inv, struct slice name, struct slice val
     VEC_PUSH(&inv->head, h);
 }
 
+/* With the headers in invoker.head. */
+static void open_carrier(struct attempt *a, struct slice path)
+{
+    struct invoker *inv = a->inv;
+    const struct endpoint *ep = a->ep;
+    if (!ep->is_lambda) {
+        a->stream.http = http_client_open(inv->client, &ep->uri, ep->protocol, SLICE_LIT("POST"), path,
+                                          inv->head.items, inv->head.len, &attempt_stream_ops, a);
+        return;
+    }
+    struct lambda_request r = {
+        .arn = ep->uri_text,
+        .assume_role_arn = ep->assume_role_arn,
+        .method = SLICE_LIT("POST"),
+        .path = path,
+        .headers = inv->head.items,
+        .n_headers = inv->head.len,
+        .zstd = ep->lambda_zstd,
+        .compress_from_bytes = inv->config.lambda_compression_threshold,
+    };
+    a->stream.lambda = lambda_open(inv->lambda, &r, &attempt_stream_ops, a);
+}
+
 static void open_stream(struct attempt *a, const struct invocation *inv)
 {
     struct invoker *invoker = a->inv;
@@ -162,9 +185,7 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
     for (size_t i = 0; i < invoker->config.n_additional_headers; i++)
         VEC_PUSH(&invoker->head, invoker->extra_headers[i]);
 
-    a->stream =
-        http_client_open(invoker->client, &a->ep->uri, a->ep->protocol, SLICE_LIT("POST"),
-                         writer_slice(&path), invoker->head.items, invoker->head.len, &attempt_stream_ops, a);
+    open_carrier(a, writer_slice(&path));
     writer_free(&path);
     writer_free(&key);
     writer_free(&jwt);
@@ -250,10 +271,6 @@ static bool choose(struct entry *e, const struct invocation *inv, struct choice 
         return false;
     schema_resolve_options(&cell->defaults, c->handler, &e->options);
     e->last_deployment = c->deployment->id;
-    if (c->deployment->kind == DEPLOYMENT_LAMBDA) {
-        fail_early(e, RT_NETWORK, false, "Lambda deployments are not supported yet");
-        return false;
-    }
     return true;
 }
 
@@ -275,7 +292,7 @@ static void begin_exchange(struct entry *e, struct invocation *inv, const struct
     e->last_start_wall_ms = env_wall_ms(e->p->inv->env);
     attempt_begin_timers(a);
     open_stream(a, inv);
-    if (!a->stream) {
+    if (!carrier_is_open(&a->stream)) {
         e->attempt = NULL;
         a->entry = NULL;
         attempt_free(a);
@@ -284,7 +301,7 @@ static void begin_exchange(struct entry *e, struct invocation *inv, const struct
     }
     write_start(a, inv, store);
     write_replay(a, inv);
-    if (e->options.inactivity_timeout_ms == 0)
+    if (ep->is_lambda || e->options.inactivity_timeout_ms == 0)
         attempt_half_close(a); /* request-response mode (§12.2) */
 }
 
@@ -304,7 +321,13 @@ void attempt_start(struct entry *e)
     struct err err = {0};
     struct endpoint *ep = endpoint_get(p->inv, c.deployment, &err);
     if (!ep) {
-        fail_early(e, RT_NETWORK, false, "error when calling '%s': %s", c.deployment->uri, err.msg);
+        fail_early(e, RT_NETWORK, false, "error when calling '%s': %s",
+                   c.deployment->uri ? c.deployment->uri : c.deployment->arn, err.msg);
+        return;
+    }
+    if (ep->is_lambda && !p->inv->lambda) {
+        endpoint_unref(ep);
+        fail_early(e, RT_NETWORK, false, "this node has no access to AWS Lambda");
         return;
     }
     begin_exchange(e, inv, &c, ep);

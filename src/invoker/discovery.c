@@ -19,7 +19,9 @@
 struct discovery {
     struct list link; /* invoker.discoveries */
     struct invoker *inv;
-    char *uri_text;
+    char *uri_text; /* or the ARN of a Lambda function */
+    bool is_lambda;
+    char *assume_role_arn;
     struct http_uri uri;
     bool use_http_11;
     struct http_header *headers; /* of the request; owned text */
@@ -28,7 +30,7 @@ struct discovery {
     void *ctx;
     uint32_t retries;
     struct env_timer timer; /* back-off, or the response timeout while a stream is open */
-    struct http_stream *stream;
+    struct carrier stream;
     bool finished; /* `done` ran; waits for the stream's end */
     bool timed_out;
     bool refused; /* the request itself is wrong: the timer only defers `done` */
@@ -50,6 +52,7 @@ static void discovery_free(struct discovery *d)
     }
     free(d->headers);
     free(d->uri_text);
+    free(d->assume_role_arn);
     writer_free(&d->header_text);
     writer_free(&d->body);
     bytes_unref(&d->result.manifest);
@@ -63,7 +66,7 @@ static void finish(struct discovery *d)
     void (*done)(void *, const struct discovery_result *) = d->done;
     void *ctx = d->ctx;
     done(ctx, &d->result);
-    if (!d->stream)
+    if (!carrier_is_open(&d->stream))
         discovery_free(d);
 }
 
@@ -103,9 +106,9 @@ static void on_timer(struct env_timer *t)
     struct discovery *d = CONTAINER_OF(t, struct discovery, timer);
     if (d->refused) {
         finish(d);
-    } else if (d->stream) {
+    } else if (carrier_is_open(&d->stream)) {
         d->timed_out = true;
-        http_stream_reset(d->stream);
+        carrier_reset(&d->stream);
     } else {
         send_request(d);
     }
@@ -160,13 +163,13 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
                SLICE_FMT(writer_slice(&shown)));
     writer_free(&shown);
     finish(d);
-    http_stream_reset(s);
+    carrier_reset(&d->stream);
 }
 
 static void on_data(void *ctx, struct http_stream *s, struct bytes data)
 {
     struct discovery *d = ctx;
-    http_stream_consumed(s, data.len);
+    carrier_consumed(&d->stream, data.len);
     if (d->finished)
         return;
     if (d->body.len + data.len <= message_limit(d->inv)) {
@@ -177,7 +180,7 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
         d, RC_TOO_LARGE, "META0013",
         "received a bad response from the SDK: the discovery response is larger than the message size limit");
     finish(d);
-    http_stream_reset(s);
+    carrier_reset(&d->stream);
 }
 
 static bool status_retryable(int status)
@@ -210,6 +213,12 @@ static void broken(struct discovery *d, const struct err *err)
                    "error when calling '%s': no complete response within %d seconds", d->uri_text,
                    RESPONSE_TIMEOUT_MS / 1000);
         fail_or_retry(d, true);
+    } else if (d->is_lambda) {
+        char cause[ERR_MESSAGE_SIZE];
+        dial_cause(err, true, cause, sizeof(cause));
+        set_failed(d, err->rc == RC_OK ? RC_UNAVAILABLE : err->rc, "META0003", "error when calling '%s': %s",
+                   d->uri_text, cause);
+        fail_or_retry(d, err->rc != RC_INVALID && err->rc != RC_TOO_LARGE);
     } else if (err->rc == RC_UNSUPPORTED && !d->use_http_11) {
         set_failed(d, RC_UNSUPPORTED, "META0014",
                    "error when calling '%s': server possibly supports only HTTP1.1, consider discovery with "
@@ -233,7 +242,7 @@ static void broken(struct discovery *d, const struct err *err)
 static void on_done(void *ctx, struct http_stream *s, const struct err *err)
 {
     struct discovery *d = ctx;
-    d->stream = NULL;
+    d->stream = (struct carrier){0};
     if (d->finished) {
         discovery_free(d);
         return;
@@ -263,11 +272,35 @@ static void push_all(struct invoker *inv, const struct http_header *headers, siz
         VEC_PUSH(&inv->head, headers[i]);
 }
 
+/* With the headers in invoker.head. */
+static void open_carrier(struct discovery *d, struct slice path)
+{
+    struct invoker *inv = d->inv;
+    if (!d->is_lambda) {
+        enum http_client_protocol protocol = d->use_http_11 ? HTTP_CLIENT_H1 : HTTP_CLIENT_NEGOTIATE;
+        d->stream.http = http_client_open(inv->client, &d->uri, protocol, SLICE_LIT("GET"), path,
+                                          inv->head.items, inv->head.len, &stream_ops, d);
+        return;
+    }
+    struct lambda_request r = {
+        .arn = d->uri_text,
+        .assume_role_arn = d->assume_role_arn,
+        .method = SLICE_LIT("GET"),
+        .path = path,
+        .headers = inv->head.items,
+        .n_headers = inv->head.len,
+    };
+    d->stream.lambda = lambda_open(inv->lambda, &r, &stream_ops, d);
+}
+
 static void send_request(struct discovery *d)
 {
     struct invoker *inv = d->inv;
     struct writer path = WRITER_INIT, jwt = WRITER_INIT;
-    uri_path_write(&path, &d->uri, SLICE_LIT("/discover"));
+    if (d->is_lambda)
+        write_fmt(&path, "/discover");
+    else
+        uri_path_write(&path, &d->uri, SLICE_LIT("/discover"));
     d->status = 0;
     d->timed_out = false;
     writer_reset(&d->body);
@@ -279,18 +312,16 @@ static void send_request(struct discovery *d)
     push_all(inv, signature, signature_headers(inv, SLICE_LIT("/discover"), SLICE_EMPTY, &jwt, signature));
     push_all(inv, inv->extra_headers, inv->config.n_additional_headers);
 
-    enum http_client_protocol protocol = d->use_http_11 ? HTTP_CLIENT_H1 : HTTP_CLIENT_NEGOTIATE;
-    d->stream = http_client_open(inv->client, &d->uri, protocol, SLICE_LIT("GET"), writer_slice(&path),
-                                 inv->head.items, inv->head.len, &stream_ops, d);
+    open_carrier(d, writer_slice(&path));
     writer_free(&path);
     writer_free(&jwt);
-    if (!d->stream) {
+    if (!carrier_is_open(&d->stream)) {
         set_failed(d, RC_OVERLOADED, "META0003",
                    "error when calling '%s': too many requests are waiting for a connection", d->uri_text);
         fail_or_retry(d, true);
         return;
     }
-    http_stream_end(d->stream);
+    carrier_end(&d->stream);
     env_timer_arm(inv->env, &d->timer, RESPONSE_TIMEOUT_MS);
 }
 
@@ -309,12 +340,24 @@ static void copy_headers(struct discovery *d, const struct discovery_request *re
     d->n_headers = request->n_headers;
 }
 
+static enum rc check_address(struct discovery *d, struct err *err)
+{
+    struct lambda_arn arn;
+    if (!d->is_lambda)
+        return http_uri_parse(slice_cstr(d->uri_text), &d->uri, err);
+    if (!d->inv->lambda)
+        return err_set(err, RC_UNSUPPORTED, "this node has no access to AWS Lambda");
+    return lambda_arn_parse(d->uri_text, &arn, err);
+}
+
 void invoker_discover(struct invoker *inv, const struct discovery_request *request,
                       void (*done)(void *ctx, const struct discovery_result *result), void *ctx)
 {
     struct discovery *d = xcalloc(1, sizeof(*d));
     d->inv = inv;
-    d->uri_text = xstrdup(request->uri);
+    d->is_lambda = request->uri == NULL;
+    d->uri_text = xstrdup(d->is_lambda ? request->arn : request->uri);
+    d->assume_role_arn = d->is_lambda && request->assume_role_arn ? xstrdup(request->assume_role_arn) : NULL;
     d->use_http_11 = request->use_http_11;
     d->done = done;
     d->ctx = ctx;
@@ -322,20 +365,15 @@ void invoker_discover(struct invoker *inv, const struct discovery_request *reque
     list_push_back(&inv->discoveries, &d->link);
     copy_headers(d, request);
     struct err err = {0};
-    if (strncmp(request->uri, "arn:", 4) == 0) {
-        set_failed(d, RC_UNSUPPORTED, "", "Lambda deployments are not supported yet");
-        d->refused = true;
-        env_timer_arm(inv->env, &d->timer, 0);
+    if (check_address(d, &err) == RC_OK) {
+        send_request(d);
         return;
     }
-    if (http_uri_parse(slice_cstr(d->uri_text), &d->uri, &err) != RC_OK) {
-        set_failed(d, RC_INVALID, "", "The request field 'uri' is invalid. Reason: %s", err.msg);
-        d->result.http_status = 400;
-        d->refused = true;
-        env_timer_arm(inv->env, &d->timer, 0);
-        return;
-    }
-    send_request(d);
+    set_failed(d, err.rc, "", "The request field '%s' is invalid. Reason: %s", d->is_lambda ? "arn" : "uri",
+               err.msg);
+    d->result.http_status = 400;
+    d->refused = true;
+    env_timer_arm(inv->env, &d->timer, 0);
 }
 
 void discovery_cancel_all(struct invoker *inv)
@@ -351,8 +389,8 @@ void discovery_cancel_all(struct invoker *inv)
         env_timer_cancel(inv->env, &d->timer);
         list_remove(&d->link);
         d->inv = NULL;
-        if (d->stream)
-            http_stream_reset(d->stream);
+        if (carrier_is_open(&d->stream))
+            carrier_reset(&d->stream);
         else
             discovery_free(d);
     }

@@ -17,6 +17,7 @@ void endpoint_unref(struct endpoint *ep)
     if (--ep->refs > 0)
         return;
     free(ep->uri_text);
+    free(ep->assume_role_arn);
     free(ep->headers);
     bytes_unref(&ep->path_prefix);
     bytes_unref(&ep->path_query);
@@ -85,12 +86,29 @@ void dial_cause(const struct err *err, bool http_1_1, char *out, size_t cap)
     snprintf(out, cap, "%s%s", pool, cause);
 }
 
+static const char *address_of(const struct schema_deployment *d)
+{
+    const char *address = d->kind == DEPLOYMENT_LAMBDA ? d->arn : d->uri;
+    return address ? address : "";
+}
+
 static struct endpoint *endpoint_new(const struct schema_deployment *d, struct err *err)
 {
     struct endpoint *ep = xcalloc(1, sizeof(*ep));
     ep->refs = 1;
     ep->id = d->id;
-    ep->uri_text = xstrdup(d->uri ? d->uri : "");
+    ep->is_lambda = d->kind == DEPLOYMENT_LAMBDA;
+    ep->uri_text = xstrdup(address_of(d));
+    copy_headers(ep, d);
+    if (ep->is_lambda) {
+        struct lambda_arn arn;
+        ep->lambda_zstd = d->lambda_zstd;
+        ep->assume_role_arn = d->assume_role_arn ? xstrdup(d->assume_role_arn) : NULL;
+        if (lambda_arn_parse(ep->uri_text, &arn, err) == RC_OK)
+            return ep;
+        endpoint_unref(ep);
+        return NULL;
+    }
     if (http_uri_parse(slice_cstr(ep->uri_text), &ep->uri, err) != RC_OK) {
         endpoint_unref(ep);
         return NULL;
@@ -104,15 +122,19 @@ static struct endpoint *endpoint_new(const struct schema_deployment *d, struct e
         write_slice_raw(&query, ep->uri.query);
     }
     ep->path_query = writer_take(&query);
-    copy_headers(ep, d);
     return ep;
 }
 
 /* A deployment can be changed in place (address, headers). */
 static bool same_as(const struct endpoint *ep, const struct schema_deployment *d)
 {
-    if (strcmp(ep->uri_text, d->uri ? d->uri : "") != 0 || ep->http_1_1 != d->http_1_1 ||
-        ep->n_headers != d->n_headers)
+    const char *role = d->assume_role_arn ? d->assume_role_arn : "";
+    if (ep->is_lambda != (d->kind == DEPLOYMENT_LAMBDA) || strcmp(ep->uri_text, address_of(d)) != 0)
+        return false;
+    if (ep->is_lambda && (ep->lambda_zstd != d->lambda_zstd ||
+                          strcmp(ep->assume_role_arn ? ep->assume_role_arn : "", role) != 0))
+        return false;
+    if ((!ep->is_lambda && ep->http_1_1 != d->http_1_1) || ep->n_headers != d->n_headers)
         return false;
     for (size_t i = 0; i < d->n_headers; i++)
         if (!slice_eq_nocase(ep->headers[i].name, slice_cstr(d->headers[i].name)) ||

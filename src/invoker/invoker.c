@@ -447,6 +447,7 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
     inv->memory_capacity =
         metric_gauge("restate_memory_pool_capacity_bytes", labels, "Capacity of the memory pool in bytes");
     copy_config(inv, config);
+    inv->lambda = config->lambda ? lambda_new(config->lambda, loop, client) : NULL;
     *out = inv;
     return RC_OK;
 }
@@ -456,6 +457,13 @@ void invoker_reconfigure(struct invoker *inv, const struct invoker_config *confi
     free_headers(inv);
     copy_config(inv, config);
     wake_waiters(inv);
+}
+
+void invoker_close(struct invoker *inv, void (*closed)(void *ctx), void *ctx)
+{
+    ASSERT_MSG(inv->lambda, "an invoker without Lambda functions need not be closed");
+    discovery_cancel_all(inv);
+    lambda_close(inv->lambda, closed, ctx);
 }
 
 void invoker_free(struct invoker *inv)
@@ -472,6 +480,8 @@ void invoker_free(struct invoker *inv)
         a->inv = NULL;
         list_remove(&a->link);
     }
+    if (inv->lambda)
+        lambda_free(inv->lambda);
     metric_add(inv->memory_capacity, -(int64_t)inv->config.memory_limit);
     endpoint_cache_clear(inv);
     hmap_free(&inv->endpoints);

@@ -5,6 +5,7 @@
  * One `struct invoker` per loop; one `struct invoker_partition` per partition led on that loop. */
 #pragma once
 #include "http/client.h"
+#include "invoker/lambda.h"
 #include "metadata/schema.h"
 #include "partition/attempt_status.h"
 #include "partition/processor.h"
@@ -27,6 +28,8 @@ struct invoker_config {
     const struct schema_header *additional_headers; /* x-restate-cluster-name by default */
     size_t n_additional_headers;
     const char *created_using_version;
+    struct lambda_access *lambda; /* NULL: no deployments on AWS Lambda */
+    uint64_t lambda_compression_threshold;
 };
 
 /* What the invoker asks of the partition. `ctx` is the processor's host glue. */
@@ -47,6 +50,10 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
                     struct err *err);
 /* Timeouts and limits that react to a configuration reload. */
 void invoker_reconfigure(struct invoker *inv, const struct invoker_config *config);
+/* Breaks off discoveries and calls of Lambda functions and takes no new ones; `closed`, never from inside,
+ * when no worker thread is busy with any. To be waited for before invoker_free where config.lambda was set.
+ */
+void invoker_close(struct invoker *inv, void (*closed)(void *ctx), void *ctx);
 /* All partitions were freed before. Streams that still drain are let go; the http_client is freed after the
  * invoker. */
 void invoker_free(struct invoker *inv);
@@ -93,7 +100,8 @@ void invoker_scan(struct invoker_partition *p,
 
 /* ---- discovery (spec/service-protocol.md §2) ---- */
 struct discovery_request {
-    const char *uri;
+    const char *uri; /* or NULL and: */
+    const char *arn, *assume_role_arn;
     bool use_http_11;
     const struct schema_header *headers;
     size_t n_headers;
@@ -107,7 +115,6 @@ struct discovery_result {
     char sdk_version[128]; /* x-restate-server, "" if none */
     struct bytes manifest; /* the JSON body */
 };
-/* One discovery with its retries (§2.7); `done` exactly once on the loop. Lambda ARNs answer RC_UNSUPPORTED
- * with a sentence. */
+/* One discovery with its retries (§2.7); `done` exactly once on the loop. */
 void invoker_discover(struct invoker *inv, const struct discovery_request *request,
                       void (*done)(void *ctx, const struct discovery_result *result), void *ctx);

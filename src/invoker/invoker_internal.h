@@ -3,6 +3,7 @@
  * lives on the invoker's loop. */
 #pragma once
 #include "invoker/attempt_input.h"
+#include "invoker/carrier.h"
 #include "invoker/identity.h"
 #include "invoker/invoker.h"
 #include "invoker/retry.h"
@@ -26,18 +27,20 @@ struct endpoint {
     struct hmap_node by_id;
     struct u128 id;
     uint32_t schema_version; /* last compared with */
-    char *uri_text;
+    char *uri_text;          /* of a Lambda function: its ARN, and no `uri` and `protocol` */
     struct http_uri uri;
     enum http_client_protocol protocol;
-    bool http_1_1;
+    bool http_1_1, is_lambda, lambda_zstd;
+    char *assume_role_arn;       /* NULL */
     struct bytes path_prefix;    /* without trailing slash */
     struct bytes path_query;     /* "?q" or empty */
     struct http_header *headers; /* of the registration; text in `header_text` */
     size_t n_headers;
     struct bytes header_text;
 };
-/* The cached endpoint of an HTTP deployment, a new reference. NULL with `err` if the stored URI cannot be
- * dialled. */
+/* The cached endpoint of a deployment, a new reference. NULL with `err` if the stored URI or ARN cannot be
+ * used.
+ */
 struct endpoint *endpoint_get(struct invoker *inv, const struct schema_deployment *d, struct err *err);
 void endpoint_unref(struct endpoint *ep);
 void endpoint_cache_clear(struct invoker *inv);
@@ -51,6 +54,7 @@ void uri_path_write(struct writer *w, const struct http_uri *uri, struct slice s
 struct invoker {
     struct env *env;
     struct http_client *client;
+    struct lambda *lambda; /* NULL: no access to AWS Lambda (tests) */
     const struct schema_cell *cell;
     struct invoker_config config;      /* strings owned */
     struct http_header *extra_headers; /* config.additional_headers */
@@ -177,7 +181,7 @@ bool failure_differs(const struct failure *a, const struct failure *b);
 /* The members of §9.2's TransientError event, with "ty" if `type` is not NULL. */
 void failure_write_json(struct writer *w, const struct failure *f, const char *type);
 
-/* ---- attempt: one HTTP exchange ---- */
+/* ---- attempt: one exchange with a deployment ---- */
 enum attempt_phase {
     ATTEMPT_DUPLEX,      /* request open: notifications are forwarded, inactivity timer runs */
     ATTEMPT_HALF_CLOSED, /* request ended: abort timer runs */
@@ -191,7 +195,7 @@ struct attempt {
     struct list link;    /* invoker.attempts */
     struct invoker *inv; /* NULL once the invoker is gone */
     struct entry *entry; /* NULL once detached */
-    struct http_stream *stream;
+    struct carrier stream;
     struct endpoint *ep;
     enum attempt_phase phase;
     bool head_ok;

@@ -143,6 +143,9 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
     c->invoker.enable_v7 = boolean(root, "experimental-enable-protocol-v7");
     c->invoker.identity_key_pem_file = (char *)text(i, "request-identity-private-key-pem-file", NULL);
     c->invoker.identity_expiration_s = MAX(ms(i, "request-identity-expiration", 60000) / 1000, 1u);
+    c->invoker.aws_profile = text(i, "aws-profile", NULL);
+    c->invoker.aws_assume_role_external_id = text(i, "aws-assume-role-external-id", NULL);
+    c->invoker.lambda_compression_threshold = integer(i, "request-compression-threshold", 4u << 20);
     c->invoker.connect_timeout_ms = ms(i, "connect-timeout", 10000);
     c->invoker.keep_alive_interval_ms = ms(i, "http2-keep-alive-interval", 40000);
     c->invoker.keep_alive_timeout_ms = ms(i, "http2-keep-alive-timeout", 20000);

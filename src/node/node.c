@@ -71,6 +71,8 @@ static void log_start(const struct node_config *c)
 static void release(struct node *n)
 {
     node_admin_free(n);
+    if (n->shared.lambda)
+        lambda_access_free(n->shared.lambda);
     if (n->ingress)
         ingress_shared_free(n->ingress);
     if (n->fabric)

@@ -43,7 +43,9 @@ static void discover(void *ctx, const struct admin_discovery_request *request,
     c->done = done;
     c->ctx = done_ctx;
     struct discovery_request r = {
-        .uri = request->uri ? request->uri : request->arn,
+        .uri = request->uri,
+        .arn = request->arn,
+        .assume_role_arn = request->assume_role_arn,
         .use_http_11 = request->use_http_11,
         .headers = request->headers,
         .n_headers = request->n_headers,

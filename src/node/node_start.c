@@ -421,6 +421,8 @@ static void prepare_shards(struct node *n)
     n->shared.replicas_ctx = n;
     n->shared.config = n->config;
     n->shared.version = RESTATE_VERSION;
+    n->shared.lambda = lambda_access_new(&(struct lambda_access_config){
+        n->config->invoker.aws_profile, n->config->invoker.aws_assume_role_external_id});
     n->n_shards = n->config->shards;
     n->shards = xcalloc(n->n_shards, sizeof(struct shard *));
     n->ingress_listeners = xcalloc(n->n_shards, sizeof(struct service));

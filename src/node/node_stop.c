@@ -88,12 +88,21 @@ static void close_shards(struct node *n)
     part_stopped(n);
 }
 
+static void discoveries_closed(void *ctx)
+{
+    struct node *n = ctx;
+    node_queries_stop(n, close_shards); /* they read from the partitions' stores */
+}
+
 static void part_drained(void *ctx)
 {
     struct node *n = ctx;
     if (--n->draining > 0)
         return;
-    node_queries_stop(n, close_shards); /* they read from the partitions' stores */
+    if (n->invoker)
+        invoker_close(n->invoker, discoveries_closed, n);
+    else
+        discoveries_closed(n);
 }
 
 /* Others lead now what this node led; requests that arrive here are still answered, by them. */

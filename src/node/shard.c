@@ -182,6 +182,8 @@ void shard_invoker_config(const struct shard_shared *shared, const struct node_c
         .additional_headers = c->invoker.additional_headers,
         .n_additional_headers = c->invoker.n_additional_headers,
         .created_using_version = shared->version,
+        .lambda = shared->lambda,
+        .lambda_compression_threshold = c->invoker.lambda_compression_threshold,
     };
 }
 
@@ -533,11 +535,21 @@ static void stop_finished(void *ctx)
     loop_logs_close(s->logs, logs_closed, s);
 }
 
+/* Calls of Lambda functions may be with worker threads. */
+static void snapshots_closed(void *ctx)
+{
+    struct shard *s = ctx;
+    if (s->invoker)
+        invoker_close(s->invoker, stop_finished, s);
+    else
+        stop_finished(s);
+}
+
 static void replica_closed(void *ctx)
 {
     struct shard *s = ctx;
     if (++s->n_closed == s->n_replicas + 1)
-        shard_snapshots_close(&s->snapshots, stop_finished, s);
+        shard_snapshots_close(&s->snapshots, snapshots_closed, s);
 }
 
 static void close_replicas(struct shard *s)

@@ -22,6 +22,7 @@ struct shard_shared {
     const char *version;
     char *identity_key_pem; /* NULL */
     struct node_snapshots *snapshots;
+    struct lambda_access *lambda;
     /* Main loop: a replica began or ceased to run or to lead; ask for reports. Several changes may be told
      * once. */
     void (*replicas_changed)(void *ctx);

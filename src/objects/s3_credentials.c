@@ -14,6 +14,8 @@
 struct s3_credential_source {
     struct s3_http *http;
     char *profile, *access_key_id, *secret_access_key, *session_token;
+    char *role_arn, *external_id, *region;
+    struct s3_credential_source *assume_with;
     pthread_mutex_t lock; /* of what follows; held while they are fetched: the others wait for it */
     struct s3_credentials cached;
     bool have;
@@ -35,6 +37,10 @@ struct s3_credential_source *s3_credential_source_new(const struct s3_credential
     s->access_key_id = copy(config->access_key_id);
     s->secret_access_key = copy(config->secret_access_key);
     s->session_token = copy(config->session_token);
+    s->role_arn = copy(config->role_arn);
+    s->external_id = copy(config->external_id);
+    s->region = copy(config->region);
+    s->assume_with = config->assume_with;
     pthread_mutex_init(&s->lock, NULL);
     return s;
 }
@@ -46,6 +52,9 @@ void s3_credential_source_free(struct s3_credential_source *s)
     free(s->access_key_id);
     free(s->secret_access_key);
     free(s->session_token);
+    free(s->role_arn);
+    free(s->external_id);
+    free(s->region);
     free(s);
 }
 
@@ -85,10 +94,25 @@ static enum rc from_profile(const char *name, struct s3_credentials *out, struct
     return rc;
 }
 
+static enum rc from_role(struct s3_credential_source *s, const _Atomic bool *canceled,
+                         struct s3_credentials *out, struct err *err)
+{
+    struct s3_credentials *mine = xcalloc(1, sizeof(*mine));
+    enum rc rc = s3_credentials_get(s->assume_with, canceled, mine, err);
+    if (rc == RC_OK) {
+        struct s3_assume_role r = {mine, s->role_arn, s->external_id, s->region};
+        rc = s3_assume_role(s->http, canceled, &r, out, err);
+    }
+    free(mine);
+    return rc;
+}
+
 static enum rc fetch(struct s3_credential_source *s, const _Atomic bool *canceled, struct s3_credentials *out,
                      struct err *err)
 {
     const char *id = getenv("AWS_ACCESS_KEY_ID"), *profile = getenv("AWS_PROFILE");
+    if (s->role_arn)
+        return from_role(s, canceled, out, err);
     if (s->access_key_id || s->secret_access_key)
         return from_texts(s->access_key_id, s->secret_access_key, s->session_token, out, err);
     if (s->profile) {

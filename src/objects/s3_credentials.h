@@ -1,15 +1,19 @@
-/* Who we are for S3. In this order, as the tools of AWS do it: the keys that are configured; a profile that
- * is configured; the environment (AWS_ACCESS_KEY_ID, ...); the files ~/.aws/credentials and ~/.aws/config; a
- * web identity (AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN); the container's service; the instance's
- * (IMDSv2). Blocking: for jobs on worker threads, any number of them. */
+/* Who we are for AWS (S3, Lambda). In this order, as the tools of AWS do it: the keys that are configured; a
+ * profile that is configured; the environment (AWS_ACCESS_KEY_ID, ...); the files ~/.aws/credentials and
+ * ~/.aws/config; a web identity (AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN); the container's service; the
+ * instance's (IMDSv2). Blocking: for jobs on worker threads, any number of them. */
 #pragma once
 #include "objects/s3_http.h"
 
+struct s3_credential_source;
 struct s3_credentials_config {
     const char *profile;                                           /* NULL: none */
     const char *access_key_id, *secret_access_key, *session_token; /* NULL: not configured */
+    /* Not NULL: a role that is assumed (STS AssumeRole) with the credentials of `assume_with`. Nothing of the
+     * above counts then. */
+    const char *role_arn, *external_id, *region; /* external_id NULL: none; region of the STS endpoint */
+    struct s3_credential_source *assume_with;    /* must outlive it */
 };
-struct s3_credential_source;
 /* Copies the texts. `http` must outlive it. */
 struct s3_credential_source *s3_credential_source_new(const struct s3_credentials_config *config,
                                                       struct s3_http *http);

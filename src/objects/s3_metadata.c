@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/time.h"
 #include "objects/s3_xml.h"
 
 #define ANSWER_MAX ((size_t)64 << 10)
@@ -200,5 +201,82 @@ enum rc s3_web_identity(struct s3_http *http, const _Atomic bool *canceled, stru
     bytes_unref(&answer);
     writer_free(&url);
     free(token);
+    return rc;
+}
+
+/* ---- roles ---- */
+
+/* In order of the names, as it must be for the signature. */
+static void write_role_query(struct writer *w, const struct s3_assume_role *role, uint64_t now_ms)
+{
+    write_fmt(w, "Action=AssumeRole");
+    if (role->external_id) {
+        write_fmt(w, "&ExternalId=");
+        percent_encode(w, slice_cstr(role->external_id));
+    }
+    write_fmt(w, "&RoleArn=");
+    percent_encode(w, slice_cstr(role->role_arn));
+    write_fmt(w, "&RoleSessionName=restate-%llu&Version=2011-06-15", (unsigned long long)(now_ms / 1000));
+    write_u8(w, 0);
+}
+
+static enum rc send_assume_role(struct s3_http *http, const _Atomic bool *canceled,
+                                const struct s3_assume_role *role, const char *base, const char *query,
+                                struct bytes *answer, struct err *err)
+{
+    char date[S3_DATE_SIZE], hash[SHA256_HEX_SIZE];
+    const char *host = strstr(base, "://");
+    s3_date(os_wall_ms(), date);
+    sha256_hex(SLICE_EMPTY, hash);
+    struct s3_header headers[4] = {{"host", host ? host + 3 : base}, {"x-amz-date", date}};
+    size_t n = 2;
+    if (role->credentials->session_token[0])
+        headers[n++] = (struct s3_header){"x-amz-security-token", role->credentials->session_token};
+    struct s3_to_sign sign = {.method = "GET",
+                              .path = "/",
+                              .query = query,
+                              .headers = headers,
+                              .n_headers = n,
+                              .payload_hash = hash,
+                              .date = date,
+                              .region = role->region,
+                              .service = "sts"};
+    struct writer authorization = WRITER_INIT;
+    s3_sign(&sign, role->credentials, &authorization);
+    headers[n++] = (struct s3_header){"authorization", (const char *)writer_slice(&authorization).ptr};
+    char *url = xasprintf("%s/?%s", base, query);
+    struct s3_http_request r = {.method = "GET",
+                                .url = url,
+                                .headers = headers,
+                                .n_headers = n,
+                                .connect_ms = 5000,
+                                .stall_ms = 10000};
+    enum rc rc = ask(http, canceled, &r, answer, err);
+    free(url);
+    writer_free(&authorization);
+    return rc;
+}
+
+enum rc s3_assume_role(struct s3_http *http, const _Atomic bool *canceled, const struct s3_assume_role *role,
+                       struct s3_credentials *out, struct err *err)
+{
+    const char *endpoint = variable("AWS_ENDPOINT_URL_STS");
+    endpoint = endpoint ? endpoint : variable("AWS_ENDPOINT_URL");
+    char *base = endpoint ? xstrdup(endpoint) : xasprintf("https://sts.%s.amazonaws.com", role->region);
+    size_t len = strlen(base);
+    if (len && base[len - 1] == '/')
+        base[len - 1] = 0;
+    struct writer query = WRITER_INIT;
+    struct bytes answer = BYTES_EMPTY;
+    write_role_query(&query, role, os_wall_ms());
+    enum rc rc =
+        send_assume_role(http, canceled, role, base, (const char *)writer_slice(&query).ptr, &answer, err);
+    if (rc == RC_OK)
+        rc = parse_identity(bytes_slice(answer), out, err);
+    if (rc != RC_OK && rc != RC_CANCELED)
+        err_prefix(err, "the role %s cannot be assumed: ", role->role_arn);
+    bytes_unref(&answer);
+    writer_free(&query);
+    free(base);
     return rc;
 }

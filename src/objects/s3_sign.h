@@ -1,5 +1,6 @@
-/* AWS Signature Version 4 (the variant of S3: the path is encoded once, the payload hash is a header). Pure.
- * curl's own (7.88) signs neither conditions nor the payload hash and does not sort the query. */
+/* AWS Signature Version 4. Pure. The path is signed as it is given: S3 wants it as it is sent, all other
+ * services percent-encoded once more. curl's own (7.88) signs neither conditions nor the payload hash and
+ * does not sort the query. */
 #pragma once
 #include "base/codec.h"
 
@@ -18,8 +19,8 @@ struct s3_header {
 };
 struct s3_to_sign {
     const char *method;
-    const char *path;                /* percent-encoded, begins with a slash */
-    const char *query;               /* percent-encoded and in order of names; "" for none */
+    const char *path;  /* percent-encoded, begins with a slash; other services than S3: encoded twice */
+    const char *query; /* percent-encoded and in order of names; "" for none */
     const struct s3_header *headers; /* all are signed, `host` and `x-amz-date` among them; any order */
     size_t n_headers;
     const char *payload_hash; /* SHA-256 in hex */
