@@ -9,7 +9,7 @@
 /* ---- who we are for AWS: one per node, any thread ---- */
 struct lambda_access;
 struct lambda_access_config {
-    const char *profile; /* worker.invoker.aws-profile; NULL: the default chain (objects/s3_credentials.h) */
+    const char *profile; /* worker.invoker.aws-profile; NULL: the default chain (objects/aws_credentials.h) */
     const char *external_id; /* worker.invoker.aws-assume-role-external-id; NULL: none */
 };
 /* Endpoint of the Invoke API: AWS_ENDPOINT_URL_LAMBDA, AWS_ENDPOINT_URL, else the one of the function's

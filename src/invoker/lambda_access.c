@@ -7,19 +7,19 @@
 #include "base/time.h"
 #include "invoker/lambda_internal.h"
 #include "loop/workers.h"
-#include "objects/s3_credentials.h"
+#include "objects/aws_credentials.h"
 
 #define THREADS_MAX 8u
 #define ROLES_MAX   256u /* different roles in one life of a node; more are refused */
 
 struct role {
     char *arn;
-    struct s3_credential_source *source;
+    struct aws_credential_source *source;
 };
 
 struct lambda_access {
-    struct s3_http *http;
-    struct s3_credential_source *own;
+    struct aws_http *http;
+    struct aws_credential_source *own;
     char *external_id, *endpoint; /* NULL */
     struct workers *workers;
     _Atomic bool canceled;
@@ -32,9 +32,9 @@ struct lambda_access *lambda_access_new(const struct lambda_access_config *confi
 {
     const char *endpoint = getenv("AWS_ENDPOINT_URL_LAMBDA"), *any = getenv("AWS_ENDPOINT_URL");
     struct lambda_access *a = xcalloc(1, sizeof(*a));
-    struct s3_credentials_config credentials = {.profile = config->profile};
-    a->http = s3_http_new();
-    a->own = s3_credential_source_new(&credentials, a->http);
+    struct aws_credentials_config credentials = {.profile = config->profile};
+    a->http = aws_http_new();
+    a->own = aws_credential_source_new(&credentials, a->http);
     a->external_id = config->external_id ? xstrdup(config->external_id) : NULL;
     endpoint = endpoint && *endpoint ? endpoint : any;
     a->endpoint = endpoint && *endpoint ? xstrdup(endpoint) : NULL;
@@ -47,11 +47,11 @@ void lambda_access_free(struct lambda_access *a)
 {
     workers_free(a->workers);
     for (size_t i = 0; i < a->n_roles; i++) {
-        s3_credential_source_free(a->roles[i].source);
+        aws_credential_source_free(a->roles[i].source);
         free(a->roles[i].arn);
     }
-    s3_credential_source_free(a->own);
-    s3_http_free(a->http);
+    aws_credential_source_free(a->own);
+    aws_http_free(a->http);
     pthread_mutex_destroy(&a->lock);
     free(a->external_id);
     free(a->endpoint);
@@ -70,7 +70,7 @@ void lambda_access_cancel(struct lambda_access *a)
 
 /* ---- credentials ---- */
 
-static struct s3_credential_source *find_role(struct lambda_access *a, const char *arn)
+static struct aws_credential_source *find_role(struct lambda_access *a, const char *arn)
 {
     for (size_t i = 0; i < a->n_roles; i++)
         if (strcmp(a->roles[i].arn, arn) == 0)
@@ -79,16 +79,16 @@ static struct s3_credential_source *find_role(struct lambda_access *a, const cha
 }
 
 /* NULL: too many roles. */
-static struct s3_credential_source *source_of(struct lambda_access *a, const char *role, const char *region)
+static struct aws_credential_source *source_of(struct lambda_access *a, const char *role, const char *region)
 {
     if (!role)
         return a->own;
     pthread_mutex_lock(&a->lock);
-    struct s3_credential_source *s = find_role(a, role);
+    struct aws_credential_source *s = find_role(a, role);
     if (!s && a->n_roles < ROLES_MAX) {
-        struct s3_credentials_config config = {
+        struct aws_credentials_config config = {
             .role_arn = role, .external_id = a->external_id, .region = region, .assume_with = a->own};
-        s = s3_credential_source_new(&config, a->http);
+        s = aws_credential_source_new(&config, a->http);
         a->roles[a->n_roles++] = (struct role){xstrdup(role), s};
     }
     pthread_mutex_unlock(&a->lock);
@@ -98,10 +98,10 @@ static struct s3_credential_source *source_of(struct lambda_access *a, const cha
 void lambda_access_forget(struct lambda_access *a, const char *role)
 {
     pthread_mutex_lock(&a->lock);
-    struct s3_credential_source *s = role ? find_role(a, role) : a->own;
+    struct aws_credential_source *s = role ? find_role(a, role) : a->own;
     pthread_mutex_unlock(&a->lock);
     if (s)
-        s3_credentials_forget(s);
+        aws_credentials_forget(s);
 }
 
 /* ---- the request ---- */
@@ -119,29 +119,29 @@ static void write_paths(const char *arn, struct writer *path, struct writer *to_
     writer_free(&once);
 }
 
-static void sign(const char *host, const char *region, const char *path, const struct s3_credentials *c,
+static void sign(const char *host, const char *region, const char *path, const struct aws_credentials *c,
                  struct slice payload, struct lambda_invoke *out)
 {
     char hash[SHA256_HEX_SIZE];
-    s3_date(os_wall_ms(), out->date);
+    aws_date(os_wall_ms(), out->date);
     sha256_hex(payload, hash);
-    struct s3_header headers[4] = {
+    struct aws_header headers[4] = {
         {"host", host}, {"x-amz-date", out->date}, {"x-amz-invocation-type", "RequestResponse"}};
     size_t n = 3;
     if (c->session_token[0]) {
         out->session_token = xstrdup(c->session_token);
-        headers[n++] = (struct s3_header){"x-amz-security-token", out->session_token};
+        headers[n++] = (struct aws_header){"x-amz-security-token", out->session_token};
     }
-    struct s3_to_sign request = {.method = "POST",
-                                 .path = path,
-                                 .query = "",
-                                 .headers = headers,
-                                 .n_headers = n,
-                                 .payload_hash = hash,
-                                 .date = out->date,
-                                 .region = region,
-                                 .service = "lambda"};
-    s3_sign(&request, c, &out->authorization);
+    struct aws_to_sign request = {.method = "POST",
+                                  .path = path,
+                                  .query = "",
+                                  .headers = headers,
+                                  .n_headers = n,
+                                  .payload_hash = hash,
+                                  .date = out->date,
+                                  .region = region,
+                                  .service = "lambda"};
+    aws_sign(&request, c, &out->authorization);
 }
 
 enum rc lambda_invoke_prepare(struct lambda_access *a, const char *arn, const char *role,
@@ -160,11 +160,11 @@ enum rc lambda_invoke_prepare(struct lambda_access *a, const char *arn, const ch
         err_prefix(err, "the endpoint of AWS Lambda '%s' cannot be used: ", out->url);
         return rc;
     }
-    struct s3_credential_source *source = source_of(a, role, function.region);
+    struct aws_credential_source *source = source_of(a, role, function.region);
     if (!source)
         return err_set(err, RC_INVALID, "more than %u different roles to assume", ROLES_MAX);
-    struct s3_credentials *c = xcalloc(1, sizeof(*c));
-    rc = s3_credentials_get(source, &a->canceled, c, err);
+    struct aws_credentials *c = xcalloc(1, sizeof(*c));
+    rc = aws_credentials_get(source, &a->canceled, c, err);
     if (rc == RC_OK) {
         struct writer to_sign = WRITER_INIT;
         char *host = slice_dup_cstr(uri.authority);

@@ -8,8 +8,8 @@ struct s3_objects {
     struct object_store base;
     struct env *env;
     struct job_runner *runner;
-    struct s3_http *http;
-    struct s3_credential_source *credentials;
+    struct aws_http *http;
+    struct aws_credential_source *credentials;
     char *bucket, *region;
     char *base_url;  /* scheme and authority, no slash at the end */
     char *base_path; /* of the bucket: "" (virtual host) or "/path/bucket" */
@@ -28,20 +28,20 @@ struct s3_request {
     const char *key;   /* NULL: the bucket */
     const char *query; /* encoded and sorted, "" for none */
     struct slice body;
-    struct s3_header condition; /* name NULL: none */
+    struct aws_header condition; /* name NULL: none */
     size_t max_bytes;
 };
 /* Signs and sends. RC_OK: an answer of whatever status, its body to be released. */
-enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct s3_http_response *out,
+enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct aws_http_response *out,
                 struct err *err);
 /* Like s3_send; RC_OK only for status 2xx. Otherwise the outcome as object_store.h defines it for a write
  * (`write`) or a read, and nothing to release. */
-enum rc s3_call(struct s3_objects *s, const struct s3_request *r, bool write, struct s3_http_response *out,
+enum rc s3_call(struct s3_objects *s, const struct s3_request *r, bool write, struct aws_http_response *out,
                 struct err *err);
 /* What an answer that is not 2xx means (pure). `write`: it may have been done although an error is reported.
  */
 enum rc s3_outcome(const struct s3_objects *s, const struct s3_request *r, bool write,
-                   const struct s3_http_response *response, struct err *err);
+                   const struct aws_http_response *response, struct err *err);
 
 /* s3_multipart.c: an unconditional write in parts. */
 enum rc s3_put_parts(struct s3_objects *s, const char *key, struct slice body, char etag[OBJECT_ETAG_MAX],

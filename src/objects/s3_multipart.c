@@ -25,7 +25,7 @@ static char *upload_query(const char *upload, size_t part)
 static enum rc begin(struct s3_objects *s, const char *key, char *upload, size_t cap, struct err *err)
 {
     struct s3_request r = {.method = "POST", .key = key, .query = "uploads=", .max_bytes = ANSWER_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, false, &response, err);
     if (rc != RC_OK)
         return rc;
@@ -42,7 +42,7 @@ static enum rc put_part(struct s3_objects *s, const char *key, const char *uploa
     char *query = upload_query(upload, number);
     struct s3_request r = {
         .method = "PUT", .key = key, .query = query, .body = part, .max_bytes = ANSWER_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, false, &response, err);
     free(query);
     if (rc != RC_OK)
@@ -60,7 +60,7 @@ static enum rc complete(struct s3_objects *s, const char *key, const char *uploa
     char code[64];
     struct s3_request r = {
         .method = "POST", .key = key, .query = query, .body = document, .max_bytes = ANSWER_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, true, &response, err);
     free(query);
     if (rc != RC_OK)
@@ -80,7 +80,7 @@ static void abort_upload(struct s3_objects *s, const char *key, const char *uplo
 {
     char *query = upload_query(upload, 0);
     struct s3_request r = {.method = "DELETE", .key = key, .query = query, .max_bytes = ANSWER_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     struct err ignored;
     if (s3_call(s, &r, true, &response, &ignored) == RC_OK)
         bytes_unref(&response.body);

@@ -24,7 +24,7 @@ struct s3_job {
 static enum rc do_get(struct s3_objects *s, struct object_op *op)
 {
     struct s3_request r = {.method = "GET", .key = op->key, .query = "", .max_bytes = op->max_bytes};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, false, &response, &op->err);
     if (rc == RC_OK) {
         op->content = response.body;
@@ -40,10 +40,10 @@ static enum rc do_put(struct s3_objects *s, struct object_op *op)
     struct s3_request r = {
         .method = "PUT", .key = op->key, .query = "", .body = bytes_slice(op->body), .max_bytes = ANSWER_MAX};
     if (op->condition == OBJECT_ABSENT)
-        r.condition = (struct s3_header){"if-none-match", "*"};
+        r.condition = (struct aws_header){"if-none-match", "*"};
     else if (op->condition == OBJECT_MATCHES)
-        r.condition = (struct s3_header){"if-match", op->etag[0] ? op->etag : "\"\""};
-    struct s3_http_response response;
+        r.condition = (struct aws_header){"if-match", op->etag[0] ? op->etag : "\"\""};
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, true, &response, &op->err);
     if (rc == RC_OK) {
         bytes_unref(&response.body);
@@ -55,7 +55,7 @@ static enum rc do_put(struct s3_objects *s, struct object_op *op)
 static enum rc do_delete(struct s3_objects *s, struct object_op *op)
 {
     struct s3_request r = {.method = "DELETE", .key = op->key, .query = "", .max_bytes = ANSWER_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, true, &response, &op->err);
     if (rc == RC_OK)
         bytes_unref(&response.body);
@@ -79,7 +79,7 @@ static enum rc list_page(struct s3_objects *s, struct object_op *op, struct s3_l
     write_u8(&query, 0);
     struct s3_request r = {
         .method = "GET", .query = (const char *)writer_slice(&query).ptr, .max_bytes = PAGE_MAX};
-    struct s3_http_response response;
+    struct aws_http_response response;
     enum rc rc = s3_call(s, &r, false, &response, &op->err);
     writer_free(&query);
     if (rc != RC_OK)
@@ -141,9 +141,9 @@ static void s3_work(struct job *j)
 static void s3_free(struct s3_objects *s)
 {
     if (s->credentials)
-        s3_credential_source_free(s->credentials);
+        aws_credential_source_free(s->credentials);
     if (s->http)
-        s3_http_free(s->http);
+        aws_http_free(s->http);
     free(s->runner);
     free(s->bucket);
     free(s->region);
@@ -248,9 +248,9 @@ static void place_aws(struct s3_objects *s)
 
 static enum rc place(struct s3_objects *s, const struct s3_objects_config *c, struct err *err)
 {
-    struct s3_profile *p = xcalloc(1, sizeof(*p));
+    struct aws_profile *p = xcalloc(1, sizeof(*p));
     const char *profile = first_of(c->credentials.profile, "AWS_PROFILE", "AWS_DEFAULT_PROFILE", "default");
-    s3_profile_load(profile, p);
+    aws_profile_load(profile, p);
     const char *region = first_of(c->region, "AWS_REGION", "AWS_DEFAULT_REGION", p->region);
     const char *endpoint = first_of(c->endpoint, "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", p->endpoint);
     const char *allow = getenv("AWS_ALLOW_HTTP");
@@ -286,8 +286,8 @@ enum rc s3_objects_new(struct env *env, struct job_runner *runner, const struct 
         return rc;
     }
     s->host = strstr(s->base_url, "://") + 3;
-    s->http = s3_http_new();
-    s->credentials = s3_credential_source_new(&config->credentials, s->http);
+    s->http = aws_http_new();
+    s->credentials = aws_credential_source_new(&config->credentials, s->http);
     *out = &s->base;
     return RC_OK;
 }

@@ -3,8 +3,8 @@
  * (SigV4). Large unconditional writes go in parts. Nothing is repeated here: see object_retry_new. */
 #pragma once
 #include "base/job.h"
+#include "objects/aws_credentials.h"
 #include "objects/object_store.h"
-#include "objects/s3_credentials.h"
 
 struct s3_objects_config {
     const char *bucket;
@@ -12,7 +12,7 @@ struct s3_objects_config {
     const char *region;   /* then us-east-1 */
     const char *endpoint; /* http(s)://host[:port][/path]; then AWS itself */
     bool allow_http;      /* plain text to a configured endpoint (or AWS_ALLOW_HTTP=true) */
-    struct s3_credentials_config credentials;
+    struct aws_credentials_config credentials;
     uint32_t connect_timeout_ms; /* 0: 5 s */
     uint32_t stall_timeout_ms;   /* an operation in which nothing moves for so long is undecided; 0: 30 s */
     size_t part_size;            /* 0: S3_PART_SIZE; less only for tests */

@@ -20,22 +20,22 @@ static void write_path(const struct s3_objects *s, const char *key, struct write
     }
 }
 
-enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct s3_http_response *out,
+enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct aws_http_response *out,
                 struct err *err)
 {
-    struct s3_credentials *credentials = xcalloc(1, sizeof(*credentials));
-    enum rc rc = s3_credentials_get(s->credentials, &s->canceled, credentials, err);
+    struct aws_credentials *credentials = xcalloc(1, sizeof(*credentials));
+    enum rc rc = aws_credentials_get(s->credentials, &s->canceled, credentials, err);
     if (rc != RC_OK) {
         free(credentials);
         return rc;
     }
-    char date[S3_DATE_SIZE], hash[SHA256_HEX_SIZE];
-    s3_date(os_wall_ms(), date);
+    char date[AWS_DATE_SIZE], hash[SHA256_HEX_SIZE];
+    aws_date(os_wall_ms(), date);
     sha256_hex(r->body, hash);
-    struct s3_header headers[6] = {{"host", s->host}, {"x-amz-content-sha256", hash}, {"x-amz-date", date}};
+    struct aws_header headers[6] = {{"host", s->host}, {"x-amz-content-sha256", hash}, {"x-amz-date", date}};
     size_t n = 3;
     if (credentials->session_token[0])
-        headers[n++] = (struct s3_header){"x-amz-security-token", credentials->session_token};
+        headers[n++] = (struct aws_header){"x-amz-security-token", credentials->session_token};
     if (r->condition.name)
         headers[n++] = r->condition;
 
@@ -43,7 +43,7 @@ enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct s3_http
     write_path(s, r->key, &path);
     write_u8(&path, 0);
     const char *encoded = (const char *)writer_slice(&path).ptr;
-    struct s3_to_sign sign = {
+    struct aws_to_sign sign = {
         .method = r->method,
         .path = encoded,
         .query = r->query,
@@ -54,10 +54,10 @@ enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct s3_http
         .region = s->region,
         .service = "s3",
     };
-    s3_sign(&sign, credentials, &authorization);
-    headers[n++] = (struct s3_header){"authorization", (const char *)writer_slice(&authorization).ptr};
+    aws_sign(&sign, credentials, &authorization);
+    headers[n++] = (struct aws_header){"authorization", (const char *)writer_slice(&authorization).ptr};
     char *url = xasprintf("%s%s%s%s", s->base_url, encoded, r->query[0] ? "?" : "", r->query);
-    struct s3_http_request http = {
+    struct aws_http_request http = {
         .method = r->method,
         .url = url,
         .headers = headers,
@@ -69,7 +69,7 @@ enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct s3_http
         .stall_ms = s->stall_ms,
         .canceled = &s->canceled,
     };
-    rc = s3_http_run(s->http, &http, out, err);
+    rc = aws_http_run(s->http, &http, out, err);
     free(url);
     writer_free(&path);
     writer_free(&authorization);
@@ -103,13 +103,13 @@ static enum rc refused(const struct s3_objects *s, const char *code, const char 
 
 /* By the code in the answer; RC_OK: the status decides. */
 static enum rc outcome_of_code(const struct s3_objects *s, const char *code,
-                               const struct s3_http_response *response, struct err *err)
+                               const struct aws_http_response *response, struct err *err)
 {
     char region[64];
     if (strcmp(code, "NoSuchBucket") == 0)
         return err_set(err, RC_INVALID, "there is no bucket '%s'", s->bucket);
     if (strcmp(code, "ExpiredToken") == 0 || strcmp(code, "TokenRefreshRequired") == 0) {
-        s3_credentials_forget(s->credentials);
+        aws_credentials_forget(s->credentials);
         return err_set(err, RC_UNAVAILABLE, "the AWS credentials have expired");
     }
     if (strcmp(code, "PermanentRedirect") == 0 || strcmp(code, "AuthorizationHeaderMalformed") == 0 ||
@@ -165,7 +165,7 @@ static enum rc outcome_of_status(const struct s3_objects *s, const struct s3_req
 }
 
 enum rc s3_outcome(const struct s3_objects *s, const struct s3_request *r, bool write,
-                   const struct s3_http_response *response, struct err *err)
+                   const struct aws_http_response *response, struct err *err)
 {
     char code[64] = "", message[200] = "";
     struct slice body = bytes_slice(response->body);
@@ -178,7 +178,7 @@ enum rc s3_outcome(const struct s3_objects *s, const struct s3_request *r, bool 
     return rc != RC_OK ? rc : outcome_of_status(s, r, write, response->status, code, message, err);
 }
 
-enum rc s3_call(struct s3_objects *s, const struct s3_request *r, bool write, struct s3_http_response *out,
+enum rc s3_call(struct s3_objects *s, const struct s3_request *r, bool write, struct aws_http_response *out,
                 struct err *err)
 {
     enum rc rc = s3_send(s, r, out, err);

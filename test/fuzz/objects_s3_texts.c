@@ -2,8 +2,8 @@
  * listed are valid keys; what was parsed is terminated. */
 #include <stdlib.h>
 
+#include "objects/aws_credentials.h"
 #include "objects/object_url.h"
-#include "objects/s3_credentials.h"
 #include "objects/s3_xml.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -20,12 +20,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char code[32];
     if (xml_find(text, "Code", code, sizeof(code)))
         ASSERT(strlen(code) < sizeof(code));
-    static struct s3_profile profile;
-    profile = (struct s3_profile){0};
-    s3_profile_read(text, "default", size % 2, &profile);
+    static struct aws_profile profile;
+    profile = (struct aws_profile){0};
+    aws_profile_read(text, "default", size % 2, &profile);
     ASSERT(strlen(profile.credentials.session_token) < sizeof(profile.credentials.session_token));
-    static struct s3_credentials credentials;
-    if (s3_credentials_parse(text, &credentials, &err) == RC_OK)
+    static struct aws_credentials credentials;
+    if (aws_credentials_parse(text, &credentials, &err) == RC_OK)
         ASSERT(credentials.access_key_id[0] && credentials.secret_access_key[0]);
     struct object_url url;
     if (object_url_parse(text, &url, &err) == RC_OK && url.scheme == OBJECT_URL_S3)

@@ -95,21 +95,21 @@ static void end(struct s3_world *s)
 /* Talk to the server beside S3. */
 static void control(struct s3_world *s, const char *path, const char *body)
 {
-    struct s3_http *http = s3_http_new();
+    struct aws_http *http = aws_http_new();
     char url[128];
     snprintf(url, sizeof(url), "%s%s", s->endpoint, path);
-    struct s3_http_request r = {.method = "POST",
-                                .url = url,
-                                .body = slice_cstr(body),
-                                .max_bytes = 1000,
-                                .connect_ms = 1000,
-                                .stall_ms = 5000};
-    struct s3_http_response response;
+    struct aws_http_request r = {.method = "POST",
+                                 .url = url,
+                                 .body = slice_cstr(body),
+                                 .max_bytes = 1000,
+                                 .connect_ms = 1000,
+                                 .stall_ms = 5000};
+    struct aws_http_response response;
     struct err err = {0};
-    assert_int_equal(s3_http_run(http, &r, &response, &err), RC_OK);
+    assert_int_equal(aws_http_run(http, &r, &response, &err), RC_OK);
     assert_int_equal(response.status, 200);
     bytes_unref(&response.body);
-    s3_http_free(http);
+    aws_http_free(http);
 }
 
 static void keeps_the_contract(void **state)
@@ -259,9 +259,9 @@ static void refusals_are_explained(void **state)
     expect_refusal(&s, &config, "secret access key is wrong");
     config.credentials.access_key_id = "wrong";
     expect_refusal(&s, &config, "does not know the AWS access key id");
-    config.credentials = (struct s3_credentials_config){.access_key_id = KEY};
+    config.credentials = (struct aws_credentials_config){.access_key_id = KEY};
     expect_refusal(&s, &config, "one of access key id and secret is missing");
-    config.credentials = (struct s3_credentials_config){.profile = "no-such-profile"};
+    config.credentials = (struct aws_credentials_config){.profile = "no-such-profile"};
     expect_refusal(&s, &config, "there is no AWS profile 'no-such-profile'");
     end(&s);
 }
@@ -362,7 +362,7 @@ static void credentials_are_found(void **state)
     char dir[] = "/tmp/objects-test-XXXXXX", path[64], url[128];
     assert_non_null(mkdtemp(dir));
     struct s3_objects_config config = configuration(&s);
-    config.credentials = (struct s3_credentials_config){0};
+    config.credentials = (struct aws_credentials_config){0};
     setenv("AWS_REGION", "r-1", 1);
 
     setenv("AWS_ACCESS_KEY_ID", KEY, 1);

@@ -8,25 +8,25 @@
 
 #include <cmocka.h>
 
+#include "objects/aws_credentials.h"
+#include "objects/aws_sign.h"
 #include "objects/object_url.h"
-#include "objects/s3_credentials.h"
-#include "objects/s3_sign.h"
 #include "objects/s3_xml.h"
 
 /* ---- signatures ---- */
 
 struct example {
     const char *method, *path, *query, *body;
-    struct s3_header extra[2];
+    struct aws_header extra[2];
     const char *signature;
 };
 
 /* "Signature Calculations for the Authorization Header", Amazon S3 API reference. */
 static void signs_the_examples_of_s3(void **state)
 {
-    static const struct s3_credentials who = {.access_key_id = "AKIAIOSFODNN7EXAMPLE",
-                                              .secret_access_key =
-                                                  "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
+    static const struct aws_credentials who = {.access_key_id = "AKIAIOSFODNN7EXAMPLE",
+                                               .secret_access_key =
+                                                   "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"};
     static const struct example examples[] = {
         {"GET",
          "/test.txt",
@@ -55,26 +55,26 @@ static void signs_the_examples_of_s3(void **state)
     };
     for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
         const struct example *e = &examples[i];
-        char hash[SHA256_HEX_SIZE], date[S3_DATE_SIZE];
+        char hash[SHA256_HEX_SIZE], date[AWS_DATE_SIZE];
         sha256_hex(slice_cstr(e->body), hash);
-        s3_date(1369353600000, date);
+        aws_date(1369353600000, date);
         assert_string_equal(date, "20130524T000000Z");
-        struct s3_header headers[5] = {
+        struct aws_header headers[5] = {
             {"x-amz-date", date}, {"host", "examplebucket.s3.amazonaws.com"}, {"x-amz-content-sha256", hash}};
         size_t n = 3;
         for (size_t x = 0; x < 2 && e->extra[x].name; x++)
             headers[n++] = e->extra[x];
-        struct s3_to_sign r = {.method = e->method,
-                               .path = e->path,
-                               .query = e->query,
-                               .headers = headers,
-                               .n_headers = n,
-                               .payload_hash = hash,
-                               .date = date,
-                               .region = "us-east-1",
-                               .service = "s3"};
+        struct aws_to_sign r = {.method = e->method,
+                                .path = e->path,
+                                .query = e->query,
+                                .headers = headers,
+                                .n_headers = n,
+                                .payload_hash = hash,
+                                .date = date,
+                                .region = "us-east-1",
+                                .service = "s3"};
         struct writer w = WRITER_INIT;
-        s3_sign(&r, &who, &w);
+        aws_sign(&r, &who, &w);
         const char *text = (const char *)writer_slice(&w).ptr;
         assert_non_null(strstr(text, "Credential=AKIAIOSFODNN7EXAMPLE/20130524/us-east-1/s3/aws4_request,"));
         assert_string_equal(strstr(text, ",Signature=") + 11, e->signature);
@@ -85,32 +85,32 @@ static void signs_the_examples_of_s3(void **state)
 /* "get-vanilla" and "get-header-value-trim" of the Signature Version 4 test suite. */
 static void signs_the_test_suite(void **state)
 {
-    static const struct s3_credentials who = {
+    static const struct aws_credentials who = {
         .access_key_id = "AKIDEXAMPLE", .secret_access_key = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"};
     char empty[SHA256_HEX_SIZE];
     sha256_hex(SLICE_EMPTY, empty);
-    struct s3_header headers[] = {{"host", "example.amazonaws.com"},
-                                  {"x-amz-date", "20150830T123600Z"},
-                                  {"my-header1", " value1"},
-                                  {"my-header2", "  \"a   b   c\"  "}};
-    struct s3_to_sign r = {.method = "GET",
-                           .path = "/",
-                           .query = "",
-                           .headers = headers,
-                           .n_headers = 2,
-                           .payload_hash = empty,
-                           .date = "20150830T123600Z",
-                           .region = "us-east-1",
-                           .service = "service"};
+    struct aws_header headers[] = {{"host", "example.amazonaws.com"},
+                                   {"x-amz-date", "20150830T123600Z"},
+                                   {"my-header1", " value1"},
+                                   {"my-header2", "  \"a   b   c\"  "}};
+    struct aws_to_sign r = {.method = "GET",
+                            .path = "/",
+                            .query = "",
+                            .headers = headers,
+                            .n_headers = 2,
+                            .payload_hash = empty,
+                            .date = "20150830T123600Z",
+                            .region = "us-east-1",
+                            .service = "service"};
     struct writer w = WRITER_INIT;
-    s3_sign(&r, &who, &w);
+    aws_sign(&r, &who, &w);
     assert_string_equal((const char *)writer_slice(&w).ptr,
                         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/service/aws4_request,"
                         "SignedHeaders=host;x-amz-date,"
                         "Signature=5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31");
     writer_free(&w);
     r.n_headers = 4;
-    s3_sign(&r, &who, &w);
+    aws_sign(&r, &who, &w);
     assert_non_null(strstr((const char *)writer_slice(&w).ptr,
                            "acc3ed3afb60bb290fc8d2dd0098b9911fcaa05412b367055dee359757a9c736"));
     writer_free(&w);
@@ -199,36 +199,36 @@ static void reads_profiles(void **state)
     static const char config[] = "[default]\nregion = eu-west-1\n[profile dev]\nregion=us-west-2\n"
                                  "s3 =\n  region = wrong\nendpoint_url = http://x\n[profile sso]\n"
                                  "sso_session = s\n[dev2]\nregion = no";
-    struct s3_profile p = {0};
-    assert_true(s3_profile_read(slice_cstr(credentials), "default", false, &p));
-    assert_true(s3_profile_read(slice_cstr(config), "default", true, &p));
+    struct aws_profile p = {0};
+    assert_true(aws_profile_read(slice_cstr(credentials), "default", false, &p));
+    assert_true(aws_profile_read(slice_cstr(config), "default", true, &p));
     assert_string_equal(p.credentials.access_key_id, "A");
     assert_string_equal(p.credentials.secret_access_key, "B=");
     assert_string_equal(p.credentials.session_token, "");
     assert_string_equal(p.region, "eu-west-1");
-    p = (struct s3_profile){0};
-    assert_true(s3_profile_read(slice_cstr(credentials), "dev", false, &p));
-    assert_true(s3_profile_read(slice_cstr(config), "dev", true, &p));
+    p = (struct aws_profile){0};
+    assert_true(aws_profile_read(slice_cstr(credentials), "dev", false, &p));
+    assert_true(aws_profile_read(slice_cstr(config), "dev", true, &p));
     assert_string_equal(p.credentials.secret_access_key, "D");
     assert_string_equal(p.credentials.session_token, "T");
     assert_string_equal(p.region, "us-west-2");
     assert_string_equal(p.endpoint, "http://x");
-    p = (struct s3_profile){0};
-    assert_true(s3_profile_read(slice_cstr(config), "sso", true, &p));
+    p = (struct aws_profile){0};
+    assert_true(aws_profile_read(slice_cstr(config), "sso", true, &p));
     assert_string_equal(p.unsupported, "sso_session");
-    assert_false(s3_profile_read(slice_cstr(config), "dev2", true, &p));
-    assert_false(s3_profile_read(slice_cstr(config), "sso", false, &p));
-    assert_true(s3_profile_read(slice_cstr(credentials), "last", false, &p));
+    assert_false(aws_profile_read(slice_cstr(config), "dev2", true, &p));
+    assert_false(aws_profile_read(slice_cstr(config), "sso", false, &p));
+    assert_true(aws_profile_read(slice_cstr(credentials), "last", false, &p));
 }
 
 static void reads_credentials_of_services(void **state)
 {
-    struct s3_credentials c;
+    struct aws_credentials c;
     struct err err;
     assert_int_equal(
-        s3_credentials_parse(SLICE_LIT("{\"Code\":\"Success\",\"AccessKeyId\":\"a\",\"SecretAccessKey\":"
-                                       "\"b\",\"Token\":\"c\",\"Expiration\":\"2026-11-28T18:00:00Z\"}"),
-                             &c, &err),
+        aws_credentials_parse(SLICE_LIT("{\"Code\":\"Success\",\"AccessKeyId\":\"a\",\"SecretAccessKey\":"
+                                        "\"b\",\"Token\":\"c\",\"Expiration\":\"2026-11-28T18:00:00Z\"}"),
+                              &c, &err),
         RC_OK);
     assert_string_equal(c.session_token, "c");
     assert_int_equal(c.expires_ms, 1795888800000);
@@ -241,7 +241,7 @@ static void reads_credentials_of_services(void **state)
         "{\"AccessKeyId\":\"a\\r\\nx-evil: 1\",\"SecretAccessKey\":\"b\"}",
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-        assert_int_equal(s3_credentials_parse(slice_cstr(bad[i]), &c, &err), RC_CORRUPT);
+        assert_int_equal(aws_credentials_parse(slice_cstr(bad[i]), &c, &err), RC_CORRUPT);
 }
 
 int main(void)

@@ -4,16 +4,16 @@
 #include <stdatomic.h>
 
 #include "base/bytes.h"
-#include "objects/s3_sign.h"
+#include "objects/aws_sign.h"
 
-struct s3_http;
-struct s3_http *s3_http_new(void);
+struct aws_http;
+struct aws_http *aws_http_new(void);
 /* No request may be running. */
-void s3_http_free(struct s3_http *h);
+void aws_http_free(struct aws_http *h);
 
-struct s3_http_request {
+struct aws_http_request {
     const char *method, *url;
-    const struct s3_header *headers;
+    const struct aws_header *headers;
     size_t n_headers;
     struct slice body;
     size_t max_bytes;             /* of a good answer; of an error it is 64 KiB, the rest is ignored */
@@ -23,7 +23,7 @@ struct s3_http_request {
     uint32_t stall_ms;            /* then broken off when nothing moved for so long */
     const _Atomic bool *canceled; /* looked at about every second; NULL: cannot be */
 };
-struct s3_http_response {
+struct aws_http_response {
     long status;
     char etag[128], region[64]; /* x-amz-bucket-region */
     struct bytes body;          /* the receiver's reference */
@@ -34,5 +34,5 @@ struct s3_http_response {
  *   RC_TOO_LARGE    the answer is larger than max_bytes
  *   RC_INVALID      the URL cannot be used, the certificate is not accepted
  *   RC_CANCELED */
-enum rc s3_http_run(struct s3_http *h, const struct s3_http_request *request, struct s3_http_response *out,
-                    struct err *err);
+enum rc aws_http_run(struct aws_http *h, const struct aws_http_request *request,
+                     struct aws_http_response *out, struct err *err);

@@ -1,5 +1,5 @@
-/* Implementation of objects/s3_metadata.h. */
-#include "objects/s3_metadata.h"
+/* Implementation of objects/aws_metadata.h. */
+#include "objects/aws_metadata.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,13 +30,13 @@ static char *read_text(const char *path)
     return text;
 }
 
-static enum rc ask(struct s3_http *http, const _Atomic bool *canceled, struct s3_http_request *r,
+static enum rc ask(struct aws_http *http, const _Atomic bool *canceled, struct aws_http_request *r,
                    struct bytes *answer, struct err *err)
 {
     r->max_bytes = ANSWER_MAX;
     r->canceled = canceled;
-    struct s3_http_response response;
-    enum rc rc = s3_http_run(http, r, &response, err);
+    struct aws_http_response response;
+    enum rc rc = aws_http_run(http, r, &response, err);
     if (rc != RC_OK)
         return rc == RC_TIMEOUT ? (err->rc = RC_UNAVAILABLE) : rc;
     if (response.status != 200) {
@@ -50,22 +50,22 @@ static enum rc ask(struct s3_http *http, const _Atomic bool *canceled, struct s3
     return RC_OK;
 }
 
-static enum rc ask_credentials(struct s3_http *http, const _Atomic bool *canceled, struct s3_http_request *r,
-                               struct s3_credentials *out, struct err *err)
+static enum rc ask_credentials(struct aws_http *http, const _Atomic bool *canceled,
+                               struct aws_http_request *r, struct aws_credentials *out, struct err *err)
 {
     struct bytes answer;
     enum rc rc = ask(http, canceled, r, &answer, err);
     if (rc != RC_OK)
         return rc;
-    rc = s3_credentials_parse(bytes_slice(answer), out, err);
+    rc = aws_credentials_parse(bytes_slice(answer), out, err);
     if (rc != RC_OK)
         err_prefix(err, "%s: ", r->url);
     bytes_unref(&answer);
     return rc;
 }
 
-enum rc s3_container_credentials(struct s3_http *http, const _Atomic bool *canceled,
-                                 struct s3_credentials *out, struct err *err)
+enum rc aws_container_credentials(struct aws_http *http, const _Atomic bool *canceled,
+                                  struct aws_credentials *out, struct err *err)
 {
     const char *relative = variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI");
     const char *full = variable("AWS_CONTAINER_CREDENTIALS_FULL_URI");
@@ -75,8 +75,8 @@ enum rc s3_container_credentials(struct s3_http *http, const _Atomic bool *cance
         return err_set(err, RC_NOT_FOUND, "no container");
     char *url = relative ? xasprintf("http://169.254.170.2%s", relative) : xstrdup(full);
     char *from_file = token_file ? read_text(token_file) : NULL;
-    struct s3_header header = {"authorization", from_file ? from_file : token};
-    struct s3_http_request r = {
+    struct aws_header header = {"authorization", from_file ? from_file : token};
+    struct aws_http_request r = {
         .method = "GET",
         .url = url,
         .headers = &header,
@@ -92,8 +92,8 @@ enum rc s3_container_credentials(struct s3_http *http, const _Atomic bool *cance
 }
 
 /* A machine without the service does not answer at all: then there are none, and it costs a second. */
-enum rc s3_instance_credentials(struct s3_http *http, const _Atomic bool *canceled,
-                                struct s3_credentials *out, struct err *err)
+enum rc aws_instance_credentials(struct aws_http *http, const _Atomic bool *canceled,
+                                 struct aws_credentials *out, struct err *err)
 {
     const char *disabled = variable("AWS_EC2_METADATA_DISABLED");
     const char *base = variable("AWS_EC2_METADATA_SERVICE_ENDPOINT");
@@ -101,21 +101,21 @@ enum rc s3_instance_credentials(struct s3_http *http, const _Atomic bool *cancel
         return err_set(err, RC_NOT_FOUND, "no instance");
     base = base ? base : "http://169.254.169.254";
     char *url = xasprintf("%s/latest/api/token", base);
-    struct s3_header header = {"x-aws-ec2-metadata-token-ttl-seconds", "300"};
-    struct s3_http_request r = {.method = "PUT",
-                                .url = url,
-                                .headers = &header,
-                                .n_headers = 1,
-                                .direct = true,
-                                .connect_ms = 1000,
-                                .stall_ms = 2000};
+    struct aws_header header = {"x-aws-ec2-metadata-token-ttl-seconds", "300"};
+    struct aws_http_request r = {.method = "PUT",
+                                 .url = url,
+                                 .headers = &header,
+                                 .n_headers = 1,
+                                 .direct = true,
+                                 .connect_ms = 1000,
+                                 .stall_ms = 2000};
     struct bytes token = BYTES_EMPTY, role = BYTES_EMPTY;
     enum rc rc = ask(http, canceled, &r, &token, err);
     free(url);
     if (rc != RC_OK)
         return rc == RC_CANCELED ? rc : err_set(err, RC_NOT_FOUND, "no instance");
     char *token_text = slice_dup_cstr(bytes_slice(token));
-    header = (struct s3_header){"x-aws-ec2-metadata-token", token_text};
+    header = (struct aws_header){"x-aws-ec2-metadata-token", token_text};
     r.method = "GET";
     r.url = url = xasprintf("%s/latest/meta-data/iam/security-credentials/", base);
     rc = strpbrk(token_text, "\r\n") ? err_set(err, RC_INVALID, "%s gave a token with line breaks", base)
@@ -139,7 +139,7 @@ enum rc s3_instance_credentials(struct s3_http *http, const _Atomic bool *cancel
 
 /* ---- web identity ---- */
 
-static enum rc parse_identity(struct slice xml, struct s3_credentials *out, struct err *err)
+static enum rc parse_identity(struct slice xml, struct aws_credentials *out, struct err *err)
 {
     char expiration[40];
     struct writer json = WRITER_INIT; /* one parser for what they have in common */
@@ -158,15 +158,15 @@ static enum rc parse_identity(struct slice xml, struct s3_credentials *out, stru
         write_json_string(&json, slice_cstr(fields[i][1]));
     }
     write_u8(&json, '}');
-    struct s3_credentials parsed = {0};
-    enum rc rc = s3_credentials_parse(writer_slice(&json), &parsed, err);
+    struct aws_credentials parsed = {0};
+    enum rc rc = aws_credentials_parse(writer_slice(&json), &parsed, err);
     *out = parsed;
     writer_free(&json);
     return rc;
 }
 
-enum rc s3_web_identity(struct s3_http *http, const _Atomic bool *canceled, struct s3_credentials *out,
-                        struct err *err)
+enum rc aws_web_identity(struct aws_http *http, const _Atomic bool *canceled, struct aws_credentials *out,
+                         struct err *err)
 {
     const char *file = variable("AWS_WEB_IDENTITY_TOKEN_FILE"), *role = variable("AWS_ROLE_ARN");
     const char *session = variable("AWS_ROLE_SESSION_NAME"), *endpoint = variable("AWS_ENDPOINT_URL_STS");
@@ -190,7 +190,7 @@ enum rc s3_web_identity(struct s3_http *http, const _Atomic bool *canceled, stru
     write_fmt(&url, "&WebIdentityToken=");
     percent_encode(&url, slice_cstr(token));
     write_u8(&url, 0);
-    struct s3_http_request r = {
+    struct aws_http_request r = {
         .method = "GET", .url = (const char *)writer_slice(&url).ptr, .connect_ms = 5000, .stall_ms = 10000};
     struct bytes answer = BYTES_EMPTY;
     enum rc rc = ask(http, canceled, &r, &answer, err);
@@ -207,7 +207,7 @@ enum rc s3_web_identity(struct s3_http *http, const _Atomic bool *canceled, stru
 /* ---- roles ---- */
 
 /* In order of the names, as it must be for the signature. */
-static void write_role_query(struct writer *w, const struct s3_assume_role *role, uint64_t now_ms)
+static void write_role_query(struct writer *w, const struct aws_assume_role *role, uint64_t now_ms)
 {
     write_fmt(w, "Action=AssumeRole");
     if (role->external_id) {
@@ -220,45 +220,45 @@ static void write_role_query(struct writer *w, const struct s3_assume_role *role
     write_u8(w, 0);
 }
 
-static enum rc send_assume_role(struct s3_http *http, const _Atomic bool *canceled,
-                                const struct s3_assume_role *role, const char *base, const char *query,
+static enum rc send_assume_role(struct aws_http *http, const _Atomic bool *canceled,
+                                const struct aws_assume_role *role, const char *base, const char *query,
                                 struct bytes *answer, struct err *err)
 {
-    char date[S3_DATE_SIZE], hash[SHA256_HEX_SIZE];
+    char date[AWS_DATE_SIZE], hash[SHA256_HEX_SIZE];
     const char *host = strstr(base, "://");
-    s3_date(os_wall_ms(), date);
+    aws_date(os_wall_ms(), date);
     sha256_hex(SLICE_EMPTY, hash);
-    struct s3_header headers[4] = {{"host", host ? host + 3 : base}, {"x-amz-date", date}};
+    struct aws_header headers[4] = {{"host", host ? host + 3 : base}, {"x-amz-date", date}};
     size_t n = 2;
     if (role->credentials->session_token[0])
-        headers[n++] = (struct s3_header){"x-amz-security-token", role->credentials->session_token};
-    struct s3_to_sign sign = {.method = "GET",
-                              .path = "/",
-                              .query = query,
-                              .headers = headers,
-                              .n_headers = n,
-                              .payload_hash = hash,
-                              .date = date,
-                              .region = role->region,
-                              .service = "sts"};
+        headers[n++] = (struct aws_header){"x-amz-security-token", role->credentials->session_token};
+    struct aws_to_sign sign = {.method = "GET",
+                               .path = "/",
+                               .query = query,
+                               .headers = headers,
+                               .n_headers = n,
+                               .payload_hash = hash,
+                               .date = date,
+                               .region = role->region,
+                               .service = "sts"};
     struct writer authorization = WRITER_INIT;
-    s3_sign(&sign, role->credentials, &authorization);
-    headers[n++] = (struct s3_header){"authorization", (const char *)writer_slice(&authorization).ptr};
+    aws_sign(&sign, role->credentials, &authorization);
+    headers[n++] = (struct aws_header){"authorization", (const char *)writer_slice(&authorization).ptr};
     char *url = xasprintf("%s/?%s", base, query);
-    struct s3_http_request r = {.method = "GET",
-                                .url = url,
-                                .headers = headers,
-                                .n_headers = n,
-                                .connect_ms = 5000,
-                                .stall_ms = 10000};
+    struct aws_http_request r = {.method = "GET",
+                                 .url = url,
+                                 .headers = headers,
+                                 .n_headers = n,
+                                 .connect_ms = 5000,
+                                 .stall_ms = 10000};
     enum rc rc = ask(http, canceled, &r, answer, err);
     free(url);
     writer_free(&authorization);
     return rc;
 }
 
-enum rc s3_assume_role(struct s3_http *http, const _Atomic bool *canceled, const struct s3_assume_role *role,
-                       struct s3_credentials *out, struct err *err)
+enum rc aws_assume_role(struct aws_http *http, const _Atomic bool *canceled,
+                        const struct aws_assume_role *role, struct aws_credentials *out, struct err *err)
 {
     const char *endpoint = variable("AWS_ENDPOINT_URL_STS");
     endpoint = endpoint ? endpoint : variable("AWS_ENDPOINT_URL");

@@ -1,5 +1,5 @@
-/* Implementation of objects/s3_sign.h. */
-#include "objects/s3_sign.h"
+/* Implementation of objects/aws_sign.h. */
+#include "objects/aws_sign.h"
 
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -12,11 +12,11 @@
 
 #define HASH_SIZE 32u
 
-void s3_date(uint64_t wall_ms, char out[S3_DATE_SIZE])
+void aws_date(uint64_t wall_ms, char out[AWS_DATE_SIZE])
 {
     time_t seconds = (time_t)(wall_ms / 1000);
     struct tm tm;
-    ASSERT(gmtime_r(&seconds, &tm) && strftime(out, S3_DATE_SIZE, "%Y%m%dT%H%M%SZ", &tm) > 0);
+    ASSERT(gmtime_r(&seconds, &tm) && strftime(out, AWS_DATE_SIZE, "%Y%m%dT%H%M%SZ", &tm) > 0);
 }
 
 void sha256_hex(struct slice data, char out[SHA256_HEX_SIZE])
@@ -36,7 +36,7 @@ static void hmac(struct slice key, const char *text, uint8_t out[HASH_SIZE])
 
 static int header_cmp(const void *a, const void *b)
 {
-    return strcmp(((const struct s3_header *)a)->name, ((const struct s3_header *)b)->name);
+    return strcmp(((const struct aws_header *)a)->name, ((const struct aws_header *)b)->name);
 }
 
 /* Values without blanks at their ends, and with one blank where there are several. */
@@ -56,13 +56,13 @@ static void write_value(struct writer *w, const char *v)
     }
 }
 
-static void write_names(struct writer *w, const struct s3_header *sorted, size_t n)
+static void write_names(struct writer *w, const struct aws_header *sorted, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         write_fmt(w, "%s%s", i ? ";" : "", sorted[i].name);
 }
 
-static void canonical_hash(const struct s3_to_sign *r, const struct s3_header *sorted,
+static void canonical_hash(const struct aws_to_sign *r, const struct aws_header *sorted,
                            char out[SHA256_HEX_SIZE])
 {
     struct writer w = WRITER_INIT;
@@ -92,10 +92,10 @@ static void canonical_hash(const struct s3_to_sign *r, const struct s3_header *s
     writer_free(&w);
 }
 
-void s3_sign(const struct s3_to_sign *r, const struct s3_credentials *c, struct writer *out)
+void aws_sign(const struct aws_to_sign *r, const struct aws_credentials *c, struct writer *out)
 {
-    struct s3_header sorted[16];
-    ASSERT(r->n_headers <= ARRAY_LEN(sorted) && strlen(r->date) == S3_DATE_SIZE - 1);
+    struct aws_header sorted[16];
+    ASSERT(r->n_headers <= ARRAY_LEN(sorted) && strlen(r->date) == AWS_DATE_SIZE - 1);
     memcpy(sorted, r->headers, r->n_headers * sizeof(*sorted));
     qsort(sorted, r->n_headers, sizeof(*sorted), header_cmp);
 

@@ -1,5 +1,5 @@
-/* Implementation of objects/s3_http.h. */
-#include "objects/s3_http.h"
+/* Implementation of objects/aws_http.h. */
+#include "objects/aws_http.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -10,7 +10,7 @@
 #define HANDLES_MAX 16u /* kept with their connections */
 #define ERROR_MAX   ((size_t)64 << 10)
 
-struct s3_http {
+struct aws_http {
     pthread_mutex_t lock; /* of what follows */
     CURL *idle[HANDLES_MAX];
     unsigned n_idle;
@@ -22,15 +22,15 @@ static void curl_start(void)
     ASSERT(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
 }
 
-struct s3_http *s3_http_new(void)
+struct aws_http *aws_http_new(void)
 {
     pthread_once(&curl_once, curl_start);
-    struct s3_http *h = xcalloc(1, sizeof(*h));
+    struct aws_http *h = xcalloc(1, sizeof(*h));
     pthread_mutex_init(&h->lock, NULL);
     return h;
 }
 
-void s3_http_free(struct s3_http *h)
+void aws_http_free(struct aws_http *h)
 {
     for (unsigned i = 0; i < h->n_idle; i++)
         curl_easy_cleanup(h->idle[i]);
@@ -38,7 +38,7 @@ void s3_http_free(struct s3_http *h)
     free(h);
 }
 
-static CURL *take_handle(struct s3_http *h)
+static CURL *take_handle(struct aws_http *h)
 {
     pthread_mutex_lock(&h->lock);
     CURL *c = h->n_idle ? h->idle[--h->n_idle] : NULL;
@@ -49,7 +49,7 @@ static CURL *take_handle(struct s3_http *h)
     return c;
 }
 
-static void give_back(struct s3_http *h, CURL *c)
+static void give_back(struct aws_http *h, CURL *c)
 {
     curl_easy_reset(c);
     pthread_mutex_lock(&h->lock);
@@ -65,8 +65,8 @@ static void give_back(struct s3_http *h, CURL *c)
 
 struct transfer {
     CURL *curl;
-    const struct s3_http_request *request;
-    struct s3_http_response *response;
+    const struct aws_http_request *request;
+    struct aws_http_response *response;
     struct writer body;
     bool too_large;
 };
@@ -122,7 +122,7 @@ static int on_progress(void *ctx, curl_off_t dl_total, curl_off_t dl, curl_off_t
 
 /* ---- one request ---- */
 
-static struct curl_slist *set_headers(const struct s3_http_request *r)
+static struct curl_slist *set_headers(const struct aws_http_request *r)
 {
     struct curl_slist *list = NULL;
     for (size_t i = 0; i < r->n_headers; i++) {
@@ -138,7 +138,7 @@ static struct curl_slist *set_headers(const struct s3_http_request *r)
 
 static void set_options(CURL *c, struct transfer *t, struct curl_slist *headers, char *message)
 {
-    const struct s3_http_request *r = t->request;
+    const struct aws_http_request *r = t->request;
     const char *ca = getenv("AWS_CA_BUNDLE");
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_URL, r->url);
@@ -190,10 +190,10 @@ static enum rc rc_of(CURLcode code, CURL *c)
     }
 }
 
-enum rc s3_http_run(struct s3_http *h, const struct s3_http_request *r, struct s3_http_response *out,
-                    struct err *err)
+enum rc aws_http_run(struct aws_http *h, const struct aws_http_request *r, struct aws_http_response *out,
+                     struct err *err)
 {
-    *out = (struct s3_http_response){0};
+    *out = (struct aws_http_response){0};
     CURL *c = take_handle(h);
     char message[CURL_ERROR_SIZE] = "";
     struct transfer t = {.curl = c, .request = r, .response = out};

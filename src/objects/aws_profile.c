@@ -1,10 +1,10 @@
-/* Texts with credentials (objects/s3_credentials.h): files of profiles, JSON of services. */
+/* Texts with credentials (objects/aws_credentials.h): files of profiles, JSON of services. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
-#include "objects/s3_credentials.h"
+#include "objects/aws_credentials.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 20)
 
@@ -34,11 +34,11 @@ static void keep(struct slice v, char *out, size_t cap)
         snprintf(out, cap, "%.*s", SLICE_FMT(v));
 }
 
-static void read_key(struct slice key, struct slice v, struct s3_profile *out)
+static void read_key(struct slice key, struct slice v, struct aws_profile *out)
 {
     static const char *const unsupported[] = {"role_arn", "credential_process", "sso_session",
                                               "sso_start_url", "web_identity_token_file"};
-    struct s3_credentials *c = &out->credentials;
+    struct aws_credentials *c = &out->credentials;
     if (slice_eq_cstr(key, "aws_access_key_id"))
         keep(v, c->access_key_id, sizeof(c->access_key_id));
     else if (slice_eq_cstr(key, "aws_secret_access_key"))
@@ -55,7 +55,7 @@ static void read_key(struct slice key, struct slice v, struct s3_profile *out)
     }
 }
 
-bool s3_profile_read(struct slice text, const char *profile, bool config_file, struct s3_profile *out)
+bool aws_profile_read(struct slice text, const char *profile, bool config_file, struct aws_profile *out)
 {
     bool found = false, inside = false;
     for (size_t pos = 0; pos < text.len;) {
@@ -80,7 +80,7 @@ bool s3_profile_read(struct slice text, const char *profile, bool config_file, s
 }
 
 static bool read_file(const char *variable, const char *name, const char *profile, bool config_file,
-                      struct s3_profile *out)
+                      struct aws_profile *out)
 {
     const char *path = getenv(variable), *home = getenv("HOME");
     char *own = path && *path ? xstrdup(path) : home ? xasprintf("%s/.aws/%s", home, name) : NULL;
@@ -91,12 +91,12 @@ static bool read_file(const char *variable, const char *name, const char *profil
     uint8_t *text = xmalloc(FILE_MAX_BYTES);
     size_t n = fread(text, 1, FILE_MAX_BYTES, f);
     fclose(f);
-    bool found = s3_profile_read(slice_make(text, n), profile, config_file, out);
+    bool found = aws_profile_read(slice_make(text, n), profile, config_file, out);
     free(text);
     return found;
 }
 
-bool s3_profile_load(const char *profile, struct s3_profile *out)
+bool aws_profile_load(const char *profile, struct aws_profile *out)
 {
     bool a = read_file("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile, false, out);
     bool b = read_file("AWS_CONFIG_FILE", "config", profile, true, out);
@@ -123,12 +123,12 @@ static bool get(const json_t *o, const char *name, char *out, size_t cap)
     return v && *v && !strpbrk(v, "\r\n") && (size_t)snprintf(out, cap, "%s", v) < cap;
 }
 
-enum rc s3_credentials_parse(struct slice text, struct s3_credentials *out, struct err *err)
+enum rc aws_credentials_parse(struct slice text, struct aws_credentials *out, struct err *err)
 {
     json_error_t e;
     json_t *o = json_loadb((const char *)text.ptr, text.len, 0, &e);
     char expiration[64] = "";
-    *out = (struct s3_credentials){0};
+    *out = (struct aws_credentials){0};
     bool ok = o && get(o, "AccessKeyId", out->access_key_id, sizeof(out->access_key_id)) &&
               get(o, "SecretAccessKey", out->secret_access_key, sizeof(out->secret_access_key));
     if (ok && json_object_get(o, "Token"))

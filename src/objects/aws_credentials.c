@@ -1,23 +1,23 @@
-/* Implementation of objects/s3_credentials.h: the order of places, and the cache. */
-#include "objects/s3_credentials.h"
+/* Implementation of objects/aws_credentials.h: the order of places, and the cache. */
+#include "objects/aws_credentials.h"
 
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/time.h"
-#include "objects/s3_metadata.h"
+#include "objects/aws_metadata.h"
 
 #define RENEW_MS   (5u * 60 * 1000) /* before they expire */
 #define REFUSED_MS 10000u           /* an answer "there are none" is believed for so long */
 
-struct s3_credential_source {
-    struct s3_http *http;
+struct aws_credential_source {
+    struct aws_http *http;
     char *profile, *access_key_id, *secret_access_key, *session_token;
     char *role_arn, *external_id, *region;
-    struct s3_credential_source *assume_with;
+    struct aws_credential_source *assume_with;
     pthread_mutex_t lock; /* of what follows; held while they are fetched: the others wait for it */
-    struct s3_credentials cached;
+    struct aws_credentials cached;
     bool have;
     struct err refused;
     uint64_t refused_until_ms;
@@ -28,10 +28,10 @@ static char *copy(const char *s)
     return s && *s ? xstrdup(s) : NULL;
 }
 
-struct s3_credential_source *s3_credential_source_new(const struct s3_credentials_config *config,
-                                                      struct s3_http *http)
+struct aws_credential_source *aws_credential_source_new(const struct aws_credentials_config *config,
+                                                        struct aws_http *http)
 {
-    struct s3_credential_source *s = xcalloc(1, sizeof(*s));
+    struct aws_credential_source *s = xcalloc(1, sizeof(*s));
     s->http = http;
     s->profile = copy(config->profile);
     s->access_key_id = copy(config->access_key_id);
@@ -45,7 +45,7 @@ struct s3_credential_source *s3_credential_source_new(const struct s3_credential
     return s;
 }
 
-void s3_credential_source_free(struct s3_credential_source *s)
+void aws_credential_source_free(struct aws_credential_source *s)
 {
     pthread_mutex_destroy(&s->lock);
     free(s->profile);
@@ -63,7 +63,7 @@ static bool put(char *out, size_t cap, const char *text)
     return (size_t)snprintf(out, cap, "%s", text ? text : "") < cap;
 }
 
-static enum rc from_texts(const char *id, const char *secret, const char *token, struct s3_credentials *out,
+static enum rc from_texts(const char *id, const char *secret, const char *token, struct aws_credentials *out,
                           struct err *err)
 {
     bool ok = put(out->access_key_id, sizeof(out->access_key_id), id) &&
@@ -76,11 +76,11 @@ static enum rc from_texts(const char *id, const char *secret, const char *token,
     return RC_OK;
 }
 
-static enum rc from_profile(const char *name, struct s3_credentials *out, struct err *err)
+static enum rc from_profile(const char *name, struct aws_credentials *out, struct err *err)
 {
-    struct s3_profile *p = xcalloc(1, sizeof(*p));
+    struct aws_profile *p = xcalloc(1, sizeof(*p));
     enum rc rc = RC_OK;
-    if (!s3_profile_load(name, p))
+    if (!aws_profile_load(name, p))
         rc = err_set(err, RC_NOT_FOUND, "there is no AWS profile '%s' in ~/.aws/credentials or ~/.aws/config",
                      name);
     else if (p->credentials.access_key_id[0])
@@ -94,21 +94,21 @@ static enum rc from_profile(const char *name, struct s3_credentials *out, struct
     return rc;
 }
 
-static enum rc from_role(struct s3_credential_source *s, const _Atomic bool *canceled,
-                         struct s3_credentials *out, struct err *err)
+static enum rc from_role(struct aws_credential_source *s, const _Atomic bool *canceled,
+                         struct aws_credentials *out, struct err *err)
 {
-    struct s3_credentials *mine = xcalloc(1, sizeof(*mine));
-    enum rc rc = s3_credentials_get(s->assume_with, canceled, mine, err);
+    struct aws_credentials *mine = xcalloc(1, sizeof(*mine));
+    enum rc rc = aws_credentials_get(s->assume_with, canceled, mine, err);
     if (rc == RC_OK) {
-        struct s3_assume_role r = {mine, s->role_arn, s->external_id, s->region};
-        rc = s3_assume_role(s->http, canceled, &r, out, err);
+        struct aws_assume_role r = {mine, s->role_arn, s->external_id, s->region};
+        rc = aws_assume_role(s->http, canceled, &r, out, err);
     }
     free(mine);
     return rc;
 }
 
-static enum rc fetch(struct s3_credential_source *s, const _Atomic bool *canceled, struct s3_credentials *out,
-                     struct err *err)
+static enum rc fetch(struct aws_credential_source *s, const _Atomic bool *canceled,
+                     struct aws_credentials *out, struct err *err)
 {
     const char *id = getenv("AWS_ACCESS_KEY_ID"), *profile = getenv("AWS_PROFILE");
     if (s->role_arn)
@@ -123,11 +123,11 @@ static enum rc fetch(struct s3_credential_source *s, const _Atomic bool *cancele
         return from_texts(id, getenv("AWS_SECRET_ACCESS_KEY"), getenv("AWS_SESSION_TOKEN"), out, err);
     enum rc rc = from_profile(profile && *profile ? profile : "default", out, err);
     if (rc == RC_NOT_FOUND)
-        rc = s3_web_identity(s->http, canceled, out, err);
+        rc = aws_web_identity(s->http, canceled, out, err);
     if (rc == RC_NOT_FOUND)
-        rc = s3_container_credentials(s->http, canceled, out, err);
+        rc = aws_container_credentials(s->http, canceled, out, err);
     if (rc == RC_NOT_FOUND)
-        rc = s3_instance_credentials(s->http, canceled, out, err);
+        rc = aws_instance_credentials(s->http, canceled, out, err);
     if (rc == RC_NOT_FOUND)
         rc = err_set(
             err, RC_INVALID,
@@ -136,8 +136,8 @@ static enum rc fetch(struct s3_credential_source *s, const _Atomic bool *cancele
     return rc;
 }
 
-enum rc s3_credentials_get(struct s3_credential_source *s, const _Atomic bool *canceled,
-                           struct s3_credentials *out, struct err *err)
+enum rc aws_credentials_get(struct aws_credential_source *s, const _Atomic bool *canceled,
+                            struct aws_credentials *out, struct err *err)
 {
     pthread_mutex_lock(&s->lock);
     uint64_t now = os_wall_ms();
@@ -147,7 +147,7 @@ enum rc s3_credentials_get(struct s3_credential_source *s, const _Atomic bool *c
         *err = s->refused;
         rc = err->rc;
     } else if (!fresh) {
-        struct s3_credentials got = {0};
+        struct aws_credentials got = {0};
         rc = fetch(s, canceled, &got, err);
         if (rc == RC_OK) {
             s->cached = got;
@@ -168,7 +168,7 @@ enum rc s3_credentials_get(struct s3_credential_source *s, const _Atomic bool *c
     return rc;
 }
 
-void s3_credentials_forget(struct s3_credential_source *s)
+void aws_credentials_forget(struct aws_credential_source *s)
 {
     pthread_mutex_lock(&s->lock);
     s->have = false;

@@ -5,23 +5,23 @@
 #include "base/codec.h"
 
 #define SHA256_HEX_SIZE 65u
-#define S3_DATE_SIZE    17u
+#define AWS_DATE_SIZE   17u
 
-struct s3_credentials {
+struct aws_credentials {
     char access_key_id[160], secret_access_key[256];
     char session_token[8192]; /* "": none */
     uint64_t expires_ms;      /* since the epoch; 0: never */
 };
 
-struct s3_header {
+struct aws_header {
     const char *name; /* lower case */
     const char *value;
 };
-struct s3_to_sign {
+struct aws_to_sign {
     const char *method;
     const char *path;  /* percent-encoded, begins with a slash; other services than S3: encoded twice */
     const char *query; /* percent-encoded and in order of names; "" for none */
-    const struct s3_header *headers; /* all are signed, `host` and `x-amz-date` among them; any order */
+    const struct aws_header *headers; /* all are signed, `host` and `x-amz-date` among them; any order */
     size_t n_headers;
     const char *payload_hash; /* SHA-256 in hex */
     const char *date;         /* as in x-amz-date */
@@ -29,7 +29,8 @@ struct s3_to_sign {
 };
 
 /* 20130524T000000Z */
-void s3_date(uint64_t wall_ms, char out[S3_DATE_SIZE]);
+void aws_date(uint64_t wall_ms, char out[AWS_DATE_SIZE]);
 void sha256_hex(struct slice data, char out[SHA256_HEX_SIZE]);
 /* The value of the header `authorization`, NUL-terminated. */
-void s3_sign(const struct s3_to_sign *request, const struct s3_credentials *credentials, struct writer *out);
+void aws_sign(const struct aws_to_sign *request, const struct aws_credentials *credentials,
+              struct writer *out);
