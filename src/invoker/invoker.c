@@ -421,6 +421,15 @@ static void copy_config(struct invoker *inv, const struct invoker_config *config
     }
 }
 
+/* What responses of Lambda functions hold counts like what streams hold. */
+static void lambda_holds(void *ctx, int64_t delta)
+{
+    if (delta >= 0)
+        memory_charge(ctx, (uint64_t)delta);
+    else
+        memory_release(ctx, (uint64_t)-delta);
+}
+
 enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *client,
                     const struct invoker_config *config, const struct schema_cell *cell, struct invoker **out,
                     struct err *err)
@@ -447,7 +456,7 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
     inv->memory_capacity =
         metric_gauge("restate_memory_pool_capacity_bytes", labels, "Capacity of the memory pool in bytes");
     copy_config(inv, config);
-    inv->lambda = config->lambda ? lambda_new(config->lambda, loop, client) : NULL;
+    inv->lambda = config->lambda ? lambda_new(config->lambda, loop, client, lambda_holds, inv) : NULL;
     *out = inv;
     return RC_OK;
 }

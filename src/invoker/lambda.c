@@ -51,6 +51,7 @@ struct lambda_call {
     struct lambda_answer answer;
     bool head_delivered;
     size_t delivered, unconsumed;
+    size_t held; /* reported to lambda.held */
     struct err err;
 };
 
@@ -64,6 +65,8 @@ struct lambda {
     struct env_task closed_task;
     void (*closed)(void *ctx);
     void *closed_ctx;
+    void (*held)(void *ctx, int64_t delta);
+    void *held_ctx;
 };
 
 /* ---- frame ---- */
@@ -74,13 +77,16 @@ static void on_closed_task(struct env_task *t)
     l->closed(l->closed_ctx);
 }
 
-struct lambda *lambda_new(struct lambda_access *access, struct loop *loop, struct http_client *client)
+struct lambda *lambda_new(struct lambda_access *access, struct loop *loop, struct http_client *client,
+                          void (*held)(void *ctx, int64_t delta), void *ctx)
 {
     struct lambda *l = xcalloc(1, sizeof(*l));
     l->access = access;
     l->env = loop_env(loop);
     l->client = client;
     l->runner = lambda_access_runner(access, loop);
+    l->held = held;
+    l->held_ctx = ctx;
     list_init(&l->calls);
     env_task_init(&l->closed_task, on_closed_task);
     return l;
@@ -112,6 +118,13 @@ void lambda_close(struct lambda *l, void (*closed)(void *ctx), void *ctx)
     told_if_closed(l);
 }
 
+static void set_held(struct lambda_call *c, size_t n)
+{
+    if (n != c->held)
+        c->l->held(c->l->held_ctx, (int64_t)n - (int64_t)c->held);
+    c->held = n;
+}
+
 static void finish(struct lambda_call *c)
 {
     struct lambda *l = c->l;
@@ -120,6 +133,7 @@ static void finish(struct lambda_call *c)
         err_set(&err, RC_CANCELED, "reset by the caller");
     env_undefer(&c->task);
     list_remove(&c->link);
+    set_held(c, 0);
     c->ops->on_done(c->ctx, NULL, &err);
     free(c->arn);
     free(c->role);
@@ -178,7 +192,8 @@ static void fail(struct lambda_call *c)
 static void decode_work(struct job *j)
 {
     struct lambda_call *c = CONTAINER_OF(j, struct lambda_call, job);
-    lambda_answer_read(writer_slice(&c->raw), &c->answer, &c->err);
+    if (lambda_answer_read(writer_slice(&c->raw), &c->answer, &c->err) != RC_OK)
+        err_prefix(&c->err, "function response could not be deserialized: ");
 }
 
 static void decode_done(struct job *j)
@@ -189,6 +204,7 @@ static void decode_done(struct job *j)
         return;
     }
     writer_free(&c->raw);
+    set_held(c, c->answer.body.len);
     c->state = CALL_DELIVERING;
     deliver(c);
 }
@@ -204,7 +220,7 @@ static void decode(struct lambda_call *c)
 static void function_failed(struct lambda_call *c)
 {
     struct slice text = writer_slice(&c->raw);
-    err_set(&c->err, RC_INVALID, "the function failed (%s): %.*s", c->function_error,
+    err_set(&c->err, RC_INVALID, "function returned an error during execution: %.*s",
             (int)MIN(text.len, SHOWN_BYTES), (const char *)text.ptr);
     fail(c);
 }
@@ -235,8 +251,8 @@ static void api_failed(struct lambda_call *c)
     bool passing = expired || c->status >= 500 || c->status == 408;
     if (expired)
         lambda_access_forget(c->l->access, c->role);
-    err_set(&c->err, passing ? RC_UNAVAILABLE : RC_INVALID, "AWS Lambda answered %d %s%s%.*s", c->status,
-            c->error_type, text ? ": " : "", (int)SHOWN_BYTES, text ? text : "");
+    err_set(&c->err, passing ? RC_UNAVAILABLE : RC_INVALID, "lambda service returned error: %d %s%s%.*s",
+            c->status, c->error_type, text ? ": " : "", (int)SHOWN_BYTES, text ? text : "");
     json_decref(o);
     fail(c);
 }
@@ -286,6 +302,7 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
         write_slice_raw(&c->raw, bytes_slice(data));
     else
         http_stream_reset(s);
+    set_held(c, c->raw.len);
 }
 
 static void on_end(void *ctx, struct http_stream *s) {}

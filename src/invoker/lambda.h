@@ -22,7 +22,9 @@ void lambda_access_free(struct lambda_access *a);
 struct lambda;
 struct lambda_call; /* one call, from lambda_open until on_done */
 
-struct lambda *lambda_new(struct lambda_access *access, struct loop *loop, struct http_client *client);
+/* `held(ctx, delta)`: bytes of responses that are kept until they are consumed became more or less. */
+struct lambda *lambda_new(struct lambda_access *access, struct loop *loop, struct http_client *client,
+                          void (*held)(void *ctx, int64_t delta), void *ctx);
 /* Breaks off what runs; `closed` when nothing is left, never from inside. Calls opened later are refused. All
  * users of the same access are meant to close at about the same time: what blocks is broken off for all. */
 void lambda_close(struct lambda *l, void (*closed)(void *ctx), void *ctx);

@@ -38,6 +38,7 @@ export class FakeLambda {
       AWS_ENDPOINT_URL: this.url,
       AWS_ACCESS_KEY_ID: "AKIDEXAMPLE",
       AWS_SECRET_ACCESS_KEY: this.credentials.AKIDEXAMPLE.secret,
+      AWS_REGION: "eu-central-1",
       AWS_EC2_METADATA_DISABLED: "true",
       ...more,
     };
@@ -64,7 +65,7 @@ export class FakeLambda {
     const region = arn ? decodeURIComponent(arn).split(":")[3] : undefined;
     const signed = this.#check(request, url, body, arn ? "lambda" : "sts", region);
     if (signed.problem) return error(403, "InvalidSignatureException", signed.problem);
-    if (!arn) return this.#assumeRole(request, url);
+    if (!arn) return this.#assumeRole(request.method === "POST" ? new URLSearchParams(body.toString()) : url.searchParams);
     if (request.method !== "POST" || request.headers["content-length"] !== String(body.length) || request.headers["transfer-encoding"])
       return error(411, "LengthRequiredException", "POST with a content-length is expected");
     if ((request.headers["x-amz-invocation-type"] ?? "RequestResponse") !== "RequestResponse")
@@ -88,14 +89,14 @@ export class FakeLambda {
     return { status: 200, headers: { "content-type": "application/json" }, body: JSON.stringify(call.result) };
   }
 
-  #assumeRole(request, url) {
-    const role = url.searchParams.get("RoleArn");
-    if (request.method !== "GET" || url.searchParams.get("Action") !== "AssumeRole" || url.searchParams.get("Version") !== "2011-06-15")
+  #assumeRole(parameters) {
+    const role = parameters.get("RoleArn");
+    if (parameters.get("Action") !== "AssumeRole" || parameters.get("Version") !== "2011-06-15")
       return error(400, "InvalidAction", "only AssumeRole");
-    if (!(role in this.roles) || this.roles[role] !== (url.searchParams.get("ExternalId") ?? undefined))
+    if (!(role in this.roles) || this.roles[role] !== (parameters.get("ExternalId") ?? undefined))
       return { status: 403, headers: {}, body: `<ErrorResponse><Error><Code>AccessDenied</Code><Message>not ${role}</Message></Error></ErrorResponse>` };
     this.assumed = (this.assumed ?? 0) + 1;
-    this.sessionName = url.searchParams.get("RoleSessionName");
+    this.sessionName = parameters.get("RoleSessionName");
     const id = `ASIA${this.assumed}${role.length}`;
     this.credentials[id] = { secret: `secret/${randomUUID()}+`, token: `token+${randomUUID()}==` };
     const { secret, token } = this.credentials[id];

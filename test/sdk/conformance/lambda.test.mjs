@@ -4,7 +4,7 @@ import { after, before, describe } from "node:test";
 import * as zlib from "node:zlib";
 import * as lambda from "@restatedev/restate-sdk/lambda";
 import { FakeLambda } from "./fake_lambda.mjs";
-import { Endpoint, Server, assert, attach, check, eventually, quickRetries, restate, row, unique } from "./world.mjs";
+import { Endpoint, Server, assert, attach, check, eventually, official, quickRetries, restate, row, unique } from "./world.mjs";
 import { counter, seen, tick } from "./services.mjs";
 
 const arnOf = (name, region = "eu-central-1") => `arn:aws:lambda:${region}:123456789012:function:${name}:$LATEST`;
@@ -164,22 +164,22 @@ describe("deployments on AWS Lambda", () => {
   };
   check("Lambda: a function that fails outside of the SDK is retried", async () => {
     const payload = '{"errorType":"Runtime.ExitError","errorMessage":"RequestId: 1 Error: Runtime exited"}';
-    await retried({ status: 200, headers: { "x-amz-function-error": "Unhandled" }, body: payload }, "RT0010", /function failed \(Unhandled\): .*Runtime exited/);
+    await retried({ status: 200, headers: { "x-amz-function-error": "Unhandled" }, body: payload }, "RT0010", /function returned an error during execution: .*Runtime exited/);
   });
   check("Lambda: throttling is retried as a rate limit", async () => {
     const headers = { "x-amzn-errortype": "TooManyRequestsException", "retry-after": "0" };
     await retried({ status: 429, headers, body: '{"message":"Rate Exceeded."}' }, "RT0023", /rate limited due to '429/);
-  });
+  }, { differs: "throttling is any other error of the API (RT0010); here it is RT0023 as over HTTP, and retry-after counts" });
   check("Lambda: a payload that is too large for AWS", async () => {
     await retried({ status: 413, headers: {}, body: '{"message":"must be smaller"}' }, "RT0019", /content too large/);
-  });
+  }, { differs: "any other error of the API (RT0010); here it is RT0019 as over HTTP" });
   check("Lambda: errors of the API", async () => {
     const headers = { "x-amzn-errortype": "ServiceException" };
-    await retried({ status: 500, headers, body: '{"Message":"internal"}' }, "RT0010", /answered 500 ServiceException: internal/);
+    await retried({ status: 500, headers, body: '{"Message":"internal"}' }, "RT0010", /lambda service returned error: .*ServiceException: internal/);
   });
   check("Lambda: answers that are no responses of a service", async () => {
-    await retried({ status: 200, headers: {}, body: '"hello"' }, "RT0010", /is it a Restate service/);
-    await retried({ status: 200, headers: {}, body: '{"statusCode":200,"body":"%%%","isBase64Encoded":true}' }, "RT0010", /not base64/);
+    await retried({ status: 200, headers: {}, body: '"hello"' }, "RT0010", /function response could not be deserialized: /);
+    await retried({ status: 200, headers: {}, body: '{"statusCode":200,"body":"%%%","isBase64Encoded":true}' }, "RT0010", official ? /./ : /not base64/);
   });
 
   check("Lambda: large values, compressed where the function can", async () => {
@@ -193,7 +193,7 @@ describe("deployments on AWS Lambda", () => {
     if (zstd) assert.ok(event.body.length < 100_000 && result.body.length < 100_000);
   });
 
-  check("Lambda: a role is assumed, once", async () => {
+  check("Lambda: a role is assumed, its credentials are kept", async () => {
     const byRole = arnOf("by-role", "us-west-2");
     const r = await register({ arn: byRole, assume_role_arn: role });
     assert.equal(r.status, 201, JSON.stringify(r.body));
@@ -204,7 +204,9 @@ describe("deployments on AWS Lambda", () => {
     assert.equal(fake.invokes[first].arn, byRole);
     assert.match(fake.invokes[first].accessKeyId, /^ASIA/);
     assert.match(fake.sessionName, /^restate-\d+$/);
-    assert.equal(fake.assumed, 1);
+    const assumed = fake.assumed;
+    await server.call("/LambdaGreeter/greet", "again");
+    assert.equal(fake.assumed, assumed, "its credentials are kept");
   });
 
   check("Lambda: a function that does not answer is let go by a shutdown and called again after it", async () => {
@@ -224,7 +226,7 @@ describe("deployments on AWS Lambda", () => {
     assert.match(r.body.message, /ResourceNotFoundException.*Function not found/);
     r = await register({ arn: arnOf("services"), assume_role_arn: `${role}-unknown`, force: true });
     assert.equal(r.status, 500);
-    assert.match(r.body.message, /role .*-unknown cannot be assumed/);
+    assert.match(r.body.message, /role.*AccessDenied|AccessDenied.*role/s);
   });
 });
 
@@ -241,8 +243,8 @@ describe("AWS Lambda without access", () => {
   check("Lambda: a wrong secret is refused by AWS and reported", async () => {
     const r = await server.adminRequest("/deployments", { body: { arn: arnOf("any") } });
     assert.equal(r.status, 500);
-    assert.match(r.body.message, /403 InvalidSignatureException: The request signature we calculated does not match/);
-    assert.equal(fake.refused.length, 1, "not retried");
+    assert.match(r.body.message, /InvalidSignatureException.*The request signature we calculated does not match/);
+    assert.equal(fake.refused.length, official ? 5 : 1, "trying again would not help");
   });
   check("Lambda: an endpoint that is not there, and a shutdown during a registration", async () => {
     await fake.stop();

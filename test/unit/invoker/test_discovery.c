@@ -185,9 +185,13 @@ static void http_versions_that_do_not_match(void **state)
 
 static void requests_that_cannot_be_made(void **state)
 {
-    discover("arn:aws:lambda:eu-central-1:1:function:f:1", false);
+    struct discovery_request request = {.arn = "arn:aws:lambda:eu-central-1:1:function:f:1"};
+    memset(&D, 0, sizeof(D));
+    invoker_discover(F.inv, &request, on_discovered, NULL);
+    assert_true(run_until(discovered, 10000));
     assert_int_equal(D.r.rc, RC_UNSUPPORTED);
-    assert_string_equal(D.r.message, "Lambda deployments are not supported yet");
+    assert_string_equal(D.r.message,
+                        "The request field 'arn' is invalid. Reason: this node has no access to AWS Lambda");
     discover("not a uri", false);
     assert_int_equal(D.r.rc, RC_INVALID);
     assert_int_equal(D.r.http_status, 400);
