@@ -406,7 +406,9 @@ export function scenario(name, options, body) {
         await cluster.ready();
         if (serve) await cluster.serve();
       }
-      await body(cluster, t);
+      // A case that takes too long ends here, with its load and its processes.
+      const late = new Promise((_, reject) => t.signal.addEventListener("abort", () => reject(new Error(`${name}: too long`)), { once: true }));
+      await Promise.race([body(cluster, t), late]);
     } catch (error) {
       console.error(`${name}: failed: ${error.stack}\n${cluster.report()}`);
       throw error;

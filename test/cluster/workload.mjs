@@ -11,6 +11,7 @@ export class Writers {
     this.pauseMs = pauseMs;
     this.through = through;
     this.stopped = false;
+    cluster.extras.push({ stop: () => (this.stopped = "now") });
     this.writers = [];
     for (let i = 0; i < count; i++) this.writers.push({ key: `${prefix}${i}`, at: i, done: 0, stamps: [], errors: [] });
   }

@@ -131,6 +131,14 @@ describe("changes on a single node", () => {
     assert.match(mismatch.stderr, /Version mismatch: expected v9, got v2 from store/);
   });
 
+  test("a removed node in the configuration disturbs nobody", async () => {
+    await node.run("metadata", "patch", "-k", "nodes_config", "-p", '[{"op":"add","path":"/nodes/-","value":[9,"Tombstone"]}]');
+    await eventually(async () => (await node.metadata("nodes_config")).nodes.some(([id, state]) => id === 9 && state === "Tombstone"));
+    assert.equal(table(await node.run("nodes", "list"), "NODE").length, 1);
+    assert.match((await node.ctl("nodes", "set-worker-state", "--nodes", "9", "--worker-state", "active")).stderr, /node N9 has been permanently deleted from config/);
+    assert.equal((await node.health()).status, "Alive");
+  });
+
   test("the server's own values cannot be broken", async () => {
     const fingerprint = await node.ctl("metadata", "patch", "-k", "nodes_config", "-p", '[{"op":"replace","path":"/cluster_fingerprint","value":7}]');
     assert.equal(fingerprint.code, 1);
