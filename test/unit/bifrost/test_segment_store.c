@@ -440,6 +440,32 @@ static void full_disk_refuses_appends_and_recovers_by_itself(void **state)
     d->ops->free(d);
 }
 
+/* A batch that is larger than the files at hand: they do not count as space, and do not stand in its way. */
+static void a_full_disk_recovers_for_a_batch_larger_than_its_spares(void **state)
+{
+    struct disk *d = disk_memory_new(4096);
+    disk_memory_set_capacity(d, 2 << 20);
+    struct segment_store *s = open_store(d);
+    struct err err = {0};
+    uint64_t last = 0;
+    while (append(s, 1, last + 1, 200, 3000) == RC_OK) {
+        last += 200;
+        while (segment_store_prepare(s, &err) == RC_OK) /* a spare and the reserve */
+            ;
+    }
+    assert_true(segment_store_full(s) && last >= 200);
+    assert_int_equal(trim(s, 1, last), RC_OK);
+    for (int i = 0; i < 40; i++) {
+        segment_store_housekeep(s, &err);
+        segment_store_prepare(s, &err);
+    }
+    assert_false(segment_store_full(s));
+    assert_int_equal(append(s, 1, last + 1, 200, 3000), RC_OK);
+    check_range(s, 1, last + 1, last + 200, 3000);
+    segment_store_close(s);
+    d->ops->free(d);
+}
+
 static void files_are_recycled_not_rewritten_with_zeros(void **state)
 {
     struct disk *d = disk_memory_new(4096);
@@ -473,6 +499,7 @@ int main(void)
         cmocka_unit_test(disk_use_stays_within_a_factor_of_live_data),
         cmocka_unit_test(small_commits_are_packed_by_rewriting),
         cmocka_unit_test(full_disk_refuses_appends_and_recovers_by_itself),
+        cmocka_unit_test(a_full_disk_recovers_for_a_batch_larger_than_its_spares),
         cmocka_unit_test(files_are_recycled_not_rewritten_with_zeros),
     };
     log_set_sink(drop_line, NULL);
