@@ -6,7 +6,7 @@ import { dirname, join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { binary } from "../sdk/harness.mjs";
-import { official, scenario, send } from "./harness.mjs";
+import { eventually, official, scenario, send } from "./harness.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..", "..");
 const read = (path) => readFileSync(join(root, "deploy", path), "utf8");
@@ -66,10 +66,15 @@ test("deploy/Dockerfile installs what the binary links against", { skip: officia
 
 scenario("deploy/grafana and deploy/prometheus: every metric they use exists at the node port", { quick: true, nodes: 1, replication: 1, only: "ours", why: "this server's metrics", serve: true }, async (c) => {
   await send(`${c.node(1).ingress}/Counter/x/add`, { body: 1 });
-  const metrics = (await send(`${c.node(1).fabric}/metrics`, { method: "GET" })).text;
   const used = new Set([...(read("grafana/restate.json") + read("prometheus/restate.rules.yml")).matchAll(/restate_[a-z_]+/g)].map((m) => m[0]));
   assert.ok(used.size >= 7);
-  for (const name of used) assert.match(metrics, new RegExp(`^${name}(\\{| )`, "m"), name);
+  // Some are published about once a second.
+  let missing = [...used];
+  await eventually(async () => {
+    const metrics = (await send(`${c.node(1).fabric}/metrics`, { method: "GET" })).text;
+    missing = missing.filter((name) => !new RegExp(`^${name}(\\{| )`, "m").test(metrics));
+    return missing.length === 0;
+  }).catch(() => assert.deepEqual(missing, []));
 });
 
 test("deploy/config and systemd files are complete", () => {
