@@ -383,7 +383,7 @@ static void claimed(struct claim *claim, enum rc rc, uint64_t epoch, const char 
 
 void cluster_lead(struct cluster *c, uint16_t partition)
 {
-    if (!c->started || partition >= c->n_partitions || c->node->stopping)
+    if (!c->started || c->freed || partition >= c->n_partitions || c->node->stopping)
         return;
     struct local *l = &c->locals[partition];
     /* A leader, and who is about to be one, is asked again until the others see it. */
@@ -490,16 +490,22 @@ void cluster_seen(struct cluster *c, const struct kv_entry *entry)
 
 void cluster_gossip(struct cluster *c, struct slice message)
 {
+    if (c->freed)
+        return;
     membership_receive(c->membership, message);
 }
 
 void cluster_peer_seen(struct cluster *c, struct node_ref node)
 {
+    if (c->freed)
+        return;
     membership_peer_seen(c->membership, node);
 }
 
 void cluster_peer_lost(struct cluster *c, struct node_ref node, bool gone)
 {
+    if (c->freed)
+        return;
     membership_peer_lost(c->membership, node, gone);
 }
 
@@ -638,7 +644,7 @@ void cluster_start(struct cluster *c)
 
 struct membership *cluster_membership(struct cluster *c)
 {
-    return c->membership;
+    return c->freed ? NULL : c->membership;
 }
 
 const struct epochs *cluster_epochs(const struct cluster *c)

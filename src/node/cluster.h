@@ -14,6 +14,7 @@ struct cluster *cluster_new(struct node *n);
 void cluster_close(struct cluster *c);
 /* After the key-value store was closed, which ends the operations in progress. */
 void cluster_free(struct cluster *c);
+/* NULL after cluster_close. */
 struct membership *cluster_membership(struct cluster *c);
 const struct epochs *cluster_epochs(const struct cluster *c);
 

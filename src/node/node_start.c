@@ -345,10 +345,10 @@ static enum rc open_database(struct node *n, struct err *err)
 static enum liveness node_liveness(void *ctx, uint32_t node)
 {
     struct node *n = ctx;
-    if (!n->cluster || node == n->joined.node_id)
+    struct membership *m = n->cluster ? cluster_membership(n->cluster) : NULL;
+    if (!m || node == n->joined.node_id)
         return LIVENESS_ALIVE;
-    return membership_verdict(cluster_membership(n->cluster), node) == MEMBERSHIP_DEAD ? LIVENESS_DEAD
-                                                                                       : LIVENESS_ALIVE;
+    return membership_verdict(m, node) == MEMBERSHIP_DEAD ? LIVENESS_DEAD : LIVENESS_ALIVE;
 }
 
 static void open_logs(struct node *n)

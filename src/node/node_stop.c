@@ -34,6 +34,8 @@ static void metadata_stopped(void *ctx)
     control_link_set_metadata(n->control, NULL);
     control_link_free(n->control);
     links_free(n->links);
+    if (n->logs)
+        loop_logs_free(node_logs_main(n->logs)); /* closed before; its links were told of until now */
     n->control = NULL;
     n->links = NULL;
     env_timer_init(&n->retry_timer, links_gone);
@@ -49,7 +51,6 @@ static void log_links_closed(void *ctx)
 static void logs_closed(void *ctx)
 {
     struct node *n = ctx;
-    loop_logs_free(node_logs_main(n->logs));
     if (n->log_host)
         log_server_links_close(n->log_links, n->loop, log_links_closed, n);
     else
