@@ -254,6 +254,9 @@ void sim_node_crash(struct node *n)
     epochs_free(n->epochs);
     sim_kv_close(n);
     sim_env_free(&n->env);
+    /* A claim that waited to read back has lost its timer with the env and never ends. */
+    for (uint32_t p = 0; p < SIM_PARTITIONS_MAX; p++)
+        bytes_unref(&n->processors[p].claim.value);
     n->world->crashes++;
     sim_trace(n->world, "N%u crashed", n->id);
 }
