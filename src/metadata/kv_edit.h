@@ -23,3 +23,9 @@ struct kv_edit {
     struct err err;
 };
 void kv_edit_start(struct kv_edit *e);
+/* For `done`: it failed because somebody else was faster every time, nothing was refused. It may be started
+ * again, after a pause. */
+static inline bool kv_edit_was_outrun(const struct kv_edit *e, const struct err *err)
+{
+    return err && err->rc == RC_CONFLICT && e->tries >= KV_EDIT_TRIES;
+}

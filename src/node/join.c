@@ -26,9 +26,18 @@ struct join {
     struct err err;
 };
 
+/* Not provisioned yet, nobody answers yet, or the others were faster each time (many nodes that start at once).
+ * An undecided registration is repeated: it costs a generation. */
+static bool may_pass(enum rc rc)
+{
+    return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED;
+}
+
 static void finish(struct join *j)
 {
     bool ok = j->err.rc == RC_OK;
+    if (may_pass(j->err.rc))
+        j->err.rc = RC_AGAIN;
     j->done(j->ctx, ok ? &j->result : NULL, ok ? NULL : &j->err);
     free(j);
 }
@@ -54,7 +63,8 @@ static void table_read(struct kv_op *op, const struct kv_result *r)
     struct join *j = CONTAINER_OF(op, struct join, op);
     enum rc rc = r->rc;
     if (rc != RC_OK)
-        err_set(&j->err, rc, "cannot read the partition table: %s", r->message);
+        rc = err_set(&j->err, rc == RC_NOT_FOUND ? RC_CORRUPT : rc, "cannot read the partition table: %s",
+                     rc == RC_NOT_FOUND ? "it is missing" : r->message);
     else
         rc = partition_table_decode(bytes_slice(r->entry.value), &j->table, &j->err);
     if (rc != RC_OK) {
@@ -144,19 +154,12 @@ static enum rc nodes_change(struct kv_edit *e, const struct kv_entry *current, s
     return rc;
 }
 
-/* Not provisioned yet, or nobody answers yet. An undecided registration is repeated: it costs a generation.
- */
-static bool may_pass(enum rc rc)
-{
-    return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED;
-}
-
 static void nodes_done(struct kv_edit *e, const struct err *err)
 {
     struct join *j = CONTAINER_OF(e, struct join, edit);
     if (err) {
         j->err = *err;
-        if (may_pass(err->rc))
+        if (kv_edit_was_outrun(e, err))
             j->err.rc = RC_AGAIN;
         finish(j);
         return;
@@ -239,6 +242,12 @@ static enum rc activate_change(struct kv_edit *e, const struct kv_entry *current
 static void activate_done(struct kv_edit *e, const struct err *err)
 {
     struct activation *a = CONTAINER_OF(e, struct activation, edit);
+    struct err again;
+    if (err && (may_pass(err->rc) || kv_edit_was_outrun(e, err))) {
+        again = *err;
+        again.rc = RC_AGAIN;
+        err = &again;
+    }
     a->done(a->ctx, err);
     free(a);
 }

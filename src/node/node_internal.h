@@ -43,7 +43,7 @@ struct node {
     struct metadata_host *metadata;
     struct kv *kv;            /* of `metadata`; everything that passes is seen by: */
     struct cluster_view view; /* cluster metadata as this node knows it */
-    uint64_t join_began_ms, join_told_ms;
+    uint64_t join_began_ms, join_told_ms, states_told_ms;
     struct { /* until the own metadata server is provisioned */
         void (*done)(void *ctx, const struct err *err);
         void *ctx;
@@ -59,6 +59,7 @@ struct node {
     struct log_host *log_host; /* NULL without the role */
     struct node_logs *logs;
     struct err storage_err; /* why the log-server's store must not be used */
+    bool storage_waits;     /* its state is still to be registered: nothing starts before */
     struct rocks_db *db;
     struct node_snapshots *snapshots;
     struct env_timer snapshots_timer; /* snapshots_watch.c */
@@ -81,7 +82,7 @@ struct node {
     struct invoker *invoker;    /* discovery only: runs no attempts */
     struct schema_cell schema_cell;
 
-    struct env_timer retry_timer, deadline_timer, leaders_timer;
+    struct env_timer retry_timer, deadline_timer, leaders_timer, states_timer;
     bool leaders_waited; /* long enough for leaders of all partitions */
     uint32_t draining;
 };

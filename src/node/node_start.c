@@ -190,10 +190,27 @@ static void print_addresses(const struct node *n)
     fflush(stdout);
 }
 
-/* The roles work whether or not this could be written: the states tell operators and other nodes. */
+/* Other nodes place nothing on this one before its states are written: that is repeated until it works. The
+ * pauses differ, so that nodes that start at once do not meet each time. */
+static void write_states_later(struct node *n, const struct err *why)
+{
+    uint64_t now = env_mono_ms(n->env);
+    if (!n->states_told_ms || now - n->states_told_ms >= JOIN_TELL_MS) {
+        n->states_told_ms = MAX(now, 1);
+        LOG0(LOG_INFO, TARGET, "The states of this node's roles cannot be registered yet, which is repeated: %s",
+             why->msg);
+    }
+    env_timer_arm(n->env, &n->states_timer, JOIN_RETRY_MS + env_random(n->env) % JOIN_RETRY_MS);
+}
+
 static void activated(void *ctx, const struct err *err)
 {
-    if (err)
+    struct node *n = ctx;
+    if (n->stopping || !err)
+        return;
+    if (err->rc == RC_AGAIN)
+        write_states_later(n, err);
+    else
         LOG0(LOG_ERROR, TARGET, "Cannot register the states of this node's roles: %s", err->msg);
 }
 
@@ -298,10 +315,26 @@ static void start_partitions(struct node *n);
 static void storage_ready(void *ctx, const struct err *err)
 {
     struct node *n = ctx;
-    if (err)
+    if (n->stopping)
+        return;
+    if (err && err->rc == RC_AGAIN) {
+        n->storage_waits = true;
+        write_states_later(n, err);
+    } else if (err) {
         node_fail(n, err);
-    else if (!n->stopping)
+    } else {
+        n->storage_waits = false;
         start_partitions(n);
+    }
+}
+
+static void write_states_again(struct env_timer *t)
+{
+    struct node *n = CONTAINER_OF(t, struct node, states_timer);
+    if (n->storage_waits)
+        join_set_storage(n->env, n->kv, n->joined.node_id, STORAGE_READ_WRITE, storage_ready, n);
+    else
+        join_activate(n->env, n->kv, n->joined.node_id, activated, n);
 }
 
 /* Whose store is it, and what follows? RC_OK: start_partitions or node_fail will follow. */
@@ -476,7 +509,8 @@ static void join_later(struct node *n, const struct err *why)
                      "metadata-client.addresses must name its metadata servers."
                    : "This node was part of it before.");
     }
-    env_timer_arm(n->env, &n->retry_timer, blank ? JOIN_RETRY_BLANK_MS : JOIN_RETRY_MS);
+    uint32_t pause = blank ? JOIN_RETRY_BLANK_MS : JOIN_RETRY_MS;
+    env_timer_arm(n->env, &n->retry_timer, pause / 2 + env_random(n->env) % pause);
 }
 
 static void log_joined(struct node *n)
@@ -802,6 +836,7 @@ void node_start(struct node *n)
     service_not_bound(&n->admin_service, 9070);
     env_timer_init(&n->retry_timer, try_join);
     env_timer_init(&n->leaders_timer, leaders_waited);
+    env_timer_init(&n->states_timer, write_states_again);
     struct err err = {0};
     if (start(n, &err) != RC_OK) {
         node_fail(n, &err);

@@ -128,6 +128,7 @@ void node_stop(struct node *n)
     n->state = NODE_SHUTTING_DOWN;
     env_timer_cancel(n->env, &n->retry_timer);
     env_timer_cancel(n->env, &n->leaders_timer);
+    env_timer_cancel(n->env, &n->states_timer);
     env_timer_init(&n->deadline_timer, deadline);
     env_timer_arm(n->env, &n->deadline_timer, n->config->shutdown_timeout_ms);
     if (served)

@@ -55,6 +55,32 @@ static void without_a_cluster_it_waits(void **state)
     assert_int_equal(run(KV_GET, NODES_CONFIG_KEY, BYTES_EMPTY, 0).rc, RC_NOT_FOUND);
 }
 
+static void on_outrun(void *ctx, const struct err *err)
+{
+    assert_int_equal(err ? err->rc : RC_OK, RC_AGAIN);
+    ++*(int *)ctx;
+}
+
+/* Many nodes register at once. The version of the key is ahead of the one in its value here, so that every
+ * comparison is lost, as if somebody else had been faster each time. */
+static void outrun_by_other_nodes_it_comes_back(void **state)
+{
+    int told = 0;
+    provision();
+    assert_int_equal(join(0), RC_OK);
+    struct access before = run(KV_GET, NODES_CONFIG_KEY, BYTES_EMPTY, 0);
+    assert_int_equal(run(KV_PUT, NODES_CONFIG_KEY, before.value, before.version + 100).rc, RC_OK);
+    assert_int_equal(join(0), RC_AGAIN);
+    assert_non_null(strstr(join_err.msg, "cannot write nodes_config"));
+    join_set_storage(&fenv.env, kv, 1, STORAGE_READ_WRITE, on_outrun, &told);
+    fake_env_run(&fenv);
+    join_activate(&fenv.env, kv, 1, on_outrun, &told);
+    fake_env_run(&fenv);
+    assert_int_equal(told, 2);
+    config.force_node_id = 7; /* a refusal stays one */
+    assert_int_equal(join(0), RC_CONFLICT);
+}
+
 static void the_settings_of_provisioning_hold(void **state)
 {
     struct provision_settings s;
@@ -153,6 +179,7 @@ int main(void)
         TEST(every_start_is_a_new_generation),
         TEST(strangers_are_refused),
         TEST(without_a_cluster_it_waits),
+        TEST(outrun_by_other_nodes_it_comes_back),
         TEST(the_settings_of_provisioning_hold),
         TEST(settings_outside_of_the_limits_are_refused),
         TEST(roles_that_started_leave_provisioning),
