@@ -34,23 +34,6 @@ int cli_open(struct tool *t)
     return 0;
 }
 
-struct pause {
-    struct env_timer timer;
-    struct loop *loop;
-};
-static void end_pause(struct env_timer *t)
-{
-    loop_stop(CONTAINER_OF(t, struct pause, timer)->loop);
-}
-
-void cli_pause(struct tool *t, uint64_t ms)
-{
-    struct pause p = {.loop = cli_of(t)->loop};
-    env_timer_init(&p.timer, end_pause);
-    env_timer_arm(loop_env(p.loop), &p.timer, ms);
-    loop_run(p.loop);
-}
-
 static void free_documents(struct cli *c)
 {
     for (size_t i = 0; i < c->documents.len; i++)
@@ -64,10 +47,7 @@ void cli_close(struct cli *c)
     if (!c->loop)
         return;
     http_client_free(c->http);
-    struct pause p = {.loop = c->loop};
-    env_timer_init(&p.timer, end_pause);
-    env_timer_arm(loop_env(c->loop), &p.timer, 0);
-    loop_run(c->loop);
+    loop_run_for(c->loop, 0); /* connections end */
     loop_free(c->loop);
 }
 
@@ -89,7 +69,7 @@ enum rc check_seconds(const char *value, struct err *err)
 static void pause_watch(struct tool *t, uint64_t ms)
 {
     free_documents(cli_of(t));
-    cli_pause(t, ms);
+    loop_run_for(cli_of(t)->loop, ms);
 }
 
 int cli_watch(struct tool *t, int (*once)(struct tool *t))

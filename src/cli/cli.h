@@ -52,7 +52,6 @@ extern const struct command config_commands[];
 /* ---- api.c ---- */
 int cli_open(struct tool *t); /* after parsing; an exit code */
 void cli_close(struct cli *c);
-void cli_pause(struct tool *t, uint64_t ms);
 
 struct api_call {
     const char *method, *path; /* below the version's prefix; `/` first */

@@ -48,8 +48,6 @@ int ctl_open(struct tool *t); /* after parsing; an exit code */
 void ctl_close(struct ctl *c);
 /* Forget what was fetched (for --watch). */
 void ctl_forget(struct ctl *c);
-/* Let time pass while connections stay alive. */
-void ctl_sleep(struct ctl *c, uint64_t ms);
 /* The printed form of an address text; NULL and a sentence if it is none. */
 const char *address_normal(struct tool *t, const char *text, struct err *err);
 struct peer *ctl_peer(struct ctl *c, const char *address);

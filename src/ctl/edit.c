@@ -72,7 +72,7 @@ enum rc metadata_edit_run(struct tool *t, const char *key, struct metadata_edit 
         *error = a.error;
         if (a.status.code != GRPC_FAILED_PRECONDITION || tries == EDIT_TRIES)
             return RC_CONFLICT;
-        ctl_sleep(ctl_of(t), (uint64_t)wait);
+        loop_run_for(ctl_of(t)->loop, (uint64_t)wait);
         wait = MIN(wait * EDIT_WAIT_GROWS, EDIT_WAIT_MAX);
     }
 }

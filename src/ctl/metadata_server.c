@@ -166,7 +166,7 @@ static bool remove_one(struct tool *t, uint32_t id)
     enum removal r = NOT_REMOVED;
     for (unsigned tries = 0; tries < REMOVE_TRIES; tries++) {
         if (tries) {
-            ctl_sleep(ctl_of(t), wait);
+            loop_run_for(ctl_of(t)->loop, wait);
             wait = MIN(wait * 2, REMOVE_WAIT_MAX);
         }
         r = remove_once(t, id, &failures);

@@ -64,30 +64,12 @@ int ctl_open(struct tool *t)
     return read_seeds(t, c);
 }
 
-static void stop_loop(struct env_timer *t);
-struct pause {
-    struct env_timer timer;
-    struct loop *loop;
-};
-static void stop_loop(struct env_timer *t)
-{
-    loop_stop(CONTAINER_OF(t, struct pause, timer)->loop);
-}
-
-void ctl_sleep(struct ctl *c, uint64_t ms)
-{
-    struct pause p = {.loop = c->loop};
-    env_timer_init(&p.timer, stop_loop);
-    env_timer_arm(loop_env(c->loop), &p.timer, ms);
-    loop_run(c->loop);
-}
-
 void ctl_close(struct ctl *c)
 {
     if (!c->loop)
         return;
     http_client_free(c->http);
-    ctl_sleep(c, 0);
+    loop_run_for(c->loop, 0); /* connections end */
     loop_free(c->loop);
     for (size_t i = 0; i < c->peers.len; i++) {
         free(c->peers.items[i]->address);

@@ -186,7 +186,7 @@ static int status_once(struct tool *t)
 static void pause_watch(struct tool *t, uint64_t ms)
 {
     ctl_forget(ctl_of(t));
-    ctl_sleep(ctl_of(t), ms); /* connections stay alive */
+    loop_run_for(ctl_of(t)->loop, ms); /* connections stay alive */
 }
 
 int status_run(struct tool *t)

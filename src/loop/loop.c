@@ -286,6 +286,25 @@ void loop_run(struct loop *l)
     current_loop = NULL;
 }
 
+struct pause {
+    struct env_timer timer;
+    struct loop *loop;
+};
+
+static void end_pause(struct env_timer *t)
+{
+    loop_stop(CONTAINER_OF(t, struct pause, timer)->loop);
+}
+
+void loop_run_for(struct loop *l, uint64_t ms)
+{
+    struct pause p = {.loop = l};
+    env_timer_init(&p.timer, end_pause);
+    env_timer_arm(loop_env(l), &p.timer, ms);
+    loop_run(l);
+    env_timer_cancel(loop_env(l), &p.timer); /* another may have stopped the loop */
+}
+
 static void *thread_main(void *arg)
 {
     struct loop *l = arg;

@@ -22,6 +22,9 @@ struct loop *loop_new(const char *name);
 void loop_start(struct loop *l);
 /* Run the loop on the calling thread until loop_stop. */
 void loop_run(struct loop *l);
+/* Run the loop on the calling thread for `ms` milliseconds, or until loop_stop. 0: once around, so that what
+ * was closed before ends. */
+void loop_run_for(struct loop *l, uint64_t ms);
 /* Any thread. Asks the loop to finish: it completes the current iteration and returns. */
 void loop_stop(struct loop *l);
 void loop_join(struct loop *l);
