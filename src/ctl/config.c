@@ -75,7 +75,7 @@ static int set_run(struct tool *t)
         return tool_aborted(t);
     struct writer inner = WRITER_INIT, request = WRITER_INIT;
     cluster_config_encode(&inner, &config);
-    msg_put(&request, 1, &inner);
+    pb_put_message(&request, 1, &inner);
     struct answer a = ctl_call(ctl_of(t), ROLE_ADMIN, SERVICE "SetClusterConfiguration", &request);
     if (!a.good)
         return tool_fail_cause(t, a.error, "Failed to set configuration");

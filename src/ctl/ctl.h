@@ -179,12 +179,8 @@ const char *msg_text(struct tool *t, struct slice message, uint32_t number); /* 
 bool msg_has(struct slice message, uint32_t number);
 /* A `{1 value}` message in field `number`. */
 bool msg_wrapped(struct slice message, uint32_t number, uint64_t *out);
-uint64_t msg_time_ms(struct slice message, uint32_t number); /* 0 if absent */
-/* Nested message; frees `inner`. */
-void msg_put(struct writer *w, uint32_t number, struct writer *inner_take);
-void msg_put_text(struct writer *w, uint32_t number, const char *text);
-void msg_put_replication(struct writer *w, uint32_t number, const char *text);
-void msg_put_node(struct writer *w, uint32_t number, uint32_t id, uint32_t generation);
+uint64_t msg_time_ms(struct slice message, uint32_t number);                   /* 0 if absent */
+void msg_put_replication(struct writer *w, uint32_t number, const char *text); /* omitted when NULL */
 
 /* ---- args.c: values of options ---- */
 enum rc check_node_id(const char *value, struct err *err);

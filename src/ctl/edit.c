@@ -15,7 +15,7 @@ bool metadata_get(struct tool *t, const char *key, struct slice *stored, uint32_
 {
     struct writer request = WRITER_INIT;
     uint64_t v = 0;
-    msg_put_text(&request, 1, key);
+    pb_put_text(&request, 1, key);
     *answer = ctl_call(ctl_of(t), 0, PROXY "Get", &request);
     struct slice value = msg_bytes(answer->reply, 1);
     *present = answer->good && msg_has(answer->reply, 1);
@@ -28,19 +28,15 @@ bool metadata_get(struct tool *t, const char *key, struct slice *stored, uint32_
 struct answer metadata_put(struct tool *t, const char *key, struct slice value, uint32_t version,
                            uint32_t precondition_version, bool precondition_absent)
 {
-    struct writer request = WRITER_INIT, versioned = WRITER_INIT, number = WRITER_INIT,
-                  precondition = WRITER_INIT;
-    pb_write_u64(&number, 1, version);
-    msg_put(&versioned, 1, &number);
+    struct writer request = WRITER_INIT, versioned = WRITER_INIT, precondition = WRITER_INIT;
+    pb_put_wrapped(&versioned, 1, version);
     pb_write_bytes_always(&versioned, 2, value);
     pb_write_u64(&precondition, 1, precondition_absent ? KV_DOES_NOT_EXIST : KV_MATCHES_VERSION);
-    if (!precondition_absent) {
-        pb_write_u64(&number, 1, precondition_version);
-        msg_put(&precondition, 2, &number);
-    }
-    msg_put_text(&request, 1, key);
-    msg_put(&request, 2, &versioned);
-    msg_put(&request, 3, &precondition);
+    if (!precondition_absent)
+        pb_put_wrapped(&precondition, 2, precondition_version);
+    pb_put_text(&request, 1, key);
+    pb_put_message(&request, 2, &versioned);
+    pb_put_message(&request, 3, &precondition);
     return ctl_call(ctl_of(t), 0, PROXY "Put", &request);
 }
 

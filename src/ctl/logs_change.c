@@ -85,20 +85,19 @@ static const char *plan(struct tool *t, const struct log_chain *chain, const cha
 
 static struct answer seal_and_extend(struct tool *t, uint32_t log, const struct extension *x)
 {
-    struct writer request = WRITER_INIT, version = WRITER_INIT, extension = WRITER_INIT;
+    struct writer request = WRITER_INIT, extension = WRITER_INIT;
     pb_write_u64(&request, 1, log);
-    pb_write_u64(&version, 1, tool_number(t, "min-version"));
-    msg_put(&request, 2, &version);
+    pb_put_wrapped(&request, 2, tool_number(t, "min-version"));
     if (tool_given(t, "segment-index"))
         pb_write_u64_always(&extension, 2, tool_number(t, "segment-index"));
-    msg_put_text(&extension, 4, x->provider);
+    pb_put_text(&extension, 4, x->provider);
     if (x->replication) {
         msg_put_replication(&extension, 6, x->replication);
-        msg_put_node(&extension, 7, x->sequencer, x->sequencer_generation);
+        pb_put_node_id(&extension, 7, x->sequencer, x->sequencer_generation);
         for (size_t i = 0; i < x->nodeset.len; i++)
-            msg_put_node(&extension, 8, x->nodeset.items[i], 0);
+            pb_put_node_id(&extension, 8, x->nodeset.items[i], 0);
     }
-    msg_put(&request, 3, &extension);
+    pb_put_message(&request, 3, &extension);
     return ctl_call(ctl_of(t), ROLE_ADMIN, SERVICE "SealAndExtendChain", &request);
 }
 
@@ -157,9 +156,9 @@ int logs_reconfigure_run(struct tool *t)
 static void put_context(struct writer *request, const char *key, const char *value)
 {
     struct writer entry = WRITER_INIT;
-    msg_put_text(&entry, 1, key);
-    msg_put_text(&entry, 2, value);
-    msg_put(request, 3, &entry);
+    pb_put_text(&entry, 1, key);
+    pb_put_text(&entry, 2, value);
+    pb_put_message(request, 3, &entry);
 }
 
 static void seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)

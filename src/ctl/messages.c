@@ -55,32 +55,13 @@ uint64_t msg_time_ms(struct slice message, uint32_t number)
     return msg_u64(time, 1) * 1000 + msg_u64(time, 2) / 1000000;
 }
 
-void msg_put(struct writer *w, uint32_t number, struct writer *inner_take)
-{
-    pb_write_bytes_always(w, number, writer_slice(inner_take));
-    writer_free(inner_take);
-}
-
-void msg_put_text(struct writer *w, uint32_t number, const char *text)
-{
-    pb_write_bytes(w, number, slice_cstr(text));
-}
-
 void msg_put_replication(struct writer *w, uint32_t number, const char *text)
 {
     struct writer inner = WRITER_INIT;
     if (!text)
         return;
-    msg_put_text(&inner, 1, text);
-    msg_put(w, number, &inner);
-}
-
-void msg_put_node(struct writer *w, uint32_t number, uint32_t id, uint32_t generation)
-{
-    struct writer inner = WRITER_INIT;
-    pb_write_u64(&inner, 1, id);
-    pb_write_u64(&inner, 2, generation);
-    msg_put(w, number, &inner);
+    pb_put_text(&inner, 1, text);
+    pb_put_message(w, number, &inner);
 }
 
 /* ---- GetClusterState ---- */
@@ -214,8 +195,8 @@ void cluster_config_encode(struct writer *w, const struct cluster_config *c)
     struct writer provider = WRITER_INIT;
     pb_write_u64(w, 1, c->partitions);
     msg_put_replication(w, 2, c->partition_replication);
-    msg_put_text(&provider, 1, c->provider);
+    pb_put_text(&provider, 1, c->provider);
     msg_put_replication(&provider, 2, c->log_replication);
     pb_write_u64(&provider, 3, c->nodeset_size);
-    msg_put(w, 3, &provider);
+    pb_put_message(w, 3, &provider);
 }

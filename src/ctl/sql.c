@@ -44,7 +44,7 @@ int sql_run(struct tool *t)
                tool_flag(t, "json")    ? ROWS_JSON
                : tool_flag(t, "jsonl") ? ROWS_JSON_LINES
                                        : ROWS_TABLE);
-    msg_put_text(&request, 1, tool_text(t, "QUERY"));
+    pb_put_text(&request, 1, tool_text(t, "QUERY"));
     uint64_t begin = os_mono_ns();
     struct rpc r = {.address = c->seeds[0],
                     .path = "/restate.cluster_ctrl.ClusterCtrlSvc/Query",

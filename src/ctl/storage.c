@@ -36,7 +36,7 @@ static struct bytes encode(struct tool *t)
         if (strcmp(level, levels[i]) == 0)
             pb_write_u64(&options, 1, i);
     pb_write_bool(&options, 2, tool_flag(t, "recalculate-level"));
-    msg_put(&request, 2, &options);
+    pb_put_message(&request, 2, &options);
     return writer_take(&request);
 }
 

@@ -1,40 +1,6 @@
 /* Shared protobuf messages: see grpc_messages.h. */
 #include "node/grpc_messages.h"
 
-void pb_put_message(struct writer *w, uint32_t field, struct writer *inner_take)
-{
-    pb_write_bytes_always(w, field, writer_slice(inner_take));
-    writer_free(inner_take);
-}
-
-void pb_put_text(struct writer *w, uint32_t field, const char *text)
-{
-    pb_write_bytes(w, field, slice_cstr(text));
-}
-
-void pb_put_wrapped(struct writer *w, uint32_t field, uint64_t value)
-{
-    struct writer inner = WRITER_INIT;
-    pb_write_u64(&inner, 1, value);
-    pb_put_message(w, field, &inner);
-}
-
-void pb_put_time(struct writer *w, uint32_t field, uint64_t ms)
-{
-    struct writer inner = WRITER_INIT;
-    pb_write_u64(&inner, 1, ms / 1000);
-    pb_write_u64(&inner, 2, ms % 1000 * 1000000);
-    pb_put_message(w, field, &inner);
-}
-
-void pb_put_node_id(struct writer *w, uint32_t field, uint32_t id, uint32_t generation)
-{
-    struct writer inner = WRITER_INIT;
-    pb_write_u64(&inner, 1, id);
-    pb_write_u64(&inner, 2, generation);
-    pb_put_message(w, field, &inner);
-}
-
 bool pb_read_wrapped(struct slice message, uint64_t *value)
 {
     struct reader r = reader_make(message);

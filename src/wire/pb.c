@@ -112,3 +112,37 @@ size_t pb_len_field_size(uint32_t number, size_t payload_len)
 {
     return pb_varint_size((uint64_t)number << 3) + pb_varint_size(payload_len) + payload_len;
 }
+
+void pb_put_message(struct writer *w, uint32_t number, struct writer *inner_take)
+{
+    pb_write_bytes_always(w, number, writer_slice(inner_take));
+    writer_free(inner_take);
+}
+
+void pb_put_text(struct writer *w, uint32_t number, const char *text)
+{
+    pb_write_bytes(w, number, slice_cstr(text));
+}
+
+void pb_put_wrapped(struct writer *w, uint32_t number, uint64_t value)
+{
+    struct writer inner = WRITER_INIT;
+    pb_write_u64(&inner, 1, value);
+    pb_put_message(w, number, &inner);
+}
+
+void pb_put_time(struct writer *w, uint32_t number, uint64_t ms)
+{
+    struct writer inner = WRITER_INIT;
+    pb_write_u64(&inner, 1, ms / 1000);
+    pb_write_u64(&inner, 2, ms % 1000 * 1000000);
+    pb_put_message(w, number, &inner);
+}
+
+void pb_put_node_id(struct writer *w, uint32_t number, uint32_t id, uint32_t generation)
+{
+    struct writer inner = WRITER_INIT;
+    pb_write_u64(&inner, 1, id);
+    pb_write_u64(&inner, 2, generation);
+    pb_put_message(w, number, &inner);
+}

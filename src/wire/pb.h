@@ -31,3 +31,13 @@ void pb_write_len_header(struct writer *w, uint32_t number, size_t len);
 size_t pb_varint_size(uint64_t v);
 /* Size of tag + length + payload of a LEN field. */
 size_t pb_len_field_size(uint32_t number, size_t payload_len);
+
+/* Off the data path a nested message is built in a writer of its own and copied. Written also when it is
+ * empty; frees `inner`. */
+void pb_put_message(struct writer *w, uint32_t number, struct writer *inner_take);
+void pb_put_text(struct writer *w, uint32_t number, const char *text); /* omitted when empty */
+/* What the operator services say often (spec/restatectl.md §6): `{1 value}` for Version, Lsn, LeaderEpoch;
+ * Timestamp or Duration from milliseconds; NodeId. */
+void pb_put_wrapped(struct writer *w, uint32_t number, uint64_t value);
+void pb_put_time(struct writer *w, uint32_t number, uint64_t ms);
+void pb_put_node_id(struct writer *w, uint32_t number, uint32_t id, uint32_t generation);
