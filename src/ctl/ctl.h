@@ -209,8 +209,6 @@ const char *nodes_text(struct tool *t, const uint32_t *ids, size_t n, const char
 const char *replication_text(struct tool *t, const struct replication *r);
 const char *normal_replication(struct tool *t, const char *text); /* of a checked option value */
 const char *loglet_text(struct tool *t, uint64_t loglet_id);
-const char *worker_state_name(enum worker_state s);
-bool worker_state_parse(const char *text, enum worker_state *out);
 const char *metadata_server_status_name(unsigned status);
 /* `1 second and 5 ms ago`, or the instant. */
 const char *ago_text(struct tool *t, uint64_t wall_ms);

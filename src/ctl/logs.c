@@ -3,12 +3,6 @@
 
 #include "ctl/ctl.h"
 
-static const char *kind_name(enum segment_kind kind)
-{
-    static const char *const names[] = {"local", "in-memory", "replicated", "sealed"};
-    return names[kind];
-}
-
 static void chain_row(struct tool *t, struct table *tb, const struct log_chain *chain)
 {
     const struct log_segment *tail = chain_tail(chain);
@@ -17,7 +11,7 @@ static void chain_row(struct tool *t, struct table *tb, const struct log_chain *
     table_cell(tb, STYLE_PLAIN, "%u", chain->log_id);
     table_cell(tb, STYLE_PLAIN, "%zu", chain->n_segments);
     table_cell(tb, STYLE_PLAIN, "%llu", (unsigned long long)tail->base_lsn);
-    table_text(tb, STYLE_PLAIN, kind_name(tail->kind));
+    table_text(tb, STYLE_PLAIN, segment_kind_name(tail->kind));
     if (!segment_params(tail, &params)) {
         for (int i = 0; i < 4; i++)
             table_text(tb, STYLE_RED, "N/A");

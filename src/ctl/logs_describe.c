@@ -32,11 +32,6 @@ static struct window choose(struct tool *t, const struct log_chain *chain)
 
 /* ---- cells ---- */
 
-static uint64_t hybrid_wall_ms(uint64_t hybrid)
-{
-    return ((hybrid - 1) >> 22) + UINT64_C(1640995200000);
-}
-
 static void created_cell(struct tool *t, struct table *tb, uint64_t created_at)
 {
     struct writer w = WRITER_INIT;
@@ -101,13 +96,12 @@ static const char *seal_notes(struct tool *t, const char *params)
 
 static void segment_row(struct tool *t, struct table *tb, const struct log_segment *s, bool tail, bool extra)
 {
-    static const char *const kinds[] = {"local", "in-memory", "replicated", "sealed"};
     struct loglet_params params;
     table_row(tb);
     table_text(tb, STYLE_GREEN, tail ? "▶︎" : "");
     table_cell(tb, STYLE_PLAIN, "%u", s->index);
     table_cell(tb, STYLE_PLAIN, "%llu", (unsigned long long)s->base_lsn);
-    table_text(tb, STYLE_PLAIN, kinds[s->kind]);
+    table_text(tb, STYLE_PLAIN, segment_kind_name(s->kind));
     if (segment_params(s, &params)) {
         replicated_cells(t, tb, &params, tail);
     } else {

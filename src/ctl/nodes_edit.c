@@ -226,7 +226,7 @@ int nodes_set_worker_run(struct tool *t)
     struct ids ids = arg_nodes(t, "nodes");
     struct state_edit e = {.edit = {.change = change_states}, .ids = &ids, .worker = true};
     const char *error, *to = tool_text(t, "worker-state");
-    worker_state_parse(to, &e.worker_state);
+    worker_state_parse(slice_cstr(to), &e.worker_state);
     if (!need_cluster(t) || check_worker(t, &ids, e.worker_state) != 0)
         return 1;
     if (metadata_edit_run(t, NODES_CONFIG_KEY, &e.edit, &error) != RC_OK)

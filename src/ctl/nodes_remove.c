@@ -5,11 +5,6 @@
 
 int nodes_remove_run(struct tool *t);
 
-static const char *kind_name(enum segment_kind kind)
-{
-    return kind == SEGMENT_LOCAL ? "local" : "in-memory";
-}
-
 /* NULL, or the segment that needs the node's storage. */
 static const char *segment_in_the_way(struct tool *t, const struct logs_config *logs, uint32_t node)
 {
@@ -22,7 +17,7 @@ static const char *segment_in_the_way(struct tool *t, const struct logs_config *
                 return tool_format(t,
                                    "loglet %s of kind %s requires node N%u. You need to trim this loglet "
                                    "before disabling the node",
-                                   loglet, kind_name(s->kind), node);
+                                   loglet, segment_kind_name(s->kind), node);
             if (s->kind != SEGMENT_REPLICATED)
                 continue;
             /* parameters that cannot be read may name the node */

@@ -78,23 +78,6 @@ const char *loglet_text(struct tool *t, uint64_t loglet_id)
     return tool_format(t, "%u_%u", (uint32_t)(loglet_id >> 32), (uint32_t)loglet_id);
 }
 
-static const char *const worker_states[] = {"provisioning", "active", "draining", "disabled"};
-
-const char *worker_state_name(enum worker_state s)
-{
-    return worker_states[s];
-}
-
-bool worker_state_parse(const char *text, enum worker_state *out)
-{
-    for (size_t i = 0; i < ARRAY_LEN(worker_states); i++)
-        if (strcmp(text, worker_states[i]) == 0) {
-            *out = (enum worker_state)i;
-            return true;
-        }
-    return false;
-}
-
 const char *metadata_server_status_name(unsigned status)
 {
     static const char *const names[] = {"UNKNOWN", "Starting", "Provisioning", "Member", "Standby"};

@@ -43,6 +43,17 @@ enum node_role node_role_at(size_t i)
     return i < ARRAY_LEN(roles) ? roles[i].role : 0;
 }
 
+static bool find_name(const char *const *names, size_t n, struct slice text, unsigned *out)
+{
+    for (unsigned i = 0; i < n; i++) {
+        if (slice_eq_cstr(text, names[i])) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
 const char *storage_state_name(enum storage_state s)
 {
     ASSERT((size_t)s < ARRAY_LEN(storage_names));
@@ -51,13 +62,32 @@ const char *storage_state_name(enum storage_state s)
 
 bool storage_state_parse(struct slice text, enum storage_state *out)
 {
-    for (size_t i = 0; i < ARRAY_LEN(storage_names); i++) {
-        if (slice_eq_cstr(text, storage_names[i])) {
-            *out = (enum storage_state)i;
-            return true;
-        }
-    }
-    return false;
+    unsigned i;
+    if (!find_name(storage_names, ARRAY_LEN(storage_names), text, &i))
+        return false;
+    *out = (enum storage_state)i;
+    return true;
+}
+
+const char *metadata_server_state_name(enum metadata_server_state s)
+{
+    ASSERT((size_t)s < ARRAY_LEN(metadata_names));
+    return metadata_names[s];
+}
+
+const char *worker_state_name(enum worker_state s)
+{
+    ASSERT((size_t)s < ARRAY_LEN(worker_names));
+    return worker_names[s];
+}
+
+bool worker_state_parse(struct slice text, enum worker_state *out)
+{
+    unsigned i;
+    if (!find_name(worker_names, ARRAY_LEN(worker_names), text, &i))
+        return false;
+    *out = (enum worker_state)i;
+    return true;
 }
 
 void cluster_fingerprint_format(uint64_t fingerprint, char out[12])
@@ -160,13 +190,7 @@ static bool read_state(struct flex node, const char *section, const char *key, c
         return true;
     if (!flex_get(node, section, &map) || !flex_get_text(map, key, &text))
         return false;
-    for (unsigned i = 0; i < n_names; i++) {
-        if (slice_eq_cstr(text, names[i])) {
-            *out = i;
-            return true;
-        }
-    }
-    return false;
+    return find_name(names, n_names, text, out);
 }
 
 static bool read_states(struct flex node, struct node_entry *n)

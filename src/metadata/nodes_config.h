@@ -32,7 +32,10 @@ const char *storage_state_name(enum storage_state s); /* `read-write`, ... */
 bool storage_state_parse(struct slice text, enum storage_state *out);
 
 enum metadata_server_state { METADATA_SERVER_PROVISIONING, METADATA_SERVER_STANDBY, METADATA_SERVER_MEMBER };
+const char *metadata_server_state_name(enum metadata_server_state s); /* `standby`, ... */
 enum worker_state { WORKER_PROVISIONING, WORKER_ACTIVE, WORKER_DRAINING, WORKER_DISABLED };
+const char *worker_state_name(enum worker_state s); /* `draining`, ... */
+bool worker_state_parse(struct slice text, enum worker_state *out);
 
 struct node_entry {
     uint32_t id, generation;

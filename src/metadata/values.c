@@ -12,6 +12,11 @@ uint64_t hybrid_timestamp(uint64_t wall_ms)
     return ((wall_ms > HYBRID_EPOCH_MS ? wall_ms - HYBRID_EPOCH_MS : 0) << 22) + 1;
 }
 
+uint64_t hybrid_wall_ms(uint64_t hybrid)
+{
+    return ((hybrid - 1) >> 22) + HYBRID_EPOCH_MS;
+}
+
 enum rc value_open(struct slice stored, const char *what, struct flex *root, struct err *err)
 {
     if (flex_parse_stored(stored, root, err) != RC_OK) {

@@ -83,3 +83,4 @@ bool epoch_metadata_has(const struct epoch_metadata *e, uint32_t node_id);
 
 /* Hybrid timestamp of a wall clock (spec/restatectl.md §7.7). */
 uint64_t hybrid_timestamp(uint64_t wall_ms);
+uint64_t hybrid_wall_ms(uint64_t hybrid); /* back; `hybrid` is not 0 */

@@ -46,17 +46,6 @@ static const char *node_state_name(const struct node *n, uint32_t id)
 
 static void put_node(struct row_set *s, const struct node *n, const struct node_entry *e)
 {
-    static const char *const workers[] = {
-        [WORKER_PROVISIONING] = "provisioning",
-        [WORKER_ACTIVE] = "active",
-        [WORKER_DRAINING] = "draining",
-        [WORKER_DISABLED] = "disabled",
-    };
-    static const char *const metadata[] = {
-        [METADATA_SERVER_PROVISIONING] = "provisioning",
-        [METADATA_SERVER_STANDBY] = "standby",
-        [METADATA_SERVER_MEMBER] = "member",
-    };
     put_plain(s, e->id);
     put_generational(s, e->id, e->generation);
     row_fmt(s, "%s", node_state_name(n, e->id));
@@ -70,8 +59,8 @@ static void put_node(struct row_set *s, const struct node *n, const struct node_
     row_bool(s, e->roles & ROLE_LOG_SERVER);
     row_bool(s, e->roles & ROLE_HTTP_INGRESS);
     put_state(s, e->roles & ROLE_LOG_SERVER, storage_state_name(e->storage));
-    put_state(s, e->roles & ROLE_WORKER, workers[e->worker]);
-    put_state(s, e->roles & ROLE_METADATA_SERVER, metadata[e->metadata_server]);
+    put_state(s, e->roles & ROLE_WORKER, worker_state_name(e->worker));
+    put_state(s, e->roles & ROLE_METADATA_SERVER, metadata_server_state_name(e->metadata_server));
     row_int(s, n->view.nodes_value.version);
     row_text(s, slice_cstr(e->binary_version));
     row_end(s);

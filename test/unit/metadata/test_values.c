@@ -303,6 +303,7 @@ static void replication_properties(void **state)
         assert_string_equal(rc == RC_OK ? text : err.msg, cases[i].result);
     }
     assert_true(hybrid_timestamp(1795367634862u) == 647484921031426049u);
+    assert_true(hybrid_wall_ms(647484921031426049u) == 1795367634862u);
 }
 
 int main(void)
