@@ -160,3 +160,9 @@ struct ids arg_ranges(struct tool *t, const char *name)
     }
     return ids;
 }
+
+const char *arg_replication(struct tool *t, const char *name)
+{
+    const char *text = tool_text(t, name) ? tool_text(t, name) : tool_text(t, "replication");
+    return text ? normal_replication(t, text) : NULL;
+}

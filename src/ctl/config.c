@@ -28,16 +28,14 @@ static int get_run(struct tool *t)
 
 static void apply_options(struct tool *t, struct cluster_config *c)
 {
-    const char *both = tool_text(t, "replication");
-    const char *logs = tool_given(t, "log-replication") ? tool_text(t, "log-replication") : both;
-    const char *partitions =
-        tool_given(t, "partition-replication") ? tool_text(t, "partition-replication") : both;
+    const char *logs = arg_replication(t, "log-replication");
+    const char *partitions = arg_replication(t, "partition-replication");
     if (tool_given(t, "log-provider"))
         c->provider = tool_text(t, "log-provider");
     if (logs)
-        c->log_replication = normal_replication(t, logs);
+        c->log_replication = logs;
     if (partitions)
-        c->partition_replication = normal_replication(t, partitions);
+        c->partition_replication = partitions;
     if (tool_given(t, "log-default-nodeset-size"))
         c->nodeset_size = tool_number(t, "log-default-nodeset-size");
     if (tool_given(t, "num-partitions"))
@@ -83,18 +81,11 @@ static int set_run(struct tool *t)
     return 0;
 }
 
-static const struct option set_options[] = {
-    {"replication", 'r', "REPLICATION", 0, "Copies of records and of partitions: `2`, `{node: 3, zone: 2}`",
-     .check = check_replication, .excludes = "log-replication|partition-replication"},
-    {"log-replication", 0, "LOG_REPLICATION", 0, "Copies of records", .check = check_replication},
-    {"partition-replication", 0, "PARTITION_REPLICATION", 0, "Copies of partitions",
-     .check = check_replication},
-    {"log-provider", 0, "LOG_PROVIDER", 0, "How logs are stored", .choices = "local|replicated|~in-memory"},
-    {"log-default-nodeset-size", 0, "LOG_DEFAULT_NODESET_SIZE", 0,
-     "Nodes that store a log; 0: the server chooses", .check = check_u16},
-    {"num-partitions", 'n', "NUM_PARTITIONS", 0, "Number of partitions; only while there are none",
-     .check = check_u16},
-    {0}};
+static const struct option set_options[] = {CLUSTER_OPTIONS,
+                                            {"num-partitions", 'n', "NUM_PARTITIONS", 0,
+                                             "Number of partitions; only while there are none",
+                                             .check = check_u16},
+                                            {0}};
 
 const struct command config_commands[] = {
     {"get", "Show the configuration of the cluster", .run = get_run},

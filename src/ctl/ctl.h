@@ -198,6 +198,31 @@ struct ids {
 struct ids arg_nodes(struct tool *t, const char *name);
 /* Ids of all ranges; none given: empty. */
 struct ids arg_ranges(struct tool *t, const char *name);
+/* Partitions as ranges; `more` goes on with the help text. */
+#define PARTITIONS_ARGUMENT(extra_flags, more)                                                               \
+    {                                                                                                        \
+        "PARTITION_ID", .value = "PARTITION_ID", .flags = OPTION_POSITIONAL | OPTION_LIST | (extra_flags),   \
+                        .help = "Partitions: `0`, `1-4`" more, .check = check_range                          \
+    }
+/* What `provision` and `config set` say about a cluster, but for the number of partitions. */
+#define CLUSTER_OPTIONS                                                                                      \
+    {"replication",                                                                                          \
+     'r',                                                                                                    \
+     "REPLICATION",                                                                                          \
+     .help = "Copies of records and of partitions: `2`, `{node: 3, zone: 2}`",                               \
+     .check = check_replication,                                                                             \
+     .excludes = "log-replication|partition-replication"},                                                   \
+        {"log-replication", 0, "LOG_REPLICATION", .help = "Copies of records", .check = check_replication},  \
+        {"partition-replication", 0, "PARTITION_REPLICATION", .help = "Copies of partitions",                \
+         .check = check_replication},                                                                        \
+        {"log-provider", 0, "LOG_PROVIDER", .help = "How logs are stored",                                   \
+         .choices = "local|replicated|~in-memory"},                                                          \
+    {                                                                                                        \
+        "log-default-nodeset-size", 0, "LOG_DEFAULT_NODESET_SIZE",                                           \
+            .help = "Nodes that store a log; 0: the server chooses", .check = check_u16                      \
+    }
+/* Replication of logs or partitions as CLUSTER_OPTIONS say, in normal form; NULL: not given. */
+const char *arg_replication(struct tool *t, const char *name);
 bool parse_node_id(const char *text, uint32_t *id, uint32_t *generation); /* generation 0: not given */
 bool parse_loglet(const char *text, uint64_t *out);
 
@@ -209,7 +234,7 @@ const char *nodes_text(struct tool *t, const uint32_t *ids, size_t n, const char
 const char *replication_text(struct tool *t, const struct replication *r);
 const char *normal_replication(struct tool *t, const char *text); /* of a checked option value */
 const char *loglet_text(struct tool *t, uint64_t loglet_id);
-const char *metadata_server_status_name(unsigned status);
+void metadata_server_status_cell(struct table *tb, uint64_t status);
 /* `1 second and 5 ms ago`, or the instant. */
 const char *ago_text(struct tool *t, uint64_t wall_ms);
 /* The tree of `config get`. */
@@ -267,5 +292,17 @@ extern const struct option status_options[], provision_options[], sql_options[];
 int status_run(struct tool *t);
 int provision_run(struct tool *t);
 int sql_run(struct tool *t);
+/* parts of a group that stand in files of their own */
+extern const struct command placement_commands[], leadership_commands[];
+int logs_describe_run(struct tool *t);
+int logs_trim_run(struct tool *t);
+int logs_reconfigure_run(struct tool *t);
+int logs_seal_run(struct tool *t);
+int logs_forced_seal_run(struct tool *t);
+int logs_generate_run(struct tool *t);
+int nodes_remove_run(struct tool *t);
+int nodes_set_storage_run(struct tool *t);
+int nodes_set_worker_run(struct tool *t);
+int partitions_generate_run(struct tool *t);
 
 #define RESTATECTL_VERSION "1.7.12"

@@ -48,7 +48,7 @@ static int show_run(struct tool *t)
     t->json = tool_flag(t, "json");
     if (!need_cluster(t) || !(table = need_partitions(t)) || !need_cluster_state(t, &state))
         return 1;
-    struct ids ids = existing_partitions(t, "PARTITION_ID", table);
+    struct ids ids = existing_partitions(t, table);
     struct table *tb = table_new(t, "leadership");
     table_header(tb, "PARTITION", "LEADER", "FREEZE", NULL);
     for (size_t i = 0; i < ids.len; i++) {
@@ -71,7 +71,7 @@ static int show_run(struct tool *t)
 
 /* ---- changes ---- */
 
-static const char *pin(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *pin(struct tool *t, struct epoch_metadata *e, uint32_t partition, const void *arg)
 {
     uint32_t node = *(const uint32_t *)arg;
     if (e->affinity_node != node || e->affinity_location)
@@ -81,7 +81,7 @@ static const char *pin(struct tool *t, struct epoch_metadata *e, uint32_t partit
     return NULL;
 }
 
-static const char *unpin(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *unpin(struct tool *t, struct epoch_metadata *e, uint32_t partition, const void *arg)
 {
     if (e->affinity_node || e->affinity_location)
         e->version++;
@@ -90,7 +90,7 @@ static const char *unpin(struct tool *t, struct epoch_metadata *e, uint32_t part
     return NULL;
 }
 
-static const char *freeze(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *freeze(struct tool *t, struct epoch_metadata *e, uint32_t partition, const void *arg)
 {
     if (!e->leadership_freeze || strcmp(e->leadership_freeze, arg) != 0)
         e->version++;
@@ -98,21 +98,12 @@ static const char *freeze(struct tool *t, struct epoch_metadata *e, uint32_t par
     return NULL;
 }
 
-static const char *unfreeze(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *unfreeze(struct tool *t, struct epoch_metadata *e, uint32_t partition, const void *arg)
 {
     if (e->leadership_freeze)
         e->version++;
     e->leadership_freeze = NULL;
     return NULL;
-}
-
-static int edit_run(struct tool *t, epoch_change change, void *arg, const char *said)
-{
-    const struct partition_table *table;
-    if (!need_cluster(t) || !(table = need_partitions(t)))
-        return 1;
-    struct ids ids = existing_partitions(t, "PARTITION_ID", table);
-    return edit_partitions(t, &ids, change, arg, said);
 }
 
 static int pin_run(struct tool *t)
@@ -124,44 +115,38 @@ static int pin_run(struct tool *t)
     const struct node_entry *e = nodes_config_by_id(ctl_of(t)->nodes, node);
     if (!e || e->tombstone)
         return tool_fail(t, "Node N%u is not part of the cluster.", node);
-    return edit_run(t, pin, &node, tool_format(t, "Pinned partition %%u leader to node N%u.", node));
+    return edit_asked_partitions(t, pin, &node,
+                                 tool_format(t, "Pinned partition %%u leader to node N%u.", node));
 }
 
 static int unpin_run(struct tool *t)
 {
-    return edit_run(t, unpin, NULL, "Unpinned leader for partition %u.");
+    return edit_asked_partitions(t, unpin, NULL, "Unpinned leader for partition %u.");
 }
 
 static int freeze_run(struct tool *t)
 {
-    char *reason = arena_copy_text(&t->arena, tool_text(t, "reason"));
-    return edit_run(t, freeze, reason, "Froze leader election for partition %u.");
+    return edit_asked_partitions(t, freeze, tool_text(t, "reason"),
+                                 "Froze leader election for partition %u.");
 }
 
 static int unfreeze_run(struct tool *t)
 {
-    return edit_run(t, unfreeze, NULL, "Unfroze leader election for partition %u.");
+    return edit_asked_partitions(t, unfreeze, NULL, "Unfroze leader election for partition %u.");
 }
 
-#define PARTITIONS(extra_flags, text)                                                                        \
-    {                                                                                                        \
-        "PARTITION_ID", .value = "PARTITION_ID", .flags = OPTION_POSITIONAL | OPTION_LIST | (extra_flags),   \
-                        .help = text, .check = check_range                                                   \
-    }
-
 static const struct option show_options[] = {
-    PARTITIONS(0, "Partitions: `0`, `1-4`; all without one"), {"json", .help = "Print JSON"}, {0}};
+    PARTITIONS_ARGUMENT(0, "; all without one"), {"json", .help = "Print JSON"}, {0}};
 static const struct option pin_options[] = {
-    PARTITIONS(OPTION_REQUIRED, "Partitions: `0`, `1-4`"),
+    PARTITIONS_ARGUMENT(OPTION_REQUIRED, ""),
     {"node", 0, "NODE", OPTION_REQUIRED, "Node that shall lead", .check = check_node_id},
     {0}};
-static const struct option plain_options[] = {PARTITIONS(OPTION_REQUIRED, "Partitions: `0`, `1-4`"), {0}};
+static const struct option plain_options[] = {PARTITIONS_ARGUMENT(OPTION_REQUIRED, ""), {0}};
 static const struct option freeze_options[] = {
-    PARTITIONS(OPTION_REQUIRED, "Partitions: `0`, `1-4`"),
+    PARTITIONS_ARGUMENT(OPTION_REQUIRED, ""),
     {"reason", 0, "REASON", OPTION_REQUIRED, .help = "Shown to others"},
     {0}};
 
-extern const struct command leadership_commands[];
 const struct command leadership_commands[] = {
     {"pin", "Let a node lead partitions whenever it can", .options = pin_options, .run = pin_run,
      .examples = "restatectl partitions leadership pin 0-3 --node N2"},

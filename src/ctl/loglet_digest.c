@@ -59,8 +59,8 @@ static void directory_of(const struct nodes_config *nodes, struct node_directory
                                  .generation = e->generation,
                                  .storage = e->tombstone ? STORAGE_DISABLED : e->storage,
                                  .removed = e->tombstone};
-        if (!e->tombstone && !location_parse(slice_cstr(e->location), &info.location))
-            info.location = (struct location){{0}, {0}};
+        if (!e->tombstone)
+            location_parse(slice_cstr(e->location), &info.location); /* none if it cannot be read */
         node_directory_put(d, &info);
     }
 }

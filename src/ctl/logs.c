@@ -101,13 +101,6 @@ static int find_tail_run(struct tool *t)
 
 /* ---- the group ---- */
 
-int logs_describe_run(struct tool *t);
-int logs_trim_run(struct tool *t);
-int logs_reconfigure_run(struct tool *t);
-int logs_seal_run(struct tool *t);
-int logs_forced_seal_run(struct tool *t);
-int logs_generate_run(struct tool *t);
-
 #define LOG_IDS(extra_flags, text)                                                                           \
     {                                                                                                        \
         "LOG_ID", .value = "LOG_ID", .flags = OPTION_POSITIONAL | OPTION_LIST | (extra_flags), .help = text, \

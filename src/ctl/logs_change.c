@@ -6,12 +6,6 @@
 #define SERVICE "/restate.cluster_ctrl.ClusterCtrlSvc/"
 #define MODULE  "restatectl::commands::log::"
 
-int logs_trim_run(struct tool *t);
-int logs_reconfigure_run(struct tool *t);
-int logs_seal_run(struct tool *t);
-int logs_forced_seal_run(struct tool *t);
-int logs_generate_run(struct tool *t);
-
 /* ---- trim ---- */
 
 int logs_trim_run(struct tool *t)

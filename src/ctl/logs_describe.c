@@ -5,8 +5,6 @@
 #include "ctl/ctl.h"
 #include "metadata/json.h"
 
-int logs_describe_run(struct tool *t);
-
 /* ---- which segments ---- */
 
 struct window {

@@ -28,16 +28,14 @@ static const char *members_text(struct tool *t, struct slice configuration)
 
 static void status_row(struct tool *t, struct table *tb, const struct node_entry *e, struct slice m)
 {
-    static const unsigned styles[] = {STYLE_RED, STYLE_YELLOW, STYLE_PLAIN, STYLE_GREEN, STYLE_PLAIN};
     struct slice configuration = msg_bytes(m, 2), snapshot = msg_bytes(m, 4), raft = msg_bytes(m, 5);
     struct writer size = WRITER_INIT;
-    uint64_t status = msg_u64(m, 1), version = 0, first = msg_u64(raft, 4), last = msg_u64(raft, 5);
+    uint64_t version = 0, first = msg_u64(raft, 4), last = msg_u64(raft, 5);
     msg_wrapped(configuration, 1, &version);
     byte_size_format(&size, msg_u64(snapshot, 2));
     table_row(tb);
     table_cell(tb, STYLE_PLAIN, "N%u", e->id);
-    table_text(tb, styles[status < ARRAY_LEN(styles) ? status : 0],
-               metadata_server_status_name((unsigned)status));
+    metadata_server_status_cell(tb, msg_u64(m, 1));
     table_cell(tb, STYLE_PLAIN, "v%llu", (unsigned long long)version);
     if (msg_has(m, 3))
         table_cell(tb, STYLE_PLAIN, "N%llu", (unsigned long long)msg_u64(m, 3));

@@ -163,10 +163,6 @@ static const struct option list_options[] = {
     {"json", .help = "Print JSON"},
     {0}};
 
-int nodes_remove_run(struct tool *t);
-int nodes_set_storage_run(struct tool *t);
-int nodes_set_worker_run(struct tool *t);
-
 #define NODES_OPTION(text)                                                                                   \
     {                                                                                                        \
         "nodes", 0, "NODES", OPTION_REQUIRED | OPTION_LIST, text, .aliases = "node", .check = check_node_id  \

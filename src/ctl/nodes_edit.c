@@ -4,9 +4,6 @@
 #include "base/time.h"
 #include "ctl/ctl.h"
 
-int nodes_set_storage_run(struct tool *t);
-int nodes_set_worker_run(struct tool *t);
-
 /* ---- who is meant ---- */
 
 static const struct node_entry *find(struct tool *t, uint32_t id)
@@ -55,8 +52,7 @@ static const char *can_replicate(struct tool *t, const struct replication *r, co
         if (e->tombstone || !candidate(e) || among(without, e->id))
             continue;
         struct node_info info = {.id = e->id, .generation = e->generation, .storage = STORAGE_READ_WRITE};
-        if (!location_parse(slice_cstr(e->location), &info.location))
-            info.location = (struct location){{0}, {0}};
+        location_parse(slice_cstr(e->location), &info.location); /* none if it cannot be read */
         node_directory_put(&directory, &info);
         available++;
     }

@@ -3,8 +3,6 @@
 #include "base/time.h"
 #include "ctl/ctl.h"
 
-int nodes_remove_run(struct tool *t);
-
 /* NULL, or the segment that needs the node's storage. */
 static const char *segment_in_the_way(struct tool *t, const struct logs_config *logs, uint32_t node)
 {

@@ -197,14 +197,11 @@ static const struct option list_options[] = {
     {"json", .help = "Print JSON"},
     {0}};
 
-int partitions_generate_run(struct tool *t);
 static const struct option generate_options[] = {
     {"num-partition", 'n', "NUM_PARTITION", OPTION_REQUIRED, "Number of partitions", .check = check_u16},
     {"version", 0, "VERSION", OPTION_HIDDEN, "Version of the value", .fallback = "2", .check = check_u32},
     {"pretty", .help = "With line breaks"},
     {0}};
-
-extern const struct command placement_commands[], leadership_commands[];
 
 const struct command partitions_commands[] = {
     {"list", "Partitions and the processors that run them", .aliases = "ls|status", .options = list_options,

@@ -1,9 +1,9 @@
 /* Changes of epoch metadata: see partitions_edit.h. */
 #include "ctl/partitions_edit.h"
 
-struct ids existing_partitions(struct tool *t, const char *argument, const struct partition_table *table)
+struct ids existing_partitions(struct tool *t, const struct partition_table *table)
 {
-    struct ids asked = arg_ranges(t, argument), found = {0};
+    struct ids asked = arg_ranges(t, "PARTITION_ID"), found = {0};
     found.items = arena_array(&t->arena, uint32_t, MAX(asked.len, table->n_partitions) + 1);
     for (size_t i = 0; i < asked.len; i++) {
         if (asked.items[i] < table->n_partitions)
@@ -45,7 +45,7 @@ struct epoch_edit {
     struct metadata_edit edit;
     uint32_t partition;
     epoch_change change;
-    void *arg;
+    const void *arg;
 };
 
 static enum rc change_epoch(struct metadata_edit *edit, const struct slice *stored, struct writer *w,
@@ -82,7 +82,7 @@ static int sync_partitions(struct tool *t, const uint32_t *ids, size_t n)
     return a.good ? 0 : tool_fail(t, "%s", a.error);
 }
 
-int edit_partitions(struct tool *t, const struct ids *partitions, epoch_change change, void *arg,
+int edit_partitions(struct tool *t, const struct ids *partitions, epoch_change change, const void *arg,
                     const char *said)
 {
     size_t changed = 0;
@@ -109,4 +109,13 @@ int edit_partitions(struct tool *t, const struct ids *partitions, epoch_change c
     if (error)
         rc = tool_fail(t, "%s", error);
     return rc ? rc : tool_done(t);
+}
+
+int edit_asked_partitions(struct tool *t, epoch_change change, const void *arg, const char *said)
+{
+    const struct partition_table *table;
+    if (!need_cluster(t) || !(table = need_partitions(t)))
+        return 1;
+    struct ids ids = existing_partitions(t, table);
+    return edit_partitions(t, &ids, change, arg, said);
 }

@@ -19,7 +19,7 @@ static int show_run(struct tool *t)
     t->json = tool_flag(t, "json");
     if (!need_cluster(t) || !(table = need_partitions(t)))
         return 1;
-    struct ids ids = existing_partitions(t, "PARTITION_ID", table);
+    struct ids ids = existing_partitions(t, table);
     struct table *tb = table_new(t, "placement");
     table_header(tb, "PARTITION", "CURRENT", "NEXT", "AUTOMATIC PLACEMENT", NULL);
     for (size_t i = 0; i < ids.len; i++) {
@@ -55,7 +55,8 @@ struct placement {
     const char *freeze;
 };
 
-static const char *set_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *set_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition,
+                                 const void *arg)
 {
     const struct placement *p = arg;
     struct partition_configuration *c = &e->next;
@@ -111,7 +112,8 @@ static int set_run(struct tool *t)
 
 /* ---- freeze, unfreeze ---- */
 
-static const char *freeze_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *freeze_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition,
+                                    const void *arg)
 {
     if (e->current.version == 0)
         return tool_format(t, "partition %u has no valid current placement", partition);
@@ -121,7 +123,8 @@ static const char *freeze_placement(struct tool *t, struct epoch_metadata *e, ui
     return NULL;
 }
 
-static const char *unfreeze_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition, void *arg)
+static const char *unfreeze_placement(struct tool *t, struct epoch_metadata *e, uint32_t partition,
+                                      const void *arg)
 {
     if (e->placement_freeze)
         e->version++;
@@ -129,29 +132,20 @@ static const char *unfreeze_placement(struct tool *t, struct epoch_metadata *e, 
     return NULL;
 }
 
-static int edit_run(struct tool *t, epoch_change change, const char *reason, const char *said)
-{
-    const struct partition_table *table;
-    if (!need_cluster(t) || !(table = need_partitions(t)))
-        return 1;
-    struct ids ids = existing_partitions(t, "PARTITION_ID", table);
-    return edit_partitions(t, &ids, change, (void *)(uintptr_t)reason, said);
-}
-
 static int freeze_run(struct tool *t)
 {
-    return edit_run(t, freeze_placement, tool_text(t, "reason"),
-                    "Froze automatic placement for partition %u.");
+    return edit_asked_partitions(t, freeze_placement, tool_text(t, "reason"),
+                                 "Froze automatic placement for partition %u.");
 }
 
 static int unfreeze_run(struct tool *t)
 {
-    return edit_run(t, unfreeze_placement, NULL, "Unfroze automatic placement for partition %u.");
+    return edit_asked_partitions(t, unfreeze_placement, NULL,
+                                 "Unfroze automatic placement for partition %u.");
 }
 
 /* ---- generate-metadata ---- */
 
-int partitions_generate_run(struct tool *t);
 int partitions_generate_run(struct tool *t)
 {
     bool p = tool_flag(t, "pretty");
@@ -179,14 +173,8 @@ int partitions_generate_run(struct tool *t)
 
 /* ---- the group ---- */
 
-#define PARTITIONS(extra_flags, text)                                                                        \
-    {                                                                                                        \
-        "PARTITION_ID", .value = "PARTITION_ID", .flags = OPTION_POSITIONAL | OPTION_LIST | (extra_flags),   \
-                        .help = text, .check = check_range                                                   \
-    }
-
 static const struct option show_options[] = {
-    PARTITIONS(0, "Partitions: `0`, `1-4`; all without one"), {"json", .help = "Print JSON"}, {0}};
+    PARTITIONS_ARGUMENT(0, "; all without one"), {"json", .help = "Print JSON"}, {0}};
 static const struct option set_options[] = {
     {"PARTITION_ID", .value = "PARTITION_ID", .flags = OPTION_POSITIONAL | OPTION_REQUIRED,
      .help = "Partition", .check = check_u16},
@@ -195,12 +183,11 @@ static const struct option set_options[] = {
     {"freeze", 0, "REASON", .help = "Also stop automatic placement"},
     {0}};
 static const struct option freeze_options[] = {
-    PARTITIONS(OPTION_REQUIRED, "Partitions: `0`, `1-4`"),
+    PARTITIONS_ARGUMENT(OPTION_REQUIRED, ""),
     {"reason", 0, "REASON", OPTION_REQUIRED, .help = "Shown to others"},
     {0}};
-static const struct option unfreeze_options[] = {PARTITIONS(OPTION_REQUIRED, "Partitions: `0`, `1-4`"), {0}};
+static const struct option unfreeze_options[] = {PARTITIONS_ARGUMENT(OPTION_REQUIRED, ""), {0}};
 
-extern const struct command placement_commands[];
 const struct command placement_commands[] = {
     {"set", "Say which nodes run a partition", .options = set_options, .run = set_run,
      .examples = "restatectl partitions placement set 0 --replicas N1,N2 --freeze \"maintenance of N3\""},

@@ -9,14 +9,7 @@
 const struct option provision_options[] = {
     {"num-partitions", 'n', "NUM_PARTITIONS", 0, "Number of partitions, fixed from then on",
      .check = check_u16},
-    {"replication", 'r', "REPLICATION", 0, "Copies of records and of partitions: `2`, `{node: 3, zone: 2}`",
-     .check = check_replication, .excludes = "log-replication|partition-replication"},
-    {"log-replication", 0, "LOG_REPLICATION", 0, "Copies of records", .check = check_replication},
-    {"partition-replication", 0, "PARTITION_REPLICATION", 0, "Copies of partitions",
-     .check = check_replication},
-    {"log-provider", 0, "LOG_PROVIDER", 0, "How logs are stored", .choices = "local|replicated|~in-memory"},
-    {"log-default-nodeset-size", 0, "LOG_DEFAULT_NODESET_SIZE", 0,
-     "Nodes that store a log; 0: the server chooses", .check = check_u16},
+    CLUSTER_OPTIONS,
     {"disable-feature", 0, "DISABLE_FEATURE", OPTION_LIST | OPTION_MANY,
      "Features that the cluster shall not have", .choices = FEATURE_CONTROLLED_IDEMPOTENT_SHARDING},
     {"dry-run", 0, .help = "Only show the configuration"},
@@ -46,18 +39,13 @@ static struct bytes encode(struct tool *t, bool dry_run, const struct wish *w)
 
 static struct wish wish_of_options(struct tool *t)
 {
-    const char *both = tool_text(t, "replication");
-    const char *logs = tool_given(t, "log-replication") ? tool_text(t, "log-replication") : both;
-    const char *partitions =
-        tool_given(t, "partition-replication") ? tool_text(t, "partition-replication") : both;
-    return (struct wish){
-        .has_partitions = tool_given(t, "num-partitions"),
-        .has_nodeset_size = tool_given(t, "log-default-nodeset-size"),
-        .config = {.partitions = tool_number(t, "num-partitions"),
-                   .partition_replication = partitions ? normal_replication(t, partitions) : NULL,
-                   .log_replication = logs ? normal_replication(t, logs) : NULL,
-                   .provider = tool_text(t, "log-provider"),
-                   .nodeset_size = tool_number(t, "log-default-nodeset-size")}};
+    return (struct wish){.has_partitions = tool_given(t, "num-partitions"),
+                         .has_nodeset_size = tool_given(t, "log-default-nodeset-size"),
+                         .config = {.partitions = tool_number(t, "num-partitions"),
+                                    .partition_replication = arg_replication(t, "partition-replication"),
+                                    .log_replication = arg_replication(t, "log-replication"),
+                                    .provider = tool_text(t, "log-provider"),
+                                    .nodeset_size = tool_number(t, "log-default-nodeset-size")}};
 }
 
 static void print_features(struct tool *t, struct slice reply)

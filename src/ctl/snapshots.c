@@ -43,8 +43,7 @@ static int create_run(struct tool *t)
 }
 
 static const struct option create_options[] = {
-    {"PARTITION_ID", .value = "PARTITION_ID", .flags = OPTION_POSITIONAL | OPTION_LIST,
-     .help = "Partitions: `0`, `1-4`; all without one", .check = check_range},
+    PARTITIONS_ARGUMENT(0, "; all without one"),
     {"min-lsn", 'm', "MIN_LSN", 0, "Only when the partition has applied this record", .check = check_u64},
     {"trim-log", 't', .help = "Trim the log to what the snapshot covers"},
     {0}};

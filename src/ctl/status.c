@@ -18,7 +18,7 @@ const struct option status_options[] = {
 struct metadata_status {
     bool asked;
     struct grpc_status status;
-    unsigned value;
+    uint64_t value;
 };
 
 static void ask_metadata_servers(struct tool *t, const struct nodes_config *nodes,
@@ -40,19 +40,17 @@ static void ask_metadata_servers(struct tool *t, const struct nodes_config *node
     if (n)
         rpc_run(ctl_of(t), calls, n);
     for (size_t i = 0; i < n; i++)
-        out[index[i]] = (struct metadata_status){true, calls[i].status,
-                                                 (unsigned)msg_u64(bytes_slice(calls[i].reply), 1)};
+        out[index[i]] =
+            (struct metadata_status){true, calls[i].status, msg_u64(bytes_slice(calls[i].reply), 1)};
 }
 
 static void metadata_cell(struct tool *t, struct table *tb, const struct node_entry *e,
                           const struct node_state *s, const struct metadata_status *m)
 {
-    static const unsigned styles[] = {STYLE_RED, STYLE_YELLOW, STYLE_PLAIN, STYLE_GREEN, STYLE_PLAIN};
     if (!m->asked) {
         table_text(tb, STYLE_PLAIN, "");
     } else if (m->status.code == GRPC_OK) {
-        table_text(tb, styles[m->value < ARRAY_LEN(styles) ? m->value : 0],
-                   metadata_server_status_name(m->value));
+        metadata_server_status_cell(tb, m->value);
     } else if (m->status.code == GRPC_UNIMPLEMENTED) {
         table_text(tb, STYLE_YELLOW, "Local");
     } else {

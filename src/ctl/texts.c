@@ -78,10 +78,18 @@ const char *loglet_text(struct tool *t, uint64_t loglet_id)
     return tool_format(t, "%u_%u", (uint32_t)(loglet_id >> 32), (uint32_t)loglet_id);
 }
 
-const char *metadata_server_status_name(unsigned status)
+void metadata_server_status_cell(struct table *tb, uint64_t status)
 {
-    static const char *const names[] = {"UNKNOWN", "Starting", "Provisioning", "Member", "Standby"};
-    return names[status < ARRAY_LEN(names) ? status : 0];
+    static const struct {
+        const char *name;
+        unsigned style;
+    } cells[] = {{"UNKNOWN", STYLE_RED},
+                 {"Starting", STYLE_YELLOW},
+                 {"Provisioning", STYLE_PLAIN},
+                 {"Member", STYLE_GREEN},
+                 {"Standby", STYLE_PLAIN}};
+    size_t i = status < ARRAY_LEN(cells) ? status : 0;
+    table_text(tb, cells[i].style, cells[i].name);
 }
 
 const char *ago_text(struct tool *t, uint64_t wall_ms)
