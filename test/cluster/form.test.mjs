@@ -1,6 +1,7 @@
 // How a cluster comes into being: configuration forms, joining, provisioning, what is refused. spec/cluster.md §1, §9.2, §10.1, §10.4.
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
+import pg from "pg";
 import { eventually, official, scenario, send, sleep, table } from "./harness.mjs";
 
 const greet = (node, name) => send(`${node.ingress}/Greeter/greet`, { body: name, timeoutMs: 10_000 });
@@ -222,12 +223,14 @@ scenario("A-16: with one of three nodes nothing is active and requests wait; the
   assert.equal((await greet(c.node(2), "two")).body, "Hello two!");
 });
 
-scenario("A-22: PostgreSQL port of the seed document", { nodes: 1, replication: 1, recipe: "seed", only: "ours", why: "removed upstream after 1.4", todo: "this server has no SQL yet" }, async (c) => {
-  const { connect } = await import("node:net");
-  await new Promise((resolve, reject) => {
-    const socket = connect(c.node(1).ports.pgsql, "127.0.0.1", resolve);
-    socket.on("error", reject);
-  });
+scenario("A-22: PostgreSQL port of the seed document", { nodes: 1, replication: 1, recipe: "seed", only: "ours", why: "removed upstream after 1.4" }, async (c) => {
+  const client = new pg.Client({ host: "127.0.0.1", port: c.node(1).ports.pgsql, user: "restate", database: "restate" });
+  await client.connect();
+  try {
+    assert.deepEqual((await client.query("select status from sys_invocation")).rows, []);
+  } finally {
+    await client.end();
+  }
 });
 
 scenario("E2E: the end-to-end deployer's environment (§9.2), /cluster-health counts the members", { quick: true, recipe: "endToEnd" }, async (c) => {

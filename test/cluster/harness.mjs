@@ -393,12 +393,11 @@ ClusterNode.prototype.clusterHealth = async function () {
 //   started    false: the body starts the nodes itself
 //   serve      register the services of services.mjs first
 //   only       "ours" or "official": the other server cannot show this (a reason is in `why`)
-//   todo       this server does not do this yet: a sentence why
 export function scenario(name, options, body) {
-  const { quick = false, started = true, serve = false, only, why, todo, timeoutMs = 180_000, ...shape } = options;
+  const { quick = false, started = true, serve = false, only, why, timeoutMs = 180_000, ...shape } = options;
   if (!quick && !full) return;
   const skip = only && (only === "official") !== official ? `${why ?? `only for ${only}`}` : shape.net ? (unavailable() ?? false) : false;
-  test(name, { timeout: timeoutMs, skip, todo: official ? undefined : todo }, async (t) => {
+  test(name, { timeout: timeoutMs, skip }, async (t) => {
     const cluster = await new Cluster(shape).prepare();
     try {
       if (started) {
