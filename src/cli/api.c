@@ -199,6 +199,11 @@ void api_run(struct tool *t, struct api_call *calls, size_t n)
 
 /* ---- errors ---- */
 
+json_t *api_json(struct tool *t, const struct api_call *call, json_error_t *error)
+{
+    return cli_keep(t, json_loadb((const char *)call->reply.ptr, call->reply.len, 0, error));
+}
+
 static const char *call_url(struct tool *t, const struct api_call *call)
 {
     struct http_uri base;
@@ -212,7 +217,7 @@ static const char *call_url(struct tool *t, const struct api_call *call)
 
 const char *api_reason(struct tool *t, const struct api_call *call)
 {
-    json_t *doc = cli_keep(t, json_loadb((const char *)call->reply.ptr, call->reply.len, 0, NULL));
+    json_t *doc = api_json(t, call, NULL);
     const char *message = jtext(doc, "message"), *code = jtext(doc, "restate_code");
     if (call->status == 0)
         return tool_format(t, "%s", call->err.msg);
@@ -263,9 +268,7 @@ bool api_ready(struct tool *t)
         return true;
     struct api_call call = {.method = "GET", .path = "/version", .no_prefix = true};
     api_run(t, &call, 1);
-    json_t *doc = api_good(&call)
-                      ? cli_keep(t, json_loadb((const char *)call.reply.ptr, call.reply.len, 0, NULL))
-                      : NULL;
+    json_t *doc = api_good(&call) ? api_json(t, &call, NULL) : NULL;
     if (json_is_integer(json_member(doc, "min_admin_api_version")) &&
         json_is_integer(json_member(doc, "max_admin_api_version")))
         return use_version(t, doc);
@@ -293,7 +296,7 @@ static json_t *parsed(struct tool *t, struct api_call *call)
         api_failed(t, call);
         return NULL;
     }
-    json_t *doc = cli_keep(t, json_loadb((const char *)call->reply.ptr, call->reply.len, 0, &error));
+    json_t *doc = api_json(t, call, &error);
     if (!doc)
         tool_fail(t, "(Protocol error) the answer of '%s' is no JSON: %s", call_url(t, call), error.text);
     return doc;
@@ -328,7 +331,5 @@ const char *url_part(struct tool *t, const char *text)
 {
     struct writer w = WRITER_INIT;
     percent_encode(&w, slice_cstr(text));
-    const char *part = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return part;
+    return tool_take_text(t, &w);
 }

@@ -90,12 +90,15 @@ bool api_do(struct tool *t, const char *method, const char *path, const char *bo
 int api_failed(struct tool *t, const struct api_call *call);
 /* One line: why a call failed. */
 const char *api_reason(struct tool *t, const struct api_call *call);
+/* The answer as JSON, kept; NULL: it is none (`error`, which may be NULL, says why). */
+json_t *api_json(struct tool *t, const struct api_call *call, json_error_t *error);
 /* Keep a document until the end of the run. */
 json_t *cli_keep(struct tool *t, json_t *doc);
 /* `text` as part of a path. */
 const char *url_part(struct tool *t, const char *text);
 
 /* ---- query.c: POST /query, answered as JSON ---- */
+const char *query_body(struct tool *t, const char *sql); /* of the request */
 /* The rows (an array) or NULL, with the error printed. */
 json_t *query_rows(struct tool *t, const char *sql);
 json_t *query_rowsf(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -110,6 +113,7 @@ const char *sql_list(struct tool *t, const char *option);
 const char *jtext(const json_t *object, const char *key); /* "" if absent or no text */
 int64_t jint(const json_t *object, const char *key);      /* 0 if absent */
 bool jbool(const json_t *object, const char *key);
+void print_json(struct tool *t, const json_t *doc); /* indented, also when t->json silences tool_say */
 void say_title(struct tool *t, const char *title);
 void say_good(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void say_bad(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -125,6 +129,8 @@ const char *flavor_text(const char *service_type);               /* "", `virtual
 /* ---- deployment_text.c ---- */
 const char *deployment_address(const json_t *deployment);
 const char *deployment_kind(const json_t *deployment);
+/* How many invocations are bound to it and not completed. false: failed. */
+bool deployment_active(struct tool *t, const char *id, int64_t *out);
 void deployment_rows(struct tool *t, struct table *tb, const json_t *deployment);
 /* HANDLER, INPUT, OUTPUT of a service, by name; `active`: rows with service, handler, inv_count, or NULL. */
 void handlers_table(struct tool *t, const json_t *service, const json_t *active, unsigned indent);
@@ -149,6 +155,9 @@ enum rc check_seconds(const char *value, struct err *err);
 /* Run `once`, or watch it when asked to. */
 int cli_watch(struct tool *t, int (*once)(struct tool *t));
 
+#define NO_SERVICES_TEXT                                                                                     \
+    "No services were found! Services are added by registering deployments with 'restate dep register'"
+
 /* ---- groups of commands ---- */
 extern const struct command restate_root;
 extern const struct command deployments_commands[], services_commands[], invocations_commands[],
@@ -156,3 +165,13 @@ extern const struct command deployments_commands[], services_commands[], invocat
 extern const struct option sql_options[], whoami_options[];
 int sql_run(struct tool *t);
 int whoami_run(struct tool *t);
+/* parts of a group that stand in files of their own */
+int deployments_register_run(struct tool *t);
+int services_status_run(struct tool *t);
+int invocations_describe_run(struct tool *t);
+int invocations_cancel_run(struct tool *t);
+int invocations_kill_run(struct tool *t);
+int invocations_purge_run(struct tool *t);
+int invocations_pause_run(struct tool *t);
+int invocations_resume_run(struct tool *t);
+int invocations_restart_run(struct tool *t);

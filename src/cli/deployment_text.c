@@ -13,6 +13,17 @@ const char *deployment_kind(const json_t *d)
     return *jtext(d, "uri") ? "HTTP" : "AWS Lambda";
 }
 
+bool deployment_active(struct tool *t, const char *id, int64_t *out)
+{
+    return query_count(
+        t,
+        tool_format(t,
+                    "SELECT COUNT(1) AS inv_count FROM sys_invocation_status WHERE pinned_deployment_id = %s "
+                    "AND status != 'completed'",
+                    sql_text(t, id)),
+        out);
+}
+
 json_t *find_named(const json_t *array, const char *member, const char *value)
 {
     size_t i;

@@ -3,8 +3,6 @@
 
 #include "cli/cli.h"
 
-int deployments_register_run(struct tool *t);
-
 #define NONE_REGISTERED                                                                                      \
     "No deployments were found! Did you forget to register your deployment with 'restate dep register'?"
 
@@ -26,17 +24,6 @@ static enum deployment_status status_of(const json_t *deployment, const json_t *
     return active > 0 ? DEPLOYMENT_DRAINING : DEPLOYMENT_DRAINED;
 }
 
-static bool count_active(struct tool *t, const char *id, int64_t *out)
-{
-    return query_count(
-        t,
-        tool_format(t,
-                    "SELECT COUNT(1) AS inv_count FROM sys_invocation_status WHERE pinned_deployment_id = %s "
-                    "AND status != 'completed'",
-                    sql_text(t, id)),
-        out);
-}
-
 static const char *services_text(struct tool *t, const json_t *deployment)
 {
     struct writer w = WRITER_INIT;
@@ -45,9 +32,7 @@ static const char *services_text(struct tool *t, const json_t *deployment)
     for (size_t i = 0; i < n; i++)
         write_fmt(&w, "%s- %s [%lld]", i ? "\n" : "", jtext(services[i], "name"),
                   (long long)jint(services[i], "revision"));
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 /* ---- list ---- */
@@ -77,7 +62,7 @@ static int list_once(struct tool *t)
     struct line *lines = arena_array(&t->arena, struct line, n + 1);
     for (size_t i = 0; i < n; i++) {
         lines[i].d = json_array_get(list, i);
-        if (extra && !count_active(t, jtext(lines[i].d, "id"), &lines[i].active))
+        if (extra && !deployment_active(t, jtext(lines[i].d, "id"), &lines[i].active))
             return 1;
         if (extra)
             lines[i].status = status_of(lines[i].d, json_object_get(services, "services"), lines[i].active);

@@ -4,8 +4,6 @@
 
 #include "cli/cli.h"
 
-int deployments_register_run(struct tool *t);
-
 struct registration {
     struct tool *t;
     const char *address; /* normal form */
@@ -76,9 +74,7 @@ static const char *request_body(const struct registration *r, bool dry_run)
     json_flag(&o, "force", r->force);
     json_flag(&o, "dry_run", dry_run);
     json_close(&o, '}');
-    const char *body = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return body;
+    return tool_take_text(t, &w);
 }
 
 /* ---- what would change ---- */
@@ -194,7 +190,7 @@ int deployments_register_run(struct tool *t)
         return breaking_changes(&r, &dry);
     if (!api_good(&dry))
         return api_failed(t, &dry);
-    json_t *doc = cli_keep(t, json_loadb((const char *)dry.reply.ptr, dry.reply.len, 0, NULL));
+    json_t *doc = api_json(t, &dry, NULL);
     if (!doc)
         return tool_fail(t, "(Protocol error) the answer is no JSON");
     if (dry.status == 200 && !r.force)

@@ -6,14 +6,6 @@
 #include "cli/cli.h"
 #include "tool/rows.h"
 
-int invocations_describe_run(struct tool *t);
-int invocations_cancel_run(struct tool *t);
-int invocations_kill_run(struct tool *t);
-int invocations_purge_run(struct tool *t);
-int invocations_pause_run(struct tool *t);
-int invocations_resume_run(struct tool *t);
-int invocations_restart_run(struct tool *t);
-
 #define COUNT_LIMIT 50000
 
 /* The WHERE clause that the options mean. */
@@ -56,16 +48,7 @@ static const char *where_clause(struct tool *t)
         write_fmt(&w, "%sstatus IN %s", and, sql_list(t, "status"));
     else
         write_fmt(&w, "%sstatus != 'completed'", and);
-    const char *clause = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return clause;
-}
-
-static void print_json_rows(struct tool *t, json_t *rows)
-{
-    char *text = json_dumps(rows, JSON_INDENT(2));
-    write_fmt(&t->out, "%s\n", text ? text : "[]");
-    free(text);
+    return tool_take_text(t, &w);
 }
 
 static int list_once(struct tool *t)
@@ -89,7 +72,7 @@ static int list_once(struct tool *t)
         return 1;
     rows_duration(&took, os_mono_ns() - begin);
     if (tool_flag(t, "json")) {
-        print_json_rows(t, rows);
+        print_json(t, rows);
     } else {
         json_array_foreach(rows, i, row) invocation_print(t, row);
     }

@@ -4,13 +4,6 @@
 
 #include "cli/cli.h"
 
-int invocations_cancel_run(struct tool *t);
-int invocations_kill_run(struct tool *t);
-int invocations_purge_run(struct tool *t);
-int invocations_pause_run(struct tool *t);
-int invocations_resume_run(struct tool *t);
-int invocations_restart_run(struct tool *t);
-
 #define AT_ONCE 50 /* requests in flight; after each round the progress is shown on a terminal */
 
 struct change {
@@ -81,7 +74,7 @@ static void good_rows(struct tool *t, json_t *rows, const struct api_call *calls
     for (size_t i = 0; restart && i < json_array_size(rows); i++) {
         if (!api_good(&calls[i]))
             continue;
-        json_t *doc = cli_keep(t, json_loadb((const char *)calls[i].reply.ptr, calls[i].reply.len, 0, NULL));
+        json_t *doc = api_json(t, &calls[i], NULL);
         table_row(tb);
         table_text(tb, STYLE_PLAIN, jtext(json_array_get(rows, i), "id"));
         table_text(tb, STYLE_PLAIN, jtext(doc, "new_invocation_id"));

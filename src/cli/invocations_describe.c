@@ -4,8 +4,6 @@
 #include "base/time.h"
 #include "cli/cli.h"
 
-int invocations_describe_run(struct tool *t);
-
 #define JOURNAL_LIMIT 100
 
 static uint64_t wake_up_ms(const json_t *v)
@@ -39,8 +37,7 @@ static const char *entry_details(struct tool *t, const char *entry_json)
         struct writer at = WRITER_INIT;
         uint64_t ms = wake_up_ms(json_object_get(v, "wake_up_time"));
         time_format_rfc3339(&at, ms * 1000, 3, "Z");
-        const char *text = arena_copy_slice(&t->arena, writer_slice(&at));
-        writer_free(&at);
+        const char *text = tool_take_text(t, &at);
         return ms > os_wall_ms()
                    ? tool_format(t, "until %s (%s left)", stamp_text(t, text), until_text(t, text))
                    : tool_format(t, "until %s", stamp_text(t, text));
@@ -98,14 +95,12 @@ static void print_progress(struct tool *t, const json_t *row, json_t *journal)
     tool_say(t, "     └────>> %s\n", jtext(row, "status"));
 }
 
-static void print_json(struct tool *t, json_t *row, json_t *journal)
+static void print_both(struct tool *t, json_t *row, json_t *journal)
 {
     json_t *doc = cli_keep(t, json_object());
     json_object_set(doc, "invocation", row);
     json_object_set(doc, "journal", journal);
-    char *text = json_dumps(doc, JSON_INDENT(2));
-    write_fmt(&t->out, "%s\n", text ? text : "{}");
-    free(text);
+    print_json(t, doc);
 }
 
 static int describe_once(struct tool *t)
@@ -126,7 +121,7 @@ static int describe_once(struct tool *t)
     if (!journal)
         return 1;
     if (tool_flag(t, "json")) {
-        print_json(t, row, journal);
+        print_both(t, row, journal);
         return 0;
     }
     say_title(t, "Invocation Information");

@@ -4,20 +4,21 @@
 
 #include "cli/cli.h"
 
-json_t *query_rows(struct tool *t, const char *sql)
+const char *query_body(struct tool *t, const char *sql)
 {
     struct writer w = WRITER_INIT;
-    json_error_t error;
-    if (!api_ready(t))
-        return NULL;
     write_fmt(&w, "{\"query\":");
     write_json_string(&w, slice_cstr(sql));
     write_u8(&w, '}');
-    struct api_call call = {.method = "POST",
-                            .path = "/query",
-                            .accept = "application/json",
-                            .body = arena_copy_slice(&t->arena, writer_slice(&w))};
-    writer_free(&w);
+    return tool_take_text(t, &w);
+}
+
+json_t *query_rows(struct tool *t, const char *sql)
+{
+    if (!api_ready(t))
+        return NULL;
+    struct api_call call = {
+        .method = "POST", .path = "/query", .accept = "application/json", .body = query_body(t, sql)};
     api_run(t, &call, 1);
     if (!api_good(&call)) {
         api_failed(t, &call);
@@ -27,7 +28,7 @@ json_t *query_rows(struct tool *t, const char *sql)
         tool_fail(t, "The server does not answer queries as JSON");
         return NULL;
     }
-    json_t *doc = cli_keep(t, json_loadb((const char *)call.reply.ptr, call.reply.len, 0, &error));
+    json_t *doc = api_json(t, &call, NULL);
     json_t *rows = json_member(doc, "rows");
     if (!json_is_array(rows))
         tool_fail(t, "(Protocol error) the answer to the query cannot be read");
@@ -36,13 +37,9 @@ json_t *query_rows(struct tool *t, const char *sql)
 
 json_t *query_rowsf(struct tool *t, const char *fmt, ...)
 {
-    va_list ap, again;
+    va_list ap;
     va_start(ap, fmt);
-    va_copy(again, ap);
-    int len = vsnprintf(NULL, 0, fmt, again);
-    va_end(again);
-    char *sql = arena_alloc(&t->arena, (size_t)len + 1);
-    vsnprintf(sql, (size_t)len + 1, fmt, ap);
+    const char *sql = tool_format_va(t, fmt, ap);
     va_end(ap);
     return query_rows(t, sql);
 }
@@ -62,9 +59,7 @@ const char *sql_text(struct tool *t, const char *text)
     for (; *text; text++)
         write_fmt(&w, *text == '\'' ? "''" : "%c", *text);
     write_u8(&w, '\'');
-    const char *quoted = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return quoted;
+    return tool_take_text(t, &w);
 }
 
 const char *sql_list(struct tool *t, const char *option)
@@ -75,7 +70,5 @@ const char *sql_list(struct tool *t, const char *option)
     for (size_t i = 0; (text = tool_item(t, option, i)); i++)
         write_fmt(&w, "%s%s", i ? "," : "", sql_text(t, text));
     write_u8(&w, ')');
-    const char *list = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return list;
+    return tool_take_text(t, &w);
 }

@@ -79,11 +79,9 @@ static int put(struct tool *t, const json_t *old, int64_t concurrency, const cha
     json_close(&o, '}');
     json_close(&o, '}');
     json_close(&o, ']');
-    struct api_call call = {
-        .method = "PUT", .path = "/limits/rules", .body = arena_copy_slice(&t->arena, writer_slice(&w))};
-    writer_free(&w);
+    struct api_call call = {.method = "PUT", .path = "/limits/rules", .body = tool_take_text(t, &w)};
     api_run(t, &call, 1);
-    json_t *doc = cli_keep(t, json_loadb((const char *)call.reply.ptr, call.reply.len, 0, NULL));
+    json_t *doc = api_json(t, &call, NULL);
     *version = jint(json_array_get(doc, 0), "version");
     return sent(t, &call);
 }
@@ -165,10 +163,8 @@ static int delete_run(struct tool *t)
     json_number(&o, "expected_version", (uint64_t)jint(old, "version"));
     json_close(&o, '}');
     json_close(&o, ']');
-    struct api_call call = {.method = "POST",
-                            .path = "/limits/rules/bulk-delete",
-                            .body = arena_copy_slice(&t->arena, writer_slice(&w))};
-    writer_free(&w);
+    struct api_call call = {
+        .method = "POST", .path = "/limits/rules/bulk-delete", .body = tool_take_text(t, &w)};
     api_run(t, &call, 1);
     int rc = sent(t, &call);
     if (rc == 0)

@@ -3,11 +3,6 @@
 
 #include "cli/cli.h"
 
-int services_status_run(struct tool *t);
-
-#define NONE_REGISTERED                                                                                      \
-    "No services were found! Services are added by registering deployments with 'restate dep register'"
-
 static const char *methods_text(struct tool *t, const json_t *service)
 {
     struct writer w = WRITER_INIT;
@@ -15,9 +10,7 @@ static const char *methods_text(struct tool *t, const json_t *service)
     const json_t **handlers = sorted_by(t, json_object_get(service, "handlers"), "name", &n);
     for (size_t i = 0; i < n; i++)
         write_fmt(&w, "%s%s", i ? "\n" : "", jtext(handlers[i], "name"));
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 /* Absent means public. */
@@ -40,7 +33,7 @@ static int list_once(struct tool *t)
         return 1;
     const json_t **services = sorted_by(t, json_object_get(doc, "services"), "name", &n);
     if (n == 0 && !t->json) {
-        say_bad(t, "%s", NONE_REGISTERED);
+        say_bad(t, "%s", NO_SERVICES_TEXT);
         return 0;
     }
     json_t *deployments = api_get(t, "/deployments");
@@ -96,13 +89,7 @@ static int older_revisions(struct tool *t, const json_t *service)
         int64_t active;
         if (!own || strcmp(jtext(d, "id"), jtext(service, "deployment_id")) == 0)
             continue;
-        if (!query_count(t,
-                         tool_format(t,
-                                     "SELECT COUNT(1) AS inv_count FROM sys_invocation_status WHERE "
-                                     "pinned_deployment_id = %s AND "
-                                     "status != 'completed'",
-                                     sql_text(t, jtext(d, "id"))),
-                         &active))
+        if (!deployment_active(t, jtext(d, "id"), &active))
             return 1;
         table_row(tb);
         table_text(tb, STYLE_PLAIN, deployment_address(d));

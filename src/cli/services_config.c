@@ -102,9 +102,7 @@ static int view_run(struct tool *t)
     if (!s)
         return 1;
     if (tool_flag(t, "json")) {
-        char *text = json_dumps(s, JSON_INDENT(2));
-        write_fmt(&t->out, "%s\n", text ? text : "{}");
-        free(text);
+        print_json(t, s);
         return 0;
     }
     bool workflow = strcmp(jtext(s, "ty"), "Workflow") == 0;
@@ -149,8 +147,7 @@ static int apply(struct tool *t, const char *const *values)
             json_text(&o, settings[i].member, values[i]);
     }
     json_close(&o, '}');
-    const char *body = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
+    const char *body = tool_take_text(t, &w);
     return api_do(t, "PATCH", tool_format(t, "/services/%s", url_part(t, tool_text(t, "NAME"))), body) ? 0
                                                                                                        : 1;
 }
@@ -179,9 +176,7 @@ static const char *template_of(struct tool *t, const json_t *s)
             write_fmt(&w, json_is_boolean(v) ? "%s = %s\n" : "%s = \"%s\"\n", settings[i].member,
                       value_text(t, v));
     }
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 /* `member = "value"` lines. NULL or why not. */

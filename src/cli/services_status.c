@@ -3,8 +3,6 @@
 
 #include "cli/cli.h"
 
-int services_status_run(struct tool *t);
-
 #define RECENT_LIMIT 5
 
 struct facts {
@@ -27,9 +25,7 @@ static const char *names_list(struct tool *t, const json_t *const *services, siz
         *any = true;
     }
     write_u8(&w, ')');
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 static bool fetch(struct tool *t, const json_t *const *services, size_t n, struct facts *f)
@@ -252,8 +248,7 @@ static int status_once(struct tool *t)
     one = doc;
     services = name ? &one : sorted_by(t, json_object_get(doc, "services"), "name", &n);
     if (n == 0) {
-        say_bad(t, "No services were found! Services are added by registering deployments with 'restate dep "
-                   "register'");
+        say_bad(t, "%s", NO_SERVICES_TEXT);
         return 0;
     }
     if (!fetch(t, services, n, &f))

@@ -5,12 +5,7 @@
 #include "cli/cli.h"
 #include "tool/rows.h"
 
-const struct option sql_options[] = {
-    {"QUERY", .value = "QUERY", .flags = OPTION_POSITIONAL | OPTION_REQUIRED, .help = "The query"},
-    {"jsonl", .help = "Print a JSON object per line", .aliases = "ldjson", .excludes = "json"},
-    {"json", .help = "Print a JSON array"},
-    WATCH_OPTIONS,
-    {0}};
+const struct option sql_options[] = {ROWS_OPTIONS, WATCH_OPTIONS, {0}};
 
 /* The stream comes in pieces of any size: whole messages are cut out of what has arrived. */
 struct stream {
@@ -46,23 +41,15 @@ static void on_data(struct api_call *call, struct slice data)
 static int sql_once(struct tool *t)
 {
     struct stream s = {.pending = WRITER_INIT};
-    struct writer body = WRITER_INIT, took = WRITER_INIT;
-    rows_begin(&s.rows, t,
-               tool_flag(t, "json")    ? ROWS_JSON
-               : tool_flag(t, "jsonl") ? ROWS_JSON_LINES
-                                       : ROWS_TABLE);
+    rows_begin(&s.rows, t);
     if (!api_ready(t))
         return 1;
-    write_fmt(&body, "{\"query\":");
-    write_json_string(&body, slice_cstr(tool_text(t, "QUERY")));
-    write_u8(&body, '}');
     uint64_t begin = os_mono_ns();
     struct api_call call = {.method = "POST",
                             .path = "/query",
-                            .body = arena_copy_slice(&t->arena, writer_slice(&body)),
+                            .body = query_body(t, tool_text(t, "QUERY")),
                             .on_data = on_data,
                             .user = &s};
-    writer_free(&body);
     api_run(t, &call, 1);
     uint64_t ns = os_mono_ns() - begin;
     size_t left = s.pending.len;
@@ -73,10 +60,7 @@ static int sql_once(struct tool *t)
         return tool_fail(t, "The answer cannot be read: %s", s.rows.err.msg);
     if (left)
         return tool_fail(t, "The answer is cut off");
-    rows_duration(&took, ns);
-    fprintf(stderr, "%llu rows. Query took %.*s\n", (unsigned long long)s.rows.count,
-            SLICE_FMT(writer_slice(&took)));
-    writer_free(&took);
+    rows_say_took(&s.rows, ns);
     return 0;
 }
 

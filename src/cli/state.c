@@ -64,7 +64,7 @@ static bool check_service(struct tool *t, bool must_exist)
         api_failed(t, &call);
         return false;
     }
-    json_t *s = cli_keep(t, json_loadb((const char *)call.reply.ptr, call.reply.len, 0, NULL));
+    json_t *s = api_json(t, &call, NULL);
     if (strcmp(jtext(s, "ty"), "Service") == 0) {
         tool_fail(t, "Only virtual objects and workflows support state");
         return false;
@@ -208,9 +208,7 @@ static const char *request_body(struct tool *t, const char *key, const char *ver
         write_u8(&w, ']');
     }
     write_fmt(&w, "}}");
-    const char *body = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return body;
+    return tool_take_text(t, &w);
 }
 
 static int submit(struct tool *t, const struct entries *old, const struct doc *map)

@@ -25,6 +25,13 @@ bool jbool(const json_t *object, const char *key)
     return json_is_true(object ? json_object_get(object, key) : NULL);
 }
 
+void print_json(struct tool *t, const json_t *doc)
+{
+    char *text = json_dumps(doc, JSON_INDENT(2));
+    write_fmt(&t->out, "%s\n", text ? text : "null");
+    free(text);
+}
+
 /* ---- lines ---- */
 
 void say_title(struct tool *t, const char *title)
@@ -37,22 +44,11 @@ void say_title(struct tool *t, const char *title)
     writer_free(&line);
 }
 
-static const char *formatted(struct tool *t, const char *fmt, va_list ap)
-{
-    va_list again;
-    va_copy(again, ap);
-    int len = vsnprintf(NULL, 0, fmt, again);
-    va_end(again);
-    char *text = arena_alloc(&t->arena, (size_t)len + 1);
-    vsnprintf(text, (size_t)len + 1, fmt, ap);
-    return text;
-}
-
 void say_good(struct tool *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    tool_say(t, "%s %s\n", t->color ? "✅" : "[OK]:", formatted(t, fmt, ap));
+    tool_say(t, "%s %s\n", t->color ? "✅" : "[OK]:", tool_format_va(t, fmt, ap));
     va_end(ap);
 }
 
@@ -60,7 +56,7 @@ void say_bad(struct tool *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    tool_warn(t, "❌", "[ERR]:", "%s", formatted(t, fmt, ap));
+    tool_warn(t, "❌", "[ERR]:", "%s", tool_format_va(t, fmt, ap));
     va_end(ap);
 }
 
@@ -139,9 +135,7 @@ static const char *other_format(struct tool *t, uint64_t ms)
 {
     struct writer w = WRITER_INIT;
     instant_print(&w, cli_of(t)->time_format, ms);
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 const char *date_text(struct tool *t, const char *rfc3339)
@@ -167,9 +161,7 @@ static const char *span(struct tool *t, uint64_t from, uint64_t to,
 {
     struct writer w = WRITER_INIT;
     print(&w, to > from ? (to - from) / divide : 0);
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 const char *since_text(struct tool *t, const char *rfc3339)

@@ -28,9 +28,7 @@ const char *failures_text(struct tool *t, const struct failures *f)
             write_fmt(&w, " - %s -> %s\n", f->list.items[i].address,
                       status_text(t, &f->list.items[i].status));
     }
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 static struct answer no_answer(struct tool *t, const char *error)
@@ -86,13 +84,11 @@ static struct answer call_single(struct ctl *c, enum node_role role, const char 
             struct writer list = WRITER_INIT;
             for (size_t i = 0; i < ident.n_roles; i++)
                 write_fmt(&list, "%s%s", i ? ", " : "", ident.roles[i]);
-            write_u8(&list, 0);
             a = no_answer(c->tool,
                           tool_format(c->tool,
                                       "Single address mode: node %s does not have the required role '%s'. "
                                       "Node has roles: [%s]",
-                                      c->seeds[0], node_role_name(role), (const char *)list.buf->data));
-            writer_free(&list);
+                                      c->seeds[0], node_role_name(role), tool_take_text(c->tool, &list)));
             return a;
         }
         if (!a.good) {

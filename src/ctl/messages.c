@@ -74,9 +74,7 @@ static const char *joined(struct tool *t, struct slice message, uint32_t number)
     while (pb_next(&r, &f))
         if (f.number == number && f.wire == PB_LEN)
             write_fmt(&w, "%s%.*s", w.len ? "," : "", SLICE_FMT(f.bytes));
-    const char *text = arena_copy_slice(&t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(t, &w);
 }
 
 static void decode_processor(struct tool *t, struct slice entry, struct processor *p)

@@ -5,11 +5,7 @@
 #include "ctl/ctl.h"
 #include "tool/rows.h"
 
-const struct option sql_options[] = {
-    {"QUERY", .value = "QUERY", .flags = OPTION_POSITIONAL | OPTION_REQUIRED, .help = "The query"},
-    {"jsonl", .help = "Print a JSON object per line", .aliases = "ldjson", .excludes = "json"},
-    {"json", .help = "Print a JSON array"},
-    {0}};
+const struct option sql_options[] = {ROWS_OPTIONS, {0}};
 
 struct query {
     struct rows rows;
@@ -39,11 +35,8 @@ int sql_run(struct tool *t)
 {
     struct ctl *c = ctl_of(t);
     struct query q = {.warnings = WRITER_INIT};
-    struct writer request = WRITER_INIT, took = WRITER_INIT;
-    rows_begin(&q.rows, t,
-               tool_flag(t, "json")    ? ROWS_JSON
-               : tool_flag(t, "jsonl") ? ROWS_JSON_LINES
-                                       : ROWS_TABLE);
+    struct writer request = WRITER_INIT;
+    rows_begin(&q.rows, t);
     pb_put_text(&request, 1, tool_text(t, "QUERY"));
     uint64_t begin = os_mono_ns();
     struct rpc r = {.address = c->seeds[0],
@@ -65,9 +58,6 @@ int sql_run(struct tool *t)
                                r.has_reply ? "The query broke off" : "Failed to run query");
     if (!good)
         return tool_fail(t, "The answer cannot be read: %s", q.rows.err.msg);
-    rows_duration(&took, ns);
-    fprintf(stderr, "%llu rows. Query took %.*s\n", (unsigned long long)q.rows.count,
-            SLICE_FMT(writer_slice(&took)));
-    writer_free(&took);
+    rows_say_took(&q.rows, ns);
     return 0;
 }

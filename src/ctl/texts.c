@@ -4,13 +4,6 @@
 #include "base/time.h"
 #include "ctl/ctl.h"
 
-static const char *taken(struct tool *t, struct writer *w)
-{
-    const char *text = arena_copy_slice(&t->arena, writer_slice(w));
-    writer_free(w);
-    return text;
-}
-
 const char *roles_text(struct tool *t, uint32_t roles)
 {
     struct writer w = WRITER_INIT;
@@ -18,7 +11,7 @@ const char *roles_text(struct tool *t, uint32_t roles)
     for (uint32_t bit = 1; bit <= ROLE_WORKER; bit <<= 1)
         if (roles & bit)
             write_fmt(&w, "%s%s", w.len ? " | " : "", node_role_name((enum node_role)bit));
-    return taken(t, &w);
+    return tool_take_text(t, &w);
 }
 
 static int by_text(const void *a, const void *b)
@@ -32,7 +25,7 @@ const char *role_names_text(struct tool *t, const struct ident *ident)
     qsort(ident->roles, ident->n_roles, sizeof(*ident->roles), by_text);
     for (size_t i = 0; i < ident->n_roles; i++)
         write_fmt(&w, "%s%s", i ? " | " : "", ident->roles[i]);
-    return taken(t, &w);
+    return tool_take_text(t, &w);
 }
 
 const char *nodes_text(struct tool *t, const uint32_t *ids, size_t n, const char *separator)
@@ -42,7 +35,7 @@ const char *nodes_text(struct tool *t, const uint32_t *ids, size_t n, const char
     for (size_t i = 0; i < n; i++)
         write_fmt(&w, "%sN%u", i ? separator : "", ids[i]);
     write_u8(&w, ']');
-    return taken(t, &w);
+    return tool_take_text(t, &w);
 }
 
 static int by_number(const void *a, const void *b)
@@ -102,7 +95,7 @@ const char *ago_text(struct tool *t, uint64_t wall_ms)
     } else {
         instant_print(&w, ctl_of(t)->time_format, wall_ms);
     }
-    return taken(t, &w);
+    return tool_take_text(t, &w);
 }
 
 void provider_text(struct writer *w, const char *provider, const char *replication, uint64_t nodeset_size,
@@ -122,7 +115,7 @@ const char *cluster_config_text(struct tool *t, const struct cluster_config *c)
               "⚙️ Cluster Configuration\n├ Number of partitions: %llu\n├ Partition replication: %s\n",
               (unsigned long long)c->partitions, c->partition_replication ? c->partition_replication : "*");
     provider_text(&w, c->provider, c->log_replication, c->nodeset_size, 0);
-    return taken(t, &w);
+    return tool_take_text(t, &w);
 }
 
 const struct log_segment *chain_tail(const struct log_chain *chain)

@@ -71,9 +71,7 @@ static const char *label_of(struct parser *ps, const struct option *o)
 {
     struct writer w = WRITER_INIT;
     option_label(&w, o);
-    const char *text = arena_copy_slice(&ps->t->arena, writer_slice(&w));
-    writer_free(&w);
-    return text;
+    return tool_take_text(ps->t, &w);
 }
 
 /* ---- finding ---- */

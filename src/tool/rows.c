@@ -1,8 +1,11 @@
 /* Rows of an SQL answer: see rows.h. */
 #include "tool/rows.h"
 
-void rows_begin(struct rows *r, struct tool *t, enum rows_form form)
+void rows_begin(struct rows *r, struct tool *t)
 {
+    enum rows_form form = tool_flag(t, "json")    ? ROWS_JSON
+                          : tool_flag(t, "jsonl") ? ROWS_JSON_LINES
+                                                  : ROWS_TABLE;
     *r = (struct rows){.t = t, .form = form, .reader = {.arena = &t->arena}};
     if (form == ROWS_TABLE)
         r->table = table_new(t, "rows");
@@ -95,4 +98,13 @@ void rows_duration(struct writer *w, uint64_t ns)
         write_fmt(w, "%.9gms", (double)ns / 1e6);
     else
         write_fmt(w, "%.6gµs", (double)ns / 1e3);
+}
+
+void rows_say_took(const struct rows *r, uint64_t ns)
+{
+    struct writer took = WRITER_INIT;
+    rows_duration(&took, ns);
+    fprintf(stderr, "%llu rows. Query took %.*s\n", (unsigned long long)r->count,
+            SLICE_FMT(writer_slice(&took)));
+    writer_free(&took);
 }

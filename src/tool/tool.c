@@ -227,7 +227,7 @@ enum rc check_duration(const char *value, struct err *err)
 
 /* ---- output ---- */
 
-static char *format_va(struct tool *t, const char *fmt, va_list ap)
+char *tool_format_va(struct tool *t, const char *fmt, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
@@ -243,8 +243,15 @@ char *tool_format(struct tool *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    char *text = format_va(t, fmt, ap);
+    char *text = tool_format_va(t, fmt, ap);
     va_end(ap);
+    return text;
+}
+
+char *tool_take_text(struct tool *t, struct writer *w_take)
+{
+    char *text = arena_copy_slice(&t->arena, writer_slice(w_take));
+    writer_free(w_take);
     return text;
 }
 
@@ -254,7 +261,7 @@ void tool_say(struct tool *t, const char *fmt, ...)
     if (t->json)
         return; /* tables speak */
     va_start(ap, fmt);
-    const char *text = format_va(t, fmt, ap);
+    const char *text = tool_format_va(t, fmt, ap);
     va_end(ap);
     write_raw(&t->out, text, strlen(text));
 }
@@ -308,7 +315,7 @@ int tool_fail(struct tool *t, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    print_error(t, format_va(t, fmt, ap));
+    print_error(t, tool_format_va(t, fmt, ap));
     va_end(ap);
     return 1;
 }
@@ -317,7 +324,7 @@ int tool_fail_cause(struct tool *t, const char *cause, const char *fmt, ...)
 {
     va_list ap;
     va_start(ap, fmt);
-    print_error(t, format_va(t, fmt, ap));
+    print_error(t, tool_format_va(t, fmt, ap));
     va_end(ap);
     fprintf(stderr, "  ├─ %s\n", cause);
     return 1;
@@ -328,7 +335,7 @@ void tool_warn(struct tool *t, const char *icon, const char *plain_icon, const c
     va_list ap;
     tool_flush(t);
     va_start(ap, fmt);
-    fprintf(stderr, "%s %s\n", t->color_err ? icon : plain_icon, format_va(t, fmt, ap));
+    fprintf(stderr, "%s %s\n", t->color_err ? icon : plain_icon, tool_format_va(t, fmt, ap));
     va_end(ap);
 }
 
@@ -342,7 +349,7 @@ void tool_item_failed(struct tool *t, const char *module, const char *fmt, ...)
     va_start(ap, fmt);
     fprintf(stderr, "%.*s %sERROR%s %s: %s\n", SLICE_FMT(writer_slice(&when)),
             style_begin(t->color_err, STYLE_RED), style_end(t->color_err, STYLE_RED), module,
-            format_va(t, fmt, ap));
+            tool_format_va(t, fmt, ap));
     va_end(ap);
     writer_free(&when);
 }
@@ -352,7 +359,7 @@ int tool_usage_error(struct tool *t, const char *fmt, ...)
     va_list ap;
     tool_flush(t);
     va_start(ap, fmt);
-    fprintf(stderr, "error: %s\n\nFor more information, try '--help'.\n", format_va(t, fmt, ap));
+    fprintf(stderr, "error: %s\n\nFor more information, try '--help'.\n", tool_format_va(t, fmt, ap));
     va_end(ap);
     return 2;
 }

@@ -3,6 +3,7 @@
  * Standard output is collected and written at the end, before anything goes to standard error and before a
  * question, so the order is kept. Strings made here live in `arena` until the run ends. One thread. */
 #pragma once
+#include <stdarg.h>
 #include <stdio.h>
 
 #include "base/codec.h"
@@ -55,6 +56,9 @@ const char *tool_item(const struct tool *t, const char *name, size_t i);
 
 /* ---- output ---- */
 char *tool_format(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+char *tool_format_va(struct tool *t, const char *fmt, va_list ap);
+/* What was written, as a text; frees the writer. */
+char *tool_take_text(struct tool *t, struct writer *w_take);
 void tool_say(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void tool_flush(struct tool *t);
 /* `text` with the style's escape sequences, if styles are on. */
