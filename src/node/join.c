@@ -26,8 +26,8 @@ struct join {
     struct err err;
 };
 
-/* Not provisioned yet, nobody answers yet, or the others were faster each time (many nodes that start at once).
- * An undecided registration is repeated: it costs a generation. */
+/* Not provisioned yet, nobody answers yet, or the others were faster each time (many nodes that start at
+ * once). An undecided registration is repeated: it costs a generation. */
 static bool may_pass(enum rc rc)
 {
     return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED;

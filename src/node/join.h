@@ -22,9 +22,11 @@ void join_start(struct env *env, struct kv *kv, const struct node_config *config
                 void (*done)(void *ctx, const struct joined *joined, const struct err *err), void *ctx);
 
 /* After the roles have started: this node's states in the nodes configuration leave `provisioning` (worker
- * active, metadata member). `done` with NULL on success; RC_AGAIN as above, and nothing is harmed by calling again. */
+ * active, metadata member). `done` with NULL on success; RC_AGAIN as above, and nothing is harmed by calling
+ * again. */
 void join_activate(struct env *env, struct kv *kv, uint32_t node_id,
                    void (*done)(void *ctx, const struct err *err), void *ctx);
-/* The storage state of this node: the log-server's store is ready, or lost (spec/cluster.md §5.12). `done` as above. */
+/* The storage state of this node: the log-server's store is ready, or lost (spec/cluster.md §5.12). `done` as
+ * above. */
 void join_set_storage(struct env *env, struct kv *kv, uint32_t node_id, enum storage_state state,
                       void (*done)(void *ctx, const struct err *err), void *ctx);

@@ -197,8 +197,8 @@ static void write_states_later(struct node *n, const struct err *why)
     uint64_t now = env_mono_ms(n->env);
     if (!n->states_told_ms || now - n->states_told_ms >= JOIN_TELL_MS) {
         n->states_told_ms = MAX(now, 1);
-        LOG0(LOG_INFO, TARGET, "The states of this node's roles cannot be registered yet, which is repeated: %s",
-             why->msg);
+        LOG0(LOG_INFO, TARGET,
+             "The states of this node's roles cannot be registered yet, which is repeated: %s", why->msg);
     }
     env_timer_arm(n->env, &n->states_timer, JOIN_RETRY_MS + env_random(n->env) % JOIN_RETRY_MS);
 }
