@@ -44,7 +44,7 @@ other languages' official SDKs, as their registries ship them, against this serv
 suites of its own (test/sdk, part of \`make test\`).
 
 Java and Kotlin are missing: their SDK (dev.restate:sdk-java-http, sdk-kotlin-http, sdk-api) was not served by the Maven registry that
-this project is built with (asked on 2026-11-28, versions 2.4.1 to 2.10.0: "could not find artifact"), so that no suite of theirs could
+this project is built with (asked on 2026-11-28, versions 2.4.1 to 2.9.4: "could not find artifact"), so that no suite of theirs could
 be compiled or run.
 
 ${table(["language", "SDK", "last run", "server settings", "cases run", "failed"], [...runs.values()])}
