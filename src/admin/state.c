@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "admin/admin_internal.h"
+#include "wire/scope.h"
 
 struct pair {
     struct slice key, value;
@@ -67,17 +68,6 @@ static bool read_new_state(struct admin_call *c, const json_t *body, struct slic
     return true;
 }
 
-static const char *scope_fault(struct slice scope)
-{
-    if (scope.len == 0 || scope.len > 36)
-        return "value has to be between 1 and 36 characters long";
-    for (size_t i = 0; i < scope.len; i++)
-        if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-", scope.ptr[i]) ||
-            !scope.ptr[i])
-            return "value contains characters outside the allowed set [a-zA-Z0-9_.-]";
-    return NULL;
-}
-
 /* A text member where NUL may occur: keys are bytes. ptr NULL if absent. */
 static bool read_bytes(struct admin_call *c, const json_t *body, const char *key, bool required,
                        struct slice *out)
@@ -105,7 +95,8 @@ static bool target_allowed(struct admin_call *c, size_t n_entries, struct slice 
         answer_error(c, 400, "Cannot modify state for service type Service");
         return false;
     }
-    const char *fault = scope.ptr ? scope_fault(scope) : NULL;
+    char room[LABEL_ROOM];
+    const char *fault = scope.ptr ? label_problem(scope, room) : NULL;
     if (fault) {
         /* The reference says 500 here, which would make clients repeat the request (spec/admin-api.md §9). */
         answer_error(c, 400, "bad scope: %s", fault);

@@ -6,8 +6,6 @@
 #include "base/hash.h"
 #include "base/time.h"
 
-#define LABEL_MAX          36
-#define LIMIT_KEY_LEVELS   2
 #define NS_PER_MS          1000000u
 #define LAST_EXECUTABLE_MS 253402300799999u /* end of the year 9999 */
 
@@ -16,54 +14,6 @@ bool header_value_ok(struct slice value)
     for (size_t i = 0; i < value.len; i++)
         if ((value.ptr[i] < 0x20 && value.ptr[i] != '\t') || value.ptr[i] > 0x7e)
             return false;
-    return true;
-}
-
-/* ---- scopes and limit keys ---- */
-
-static bool label_char(uint8_t c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '.' || c == '-';
-}
-
-const char *label_problem(struct slice value, char room[64])
-{
-    if (value.len == 0)
-        return "value cannot be empty";
-    if (value.len > LABEL_MAX) {
-        snprintf(room, 64, "value too long: %zu bytes (max %d)", value.len, LABEL_MAX);
-        return room;
-    }
-    for (size_t i = 0; i < value.len; i++)
-        if (!label_char(value.ptr[i]))
-            return "value contains characters outside the allowed set [a-zA-Z0-9_.-]";
-    return NULL;
-}
-
-bool limit_key_check(struct slice value, struct writer *message)
-{
-    size_t levels = 1;
-    if (value.len && value.ptr[value.len - 1] == '/')
-        value.len--;
-    for (size_t i = 0; i < value.len; i++)
-        levels += value.ptr[i] == '/';
-    if (levels > LIMIT_KEY_LEVELS) {
-        write_fmt(message, "invalid limit-key: too many path components in the given limit-key (max %d)",
-                  LIMIT_KEY_LEVELS);
-        return false;
-    }
-    for (size_t from = 0; from <= value.len;) {
-        ptrdiff_t slash = slice_find(value, '/', from);
-        size_t end = slash < 0 ? value.len : (size_t)slash;
-        char room[64];
-        const char *problem = label_problem(slice_sub(value, from, end - from), room);
-        if (problem) {
-            write_fmt(message, "invalid limit-key: invalid limit-key component: %s", problem);
-            return false;
-        }
-        from = end + 1;
-    }
     return true;
 }
 

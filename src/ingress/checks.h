@@ -1,16 +1,13 @@
-/* Checks of a request's parts: header values, scopes and limit keys, query parameters, delays, input rules
- * (spec/ingress.md §5.3, §5.7, §6.2, §7). Pure functions; a refusal leaves the sentence of spec/ingress.md
+/* Checks of a request's parts: header values, query parameters, delays, input rules
+ * (spec/ingress.md §5.3, §6.2, §7). Pure functions; a refusal leaves the sentence of spec/ingress.md
  * §10.1 in a writer. */
 #pragma once
 #include "base/codec.h"
 #include "metadata/schema.h"
+#include "wire/scope.h" /* scopes and limit keys */
 
 /* Visible ASCII, space and tab. */
 bool header_value_ok(struct slice value);
-/* NULL if `value` is a valid scope or limit-key level, else the reason, which may live in `room`. */
-const char *label_problem(struct slice value, char room[64]);
-/* Is `value`, not empty, a valid limit key? A trailing slash is tolerated. */
-bool limit_key_check(struct slice value, struct writer *message);
 /* Value of the first parameter of that name (names compared without case), form-decoded, appended to `value`.
  * `query` starts with '?'. */
 bool query_find(struct slice query, const char *name, struct writer *value);

@@ -3,6 +3,7 @@
  * - callee ids, kinds, retentions - is resolved here, before proposing. */
 #include "invoker/invoker_internal.h"
 #include "invoker/rt_codes.h"
+#include "wire/scope.h"
 
 #define ID_BUCKETS 512
 
@@ -67,13 +68,46 @@ static enum rc find_callee(const struct command_context *ctx, const struct comma
     return RC_OK;
 }
 
-static enum rc check_call(const struct command_view *c, const struct schema_handler *callee, struct err *err,
-                          const char **doc_code)
+static enum rc check_labels(const struct command_view *c, struct err *err, const char **doc_code)
 {
+    char room[LABEL_ROOM];
+    const char *problem = c->has_scope ? label_problem(c->scope, room) : NULL;
+    if (problem) {
+        *doc_code = RT_SCOPE;
+        return err_set(err, RC_CONFLICT, "bad scope value: %s", problem);
+    }
+    struct writer message = WRITER_INIT;
+    bool ok = !c->has_limit_key || !c->limit_key.len || limit_key_check(c->limit_key, &message);
+    if (!ok) {
+        *doc_code = RT_SCOPE;
+        err_set(err, RC_CONFLICT, "%.*s", SLICE_FMT(writer_slice(&message)));
+    }
+    writer_free(&message);
+    return ok ? RC_OK : RC_CONFLICT;
+}
+
+/* lifecycle §12.4; the order of the checks is that of the ingress. */
+static enum rc check_scope(const struct command_context *ctx, const struct command_view *c,
+                           const struct schema_handler *callee, struct err *err, const char **doc_code)
+{
+    bool object = callee->kind == TARGET_OBJECT_EXCLUSIVE || callee->kind == TARGET_OBJECT_SHARED;
     if (c->has_limit_key && !c->has_scope)
         return refuse(err, doc_code, RT_SCOPE, "limit-key requires a scope to be set");
-    if (c->has_scope)
+    if (!c->has_scope)
+        return RC_OK;
+    if (!ctx->scopes)
         return refuse(err, doc_code, RT_SCOPE, "scoped invocations require vqueues to be enabled");
+    if (object && !ctx->scoped_objects)
+        return refuse(err, doc_code, RT_PRECONDITION, "scope is not supported for Virtual Object targets");
+    return check_labels(c, err, doc_code);
+}
+
+static enum rc check_call(const struct command_context *ctx, const struct command_view *c,
+                          const struct schema_handler *callee, struct err *err, const char **doc_code)
+{
+    enum rc rc = check_scope(ctx, c, callee, err, doc_code);
+    if (rc != RC_OK)
+        return rc;
     if (callee->kind == TARGET_SERVICE && c->key.len > 0)
         return refuse(err, doc_code, RT_PRECONDITION,
                       "a key was given, but the target is a Service and has none");
@@ -93,8 +127,10 @@ static struct invocation_id callee_id(const struct command_context *ctx, const s
                                       enum target_kind kind)
 {
     struct invocation_id id;
-    struct slice none = SLICE_EMPTY, key = key_or_none(kind, c->key);
-    if (key.ptr)
+    struct slice key = key_or_none(kind, c->key), scope = c->has_scope ? c->scope : SLICE_EMPTY;
+    if (scope.ptr)
+        id.partition_key = partition_key_of_key(scope);
+    else if (key.ptr)
         id.partition_key = partition_key_of_key(key);
     else if (c->has_idempotency_key)
         id.partition_key =
@@ -104,9 +140,9 @@ static struct invocation_id callee_id(const struct command_context *ctx, const s
             partition_key_of_service_bucket(c->service, (uint32_t)(env_random(ctx->env) % ID_BUCKETS));
 
     if (kind == TARGET_WORKFLOW_RUN)
-        id.uuid = workflow_run_uuid(none, c->service, key);
+        id.uuid = workflow_run_uuid(scope, c->service, key);
     else if (c->has_idempotency_key)
-        id.uuid = idempotency_uuid(none, c->service, key, c->handler, c->idempotency_key);
+        id.uuid = idempotency_uuid(scope, c->service, key, c->handler, c->idempotency_key);
     else
         id.uuid = ulid_make(env_wall_ms(ctx->env), env_random(ctx->env), env_random(ctx->env));
     return id;
@@ -118,7 +154,7 @@ static enum rc prepare_call(const struct command_context *ctx, const struct comm
     const struct schema_handler *handler = NULL;
     enum rc rc = find_callee(ctx, c, &handler, err, doc_code);
     if (rc == RC_OK)
-        rc = check_call(c, handler, err, doc_code);
+        rc = check_call(ctx, c, handler, err, doc_code);
     if (rc != RC_OK)
         return rc;
     effect->has_callee = true;
@@ -146,23 +182,27 @@ static enum rc parse_invocation_id(struct slice text, struct invocation_id *out,
 static enum rc prepare_attach(const struct command_view *c, struct effect *effect, const char **doc_code,
                               struct err *err)
 {
-    struct slice none = SLICE_EMPTY;
+    struct slice scope = c->has_scope ? c->scope : SLICE_EMPTY;
     struct invocation_id *id = &effect->attach_id;
+    enum rc rc = c->attach_kind == ATTACH_TARGET_ID ? RC_OK : check_labels(c, err, doc_code);
+    if (rc != RC_OK)
+        return rc;
     switch (c->attach_kind) {
     case ATTACH_TARGET_ID:
         return parse_invocation_id(c->target_id, id, err, doc_code);
     case ATTACH_TARGET_IDEMPOTENT:
-        id->partition_key = c->attach_key.ptr
+        id->partition_key = scope.ptr ? partition_key_of_key(scope)
+                            : c->attach_key.ptr
                                 ? partition_key_of_key(c->attach_key)
                                 : partition_key_of_service_bucket(
                                       c->attach_service, idempotency_bucket(c->attach_idempotency_key));
-        id->uuid = idempotency_uuid(none, c->attach_service, c->attach_key, c->attach_handler,
+        id->uuid = idempotency_uuid(scope, c->attach_service, c->attach_key, c->attach_handler,
                                     c->attach_idempotency_key);
         return RC_OK;
     case ATTACH_TARGET_WORKFLOW: {
         struct slice key = key_or_none(TARGET_WORKFLOW_RUN, c->attach_key);
-        id->partition_key = partition_key_of_key(key);
-        id->uuid = workflow_run_uuid(none, c->attach_service, key);
+        id->partition_key = partition_key_of_key(scope.ptr ? scope : key);
+        id->uuid = workflow_run_uuid(scope, c->attach_service, key);
         return RC_OK;
     }
     case ATTACH_TARGET_NONE:

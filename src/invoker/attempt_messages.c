@@ -94,8 +94,12 @@ static bool value_is_in_state(struct attempt *a, const struct command_view *c, s
 
     struct invocation *inv = e->p->ops->invocation(e->p->ctx, e->id);
     struct bytes stored;
-    if (!inv || !store_state_get(e->p->ops->store(e->p->ctx), inv->si.target.service, inv->si.target.key,
-                                 c->key, &stored))
+    if (!inv)
+        return false;
+    struct object_name o = object_name_of(&inv->si.target);
+    bool found = store_state_get(e->p->ops->store(e->p->ctx), o.service, o.key, c->key, &stored);
+    object_name_free(&o);
+    if (!found)
         return false;
     bool equal = slice_eq(bytes_slice(stored), c->value.value);
     bytes_unref(&stored);
@@ -130,7 +134,8 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
     struct command_view c;
     struct err err = {0};
     const struct schema_cell *cell = a->inv->cell;
-    struct command_context ctx = {cell->schema, &cell->defaults, a->inv->env, a->kind};
+    struct command_context ctx = {cell->schema, &cell->defaults,       a->inv->env,
+                                  a->kind,      a->inv->config.scopes, a->inv->config.scoped_objects};
     struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = h->type, .ack = h->ack, .payload = payload};
     const char *doc_code;
     enum rc rc = command_prepare(&ctx, h->type, payload, &c, &effect, &doc_code, &err);

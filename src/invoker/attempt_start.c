@@ -227,9 +227,17 @@ static void write_start(struct attempt *a, struct invocation *inv, struct partit
         .duration_since_last_entry_ms = now > inv->at.modified_at ? now - inv->at.modified_at : 0,
         .random_seed = inv->has_random_seed ? inv->random_seed : invocation_random_seed(inv->id),
     };
+    if (a->version >= 7 && a->inv->config.scopes) {
+        m.scope = t->scope;
+        m.limit_key = inv->si.limit_key;
+        m.idempotency_key = inv->si.idempotency_key;
+    }
     start_begin(&a->out, &m);
-    if (!eager.partial)
-        store_state_scan(store, t->service, t->key, add_state, &eager);
+    if (!eager.partial) {
+        struct object_name o = object_name_of(t);
+        store_state_scan(store, o.service, o.key, add_state, &eager);
+        object_name_free(&o);
+    }
     m.partial_state = eager.partial;
     start_finish(&a->out, &m);
 }

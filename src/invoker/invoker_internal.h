@@ -264,6 +264,7 @@ struct command_context {
     const struct schema_defaults *defaults;
     struct env *env;
     enum target_kind kind;
+    bool scopes, scoped_objects; /* switched on */
 };
 /* Decode a command completely, check it against its context, and resolve what must be stable (§7.1) into
  * `effect`. RC_OK; RC_INVALID: a protocol violation; RC_CONFLICT: a failed precondition. The reason is in

@@ -105,6 +105,7 @@ struct node_config {
             per_invocation_memory_limit;
         uint32_t max_awaited_future_depth;
         bool enable_v7;
+        bool scopes, scoped_objects;
         char *identity_key_pem_file; /* NULL unset */
         uint64_t identity_expiration_s;
         struct schema_header *additional_headers;

@@ -70,7 +70,8 @@ void node_queries_start(struct node *n)
         .stall_limit_ms = QUERY_STALL_LIMIT_MS,
         .window_bytes = QUERY_WINDOW_BYTES,
     };
-    n->query_source = (struct query_source){&node_query_source_ops, n};
+    n->query_source =
+        (struct query_source){.ops = &node_query_source_ops, .ctx = n, .scopes = n->config->invoker.scopes};
     query_set_limits(c->admin_options.query_memory_bytes, c->admin_options.query_tmp_dir);
     if (c->roles & ROLE_WORKER) {
         n->scan_engine = query_engine_new(n->loop, &n->query_source, &config);

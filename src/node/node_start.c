@@ -437,6 +437,8 @@ static struct ingress_shared *new_ingress_shared(const struct node_config *c, bo
         .concurrent_requests_limit = c->ingress_options.concurrent_requests_limit,
         .http2_max_concurrent_streams = c->ingress_options.http2_max_concurrent_streams,
         .controlled_idempotent_sharding = idempotent_sharding,
+        .vqueues = c->invoker.scopes,
+        .scoped_virtual_objects = c->invoker.scoped_objects,
         .version = RESTATE_VERSION,
     };
     return ingress_shared_new(&ic);

@@ -2,6 +2,7 @@
  * spec/service-protocol.md §7). The invoker has validated the entry before proposing it; what does not decode
  * or may not be here quarantines the invocation. */
 #include "partition/machine_internal.h"
+#include "wire/scope.h"
 
 /* ---- calls ---- */
 
@@ -56,7 +57,7 @@ static void send_call(struct machine *m, struct invocation *inv, const struct co
     if (c->has_idempotency_key)
         si.idempotency_key = c->idempotency_key;
     if (c->has_limit_key)
-        si.limit_key = c->limit_key;
+        si.limit_key = limit_key_trim(c->limit_key);
     if (c->type == MSG_CALL)
         si.response_sink =
             (struct sink){.kind = SINK_INVOCATION, .caller = inv->id, .completion_id = c->completion_id};
@@ -146,7 +147,19 @@ static void set_state(struct machine *m, const struct target *t, const struct co
                            slice_sub(bytes_slice(whole), whole.len - c->value.value.len, c->value.value.len));
         bytes_unref(&whole);
     }
-    store_state_put(m->store, t->service, t->key, c->key, value);
+    struct object_name o = object_name_of(t);
+    store_state_put(m->store, o.service, o.key, c->key, value);
+    object_name_free(&o);
+}
+
+static void clear_state(struct machine *m, const struct target *t, const struct command_view *c)
+{
+    struct object_name o = object_name_of(t);
+    if (c->type == MSG_CLEAR_ALL_STATE)
+        store_state_clear_all(m->store, o.service, o.key);
+    else
+        store_state_clear(m->store, o.service, o.key, c->key);
+    object_name_free(&o);
 }
 
 /* The payload made of `prefix` and `value` (consumed): by reference if the one stands in front of the other
@@ -177,7 +190,8 @@ static struct bytes eager_state_payload(struct machine *m, const struct target *
             key = f.bytes;
     struct bytes value = BYTES_EMPTY;
     struct writer prefix = WRITER_INIT;
-    if (target_is_keyed(t->kind) && store_state_get(m->store, t->service, t->key, key, &value)) {
+    struct object_name o = object_name_of(t);
+    if (target_is_keyed(t->kind) && store_state_get(m->store, o.service, o.key, key, &value)) {
         eager_prefix_write(&prefix, e->payload, value.len);
     } else {
         write_slice_raw(&prefix, e->payload);
@@ -185,6 +199,7 @@ static struct bytes eager_state_payload(struct machine *m, const struct target *
     }
     struct bytes payload = join_value(writer_slice(&prefix), value);
     writer_free(&prefix);
+    object_name_free(&o);
     return payload;
 }
 
@@ -222,10 +237,8 @@ static bool entry_effect(struct machine *m, struct invocation *inv, const struct
         set_state(m, t, c);
         return true;
     case MSG_CLEAR_STATE:
-        store_state_clear(m->store, t->service, t->key, c->key);
-        return true;
     case MSG_CLEAR_ALL_STATE:
-        store_state_clear_all(m->store, t->service, t->key);
+        clear_state(m, t, c);
         return true;
     case MSG_GET_LAZY_STATE:
         machine_get_lazy_state(m, inv, c);

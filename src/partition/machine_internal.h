@@ -53,7 +53,7 @@ void machine_start_attempt(struct machine *m, struct invocation *inv);
 /* §5.8: reply to the sinks, retain or delete, pass the lock on. `inv` may be gone afterwards. */
 void machine_end(struct machine *m, struct invocation *inv, const struct outcome *result, struct bytes owner);
 /* §5.8 pass_lock: the next in the object's inbox starts, or the object is unlocked. */
-void machine_pass_lock(struct machine *m, struct slice service, struct slice key);
+void machine_pass_lock(struct machine *m, const struct target *t);
 /* Completed invocation with everything that hangs on it (§8.3). `inv` is gone afterwards. */
 void machine_purge(struct machine *m, struct invocation *inv);
 enum rc apply_invoke(struct machine *m, struct err *err);

@@ -19,23 +19,30 @@ void machine_start_attempt(struct machine *m, struct invocation *inv)
     machine_action(m, ACTION_INVOKE, inv->id);
 }
 
+/* The object's lock, or a place in its inbox. */
+static bool lock_or_inbox(struct machine *m, struct invocation *inv)
+{
+    struct object_name o = object_name_of(&inv->si.target);
+    struct invocation_id owner;
+    bool locked = store_lock_get(m->store, o.service, o.key, &owner);
+    if (locked) {
+        struct inbox_entry e = {.seq = m->vars->inbox_seq++, .kind = INBOX_INVOCATION, .id = inv->id};
+        store_inbox_push(m->store, o.service, o.key, &e);
+        inv->status = INV_INBOXED;
+        inv->inbox_seq = e.seq;
+        inv->at.inboxed_at = m->now_ms;
+        machine_touch(m, inv);
+    } else {
+        store_lock_set(m->store, o.service, o.key, inv->id);
+    }
+    object_name_free(&o);
+    return !locked;
+}
+
 void machine_start_or_inbox(struct machine *m, struct invocation *inv)
 {
-    const struct target *t = &inv->si.target;
-    if (t->kind == TARGET_OBJECT_EXCLUSIVE) {
-        struct invocation_id owner;
-        if (store_lock_get(m->store, t->service, t->key, &owner)) {
-            struct inbox_entry e = {.seq = m->vars->inbox_seq++, .kind = INBOX_INVOCATION, .id = inv->id};
-            store_inbox_push(m->store, t->service, t->key, &e);
-            inv->status = INV_INBOXED;
-            inv->inbox_seq = e.seq;
-            inv->at.inboxed_at = m->now_ms;
-            machine_touch(m, inv);
-            return;
-        }
-        store_lock_set(m->store, t->service, t->key, inv->id);
-    }
-    machine_start_attempt(m, inv);
+    if (inv->si.target.kind != TARGET_OBJECT_EXCLUSIVE || lock_or_inbox(m, inv))
+        machine_start_attempt(m, inv);
 }
 
 /* ---- sinks ---- */
@@ -220,24 +227,35 @@ enum rc apply_attach(struct machine *m, struct err *err)
 
 /* ---- end ---- */
 
-void machine_pass_lock(struct machine *m, struct slice service, struct slice key)
+/* The next in the object's inbox that is to start; patches of the state before it are applied. */
+static struct invocation *next_in_inbox(struct machine *m, const struct object_name *o)
 {
     struct inbox_entry e;
-    while (store_inbox_pop(m->store, service, key, &e)) {
+    while (store_inbox_pop(m->store, o->service, o->key, &e)) {
         if (e.kind == INBOX_STATE_PATCH) {
             machine_patch_state(m, e.patch);
             bytes_unref(&e.patch);
             continue;
         }
         struct invocation *next = store_invocation_get(m->store, e.id);
-        if (!next || next->status != INV_INBOXED)
-            continue; /* contradicts the table; the object must not stay locked for it */
-        store_lock_set(m->store, service, key, next->id);
+        if (next && next->status == INV_INBOXED)
+            return next; /* else it contradicts the table; the object must not stay locked for it */
+    }
+    return NULL;
+}
+
+void machine_pass_lock(struct machine *m, const struct target *t)
+{
+    struct object_name o = object_name_of(t);
+    struct invocation *next = next_in_inbox(m, &o);
+    if (next) {
+        store_lock_set(m->store, o.service, o.key, next->id);
         machine_start_attempt(m, next);
         store_invocation_changed(m->store, next);
-        return;
+    } else {
+        store_lock_clear(m->store, o.service, o.key);
     }
-    store_lock_clear(m->store, service, key);
+    object_name_free(&o);
 }
 
 /* Sleeps that nobody waits for any more: without this they would stay in the table until due, and might fire
@@ -262,8 +280,10 @@ static void drop_open_sleeps(struct machine *m, struct invocation *inv)
 
 static void clear_workflow(struct machine *m, const struct target *t)
 {
-    store_state_clear_all(m->store, t->service, t->key);
-    store_promise_clear_all(m->store, t->service, t->key);
+    struct object_name o = object_name_of(t);
+    store_state_clear_all(m->store, o.service, o.key);
+    store_promise_clear_all(m->store, o.service, o.key);
+    object_name_free(&o);
 }
 
 static void retain_result(struct machine *m, struct invocation *inv, const struct outcome *result,
@@ -300,7 +320,7 @@ void machine_end(struct machine *m, struct invocation *inv, const struct outcome
             clear_workflow(m, &target);
     }
     if (target.kind == TARGET_OBJECT_EXCLUSIVE)
-        machine_pass_lock(m, target.service, target.key);
+        machine_pass_lock(m, &target);
     bytes_unref(&origin);
 }
 

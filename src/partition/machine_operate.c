@@ -17,12 +17,15 @@ static void drop_unstarted(struct machine *m, struct invocation *inv, const char
     for (size_t i = 0; i < inv->sinks.len; i++)
         machine_reply(m, &inv->sinks.items[i], inv->id, CMD_INVOCATION_RESPONSE, &failure, owner, 0);
     bytes_unref(&owner);
-    if (inv->status == INV_SCHEDULED)
+    if (inv->status == INV_SCHEDULED) {
         machine_timer_delete(m, &(struct timer_key){.wake_up_ms = inv->si.execution_time_ms,
                                                     .kind = TIMER_INVOKE,
                                                     .id = inv->id});
-    else
-        store_inbox_remove(m->store, inv->si.target.service, inv->si.target.key, inv->inbox_seq);
+    } else {
+        struct object_name o = object_name_of(&inv->si.target);
+        store_inbox_remove(m->store, o.service, o.key, inv->inbox_seq);
+        object_name_free(&o);
+    }
     store_invocation_delete(m->store, inv);
 }
 

@@ -35,13 +35,13 @@ struct store_scan *store_scan_new(struct partition_store *s, enum scan_kind kind
 const struct invocation *store_scan_invocation(struct store_scan *c);
 
 struct scan_row {
-    struct slice service, key;
-    struct invocation_id id;     /* LOCKS: the holder; INBOX: who waits */
-    uint64_t seq;                /* INBOX */
-    enum inbox_entry_kind inbox; /* INBOX */
-    struct slice name;           /* STATE, PROMISES: key of the entry */
-    struct slice value;          /* STATE */
-    struct outcome outcome;      /* PROMISES: OUTCOME_NONE while open */
+    struct slice service, key, scope; /* scope: ptr NULL if none */
+    struct invocation_id id;          /* LOCKS: the holder; INBOX: who waits */
+    uint64_t seq;                     /* INBOX */
+    enum inbox_entry_kind inbox;      /* INBOX */
+    struct slice name;                /* STATE, PROMISES: key of the entry */
+    struct slice value;               /* STATE */
+    struct outcome outcome;           /* PROMISES: OUTCOME_NONE while open */
 };
 /* The other kinds. Slices are valid until the next call. */
 bool store_scan_row(struct store_scan *c, struct scan_row *out);

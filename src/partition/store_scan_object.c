@@ -123,11 +123,18 @@ void scan_objects_free(struct store_scan *c)
 
 /* ---- reading: the copies ---- */
 
+static struct scan_row row_of(struct slice name, struct slice key)
+{
+    struct scan_row row = {.key = key};
+    object_name_split(name, &row.service, &row.scope);
+    return row;
+}
+
 static bool next_copied(struct store_scan *c, struct scan_row *out)
 {
     while (c->at < c->objects.len) {
         const struct scan_object *x = c->objects.items[c->at];
-        *out = (struct scan_row){.service = x->service, .key = x->key};
+        *out = row_of(x->service, x->key);
         if (c->kind == SCAN_LOCKS) {
             c->at++;
             out->id = x->owner;
@@ -318,7 +325,7 @@ static bool take(struct store_scan *c, struct slice key, struct slice value, boo
     bytes_unref(&c->row);
     c->row = bytes_copy(value);
     value = bytes_slice(c->row);
-    *out = (struct scan_row){.service = writer_slice(&c->service), .key = writer_slice(&c->name)};
+    *out = row_of(writer_slice(&c->service), writer_slice(&c->name));
     if (of_state)
         return state_row(c, &suffix, value, out);
     switch (c->kind) {
@@ -341,7 +348,7 @@ static bool take(struct store_scan *c, struct slice key, struct slice value, boo
 static bool next_embedded(struct store_scan *c, struct scan_row *out)
 {
     while (c->in_embedded && reader_left(&c->embedded)) {
-        *out = (struct scan_row){.service = writer_slice(&c->service), .key = writer_slice(&c->name)};
+        *out = row_of(writer_slice(&c->service), writer_slice(&c->name));
         if (!embedded_state_read(&c->embedded, &out->name, &out->value))
             return damaged(c);
         if (!superseded(c, out->service, out->key, out->name, 0))

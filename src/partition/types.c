@@ -21,3 +21,23 @@ const char *invocation_status_name(enum invocation_status s)
     }
     return "unknown";
 }
+
+struct object_name object_name_make(struct slice service, struct slice key, struct slice scope)
+{
+    struct object_name n = {.service = service, .key = key};
+    if (!scope.ptr)
+        return n;
+    writer_init(&n.room, service.len + 1 + scope.len);
+    write_slice_raw(&n.room, service);
+    write_u8(&n.room, 0);
+    write_slice_raw(&n.room, scope);
+    n.service = writer_slice(&n.room);
+    return n;
+}
+
+void object_name_split(struct slice name, struct slice *service, struct slice *scope)
+{
+    ptrdiff_t at = slice_find(name, 0, 0);
+    *service = at < 0 ? name : slice_sub(name, 0, (size_t)at);
+    *scope = at < 0 ? SLICE_EMPTY : slice_sub(name, (size_t)at + 1, name.len - (size_t)at - 1);
+}

@@ -57,6 +57,26 @@ struct invocation_timestamps {
     uint64_t created_at, modified_at, inboxed_at, scheduled_at, running_at, completed_at; /* ms, 0 = never */
 };
 
+/* The name of an object or workflow in the store's tables. Those of a scope stand under their service's name,
+ * NUL (which no service name contains), scope; the others cost nothing. */
+struct object_name {
+    struct slice service, key;
+    struct writer room;
+};
+struct object_name object_name_make(struct slice service, struct slice key, struct slice scope);
+static inline struct object_name object_name_of(const struct target *t)
+{
+    if (t->scope.ptr)
+        return object_name_make(t->service, t->key, t->scope);
+    return (struct object_name){.service = t->service, .key = t->key};
+}
+static inline void object_name_free(struct object_name *n)
+{
+    writer_free(&n->room);
+}
+/* Service and scope (ptr NULL: none) of a name's `service`. */
+void object_name_split(struct slice name, struct slice *service, struct slice *scope);
+
 /* Private to the store: where an object is between memory and the backend (store_internal.h). */
 struct write_back {
     struct list link;    /* on the owner's dirty, flushing or clean list */

@@ -16,13 +16,13 @@ enum sql_table_id {
     TABLE_SYS_KEYED_SERVICE_STATUS,
     TABLE_SYS_PROMISE,
     TABLE_STATE_ENTRIES,
+    TABLE_SYS_LOCKS,
     TABLE_SYS_IDEMPOTENCY,
     /* from the schema registry */
     TABLE_SYS_SERVICE,
     TABLE_SYS_DEPLOYMENT,
     /* of features that this server does not have: no rows */
     TABLE_SYS_RULES,
-    TABLE_SYS_LOCKS,
     TABLE_SYS_USER_LIMITS,
     TABLE_SYS_SCHEDULER,
     TABLE_SYS_VQUEUES,

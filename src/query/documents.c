@@ -80,6 +80,14 @@ static enum target_kind callee_kind(const struct document *d, const struct comma
     return c->key.len ? TARGET_OBJECT_EXCLUSIVE : TARGET_SERVICE;
 }
 
+static void write_scope(struct document *d, const struct command_view *c)
+{
+    if (c->has_scope)
+        json_text_slice(&d->o, "scope", c->scope);
+    else
+        json_nothing(&d->o, "scope");
+}
+
 static void write_target(struct document *d, const struct command_view *c)
 {
     enum target_kind kind = callee_kind(d, c);
@@ -95,10 +103,7 @@ static void write_target(struct document *d, const struct command_view *c)
     json_text_slice(&d->o, "handler", c->handler);
     if (kind != TARGET_SERVICE)
         json_text(&d->o, "handler_ty", types[kind]);
-    if (c->has_scope)
-        json_text_slice(&d->o, "scope", c->scope);
-    else
-        json_nothing(&d->o, "scope");
+    write_scope(d, c);
     json_close(&d->o, '}');
     json_close(&d->o, '}');
 }
@@ -170,14 +175,14 @@ static void write_attach(struct document *d, const struct command_view *c)
             json_nothing(&d->o, "service_key");
         json_text_slice(&d->o, "service_handler", c->attach_handler);
         json_text_slice(&d->o, "idempotency_key", c->attach_idempotency_key);
-        json_nothing(&d->o, "scope");
+        write_scope(d, c);
         json_close(&d->o, '}');
     } else {
         json_open_at(&d->o, "Workflow", '{');
         json_text_slice(&d->o, "service_name", c->attach_service);
         json_text_slice(&d->o, "key", c->attach_key);
-        json_number(&d->o, "partition_key", partition_key_of_key(c->attach_key));
-        json_nothing(&d->o, "scope");
+        json_number(&d->o, "partition_key", partition_key_of_key(c->has_scope ? c->scope : c->attach_key));
+        write_scope(d, c);
         json_close(&d->o, '}');
     }
     json_close(&d->o, '}');

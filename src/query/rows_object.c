@@ -1,5 +1,5 @@
-/* Rows of what belongs to objects: inbox, locks, promises, state (query/tables.h; spec/sql.md §3.4, §3.7,
- * §3.8, §3.11). */
+/* Rows of what belongs to objects: inbox, locks (twice), promises, state (query/tables.h; spec/sql.md §3.4,
+ * §3.7, §3.8, §3.11, §3.13). */
 #include "query/tables.h"
 
 bool object_row_next(struct cursor *c)
@@ -38,6 +38,22 @@ static void lock_column(struct cursor *c, sqlite3_context *out, int column)
         out_text(out, column == 1 ? c->row.service : c->row.key);
 }
 
+/* sys_locks: by which record a lock was taken is not kept, hence no acquired_at. */
+static void named_lock_column(struct cursor *c, sqlite3_context *out, int column)
+{
+    if (column == 1) {
+        out_text(out, c->row.scope);
+    } else if (column == 2) {
+        writer_reset(&c->text);
+        write_slice_raw(&c->text, c->row.service);
+        write_u8(&c->text, '/');
+        write_slice_raw(&c->text, c->row.key);
+        out_text(out, writer_slice(&c->text));
+    } else if (column == 4) {
+        out_id(out, c->row.id);
+    }
+}
+
 static void promise_column(struct cursor *c, sqlite3_context *out, int column)
 {
     const struct outcome *o = &c->row.outcome;
@@ -67,7 +83,8 @@ static void promise_column(struct cursor *c, sqlite3_context *out, int column)
         if (o->kind == OUTCOME_FAILURE && failure_parse(o->value, &f))
             out_failure(out, &c->text, f.code, f.message, true);
         break;
-    default: /* scope */
+    default:
+        out_text(out, c->row.scope);
         break;
     }
 }
@@ -96,7 +113,8 @@ static void state_column(struct cursor *c, sqlite3_context *out, int column)
     case 8:
         sqlite3_result_int64(out, (sqlite3_int64)c->row.value.len);
         break;
-    default: /* scope */
+    default:
+        out_text(out, c->row.scope);
         break;
     }
 }
@@ -104,7 +122,7 @@ static void state_column(struct cursor *c, sqlite3_context *out, int column)
 void object_column(struct cursor *c, sqlite3_context *out, int column)
 {
     if (column == 0) {
-        out_key(out, partition_key_of_key(c->row.key));
+        out_key(out, partition_key_of_key(c->row.scope.ptr ? c->row.scope : c->row.key));
         return;
     }
     switch (c->aux->table->id) {
@@ -113,6 +131,9 @@ void object_column(struct cursor *c, sqlite3_context *out, int column)
         break;
     case TABLE_SYS_KEYED_SERVICE_STATUS:
         lock_column(c, out, column);
+        break;
+    case TABLE_SYS_LOCKS:
+        named_lock_column(c, out, column);
         break;
     case TABLE_SYS_PROMISE:
         promise_column(c, out, column);

@@ -89,4 +89,5 @@ struct query_source_ops {
 struct query_source {
     const struct query_source_ops *ops;
     void *ctx;
+    bool scopes; /* objects, workflows and invocations may have one, which decides their partition */
 };

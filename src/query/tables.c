@@ -103,7 +103,7 @@ static bool partitioned(enum sql_table_id id)
 static bool of_objects(enum sql_table_id id)
 {
     return id == TABLE_SYS_INBOX || id == TABLE_SYS_KEYED_SERVICE_STATUS || id == TABLE_SYS_PROMISE ||
-           id == TABLE_STATE_ENTRIES;
+           id == TABLE_STATE_ENTRIES || id == TABLE_SYS_LOCKS;
 }
 
 static int column_of(const struct sql_table *t, const char *name)
@@ -140,6 +140,7 @@ static int table_connect(sqlite3 *db, void *aux_, int argc, const char *const *a
     t->key = objects ? column_of(def, "service_key") : view ? column_of(def, "target_service_key") : -1;
     t->partition_key = column_of(def, "partition_key");
     t->status = view ? column_of(def, "status") : -1;
+    t->scope = objects || view ? column_of(def, "scope") : -1;
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     *out = &t->base;
     return SQLITE_OK;
@@ -154,18 +155,21 @@ static int table_disconnect(sqlite3_vtab *v)
 /* ---- plans ---- */
 
 struct found {
-    int id, service, key, partition_key, status, not_status; /* position of the constraint, or -1 */
+    int id, service, key, partition_key, status, not_status, scope; /* position of the constraint, or -1 */
+    bool unscoped;                                                  /* scope IS NULL */
 };
 
 static struct found find_constraints(const struct table *t, const sqlite3_index_info *info)
 {
-    struct found f = {-1, -1, -1, -1, -1, -1};
+    struct found f = {-1, -1, -1, -1, -1, -1, -1, false};
     for (int i = 0; i < info->nConstraint; i++) {
         const struct sqlite3_index_constraint *c = &info->aConstraint[i];
         if (!c->usable || c->iColumn < 0)
             continue;
         if (c->op == SQLITE_INDEX_CONSTRAINT_NE && c->iColumn == t->status)
             f.not_status = i;
+        if (c->op == SQLITE_INDEX_CONSTRAINT_ISNULL && c->iColumn == t->scope)
+            f.unscoped = true;
         if (c->op != SQLITE_INDEX_CONSTRAINT_EQ)
             continue;
         if (c->iColumn == t->id)
@@ -178,7 +182,12 @@ static struct found find_constraints(const struct table *t, const sqlite3_index_
             f.partition_key = i;
         else if (c->iColumn == t->status)
             f.status = i;
+        else if (c->iColumn == t->scope)
+            f.scope = i;
     }
+    /* With a scope, the key of an object says nothing about where its rows are. */
+    if (t->aux->query->source->scopes && !f.unscoped)
+        f.key = -1;
     return f;
 }
 
@@ -205,6 +214,10 @@ static int table_best_index(sqlite3_vtab *v, sqlite3_index_info *info)
         use(info, f.id, &argument);
         info->estimatedCost = 10;
         info->estimatedRows = 1;
+    } else if (f.scope >= 0) {
+        info->idxNum = PLAN_BY_SCOPE;
+        use(info, f.scope, &argument);
+        info->estimatedCost = 1e5;
     } else if (f.service >= 0 && f.key >= 0) {
         info->idxNum = PLAN_BY_OBJECT;
         use(info, f.service, &argument);
@@ -296,6 +309,7 @@ static enum scan_kind scan_of(enum sql_table_id id)
     case TABLE_SYS_JOURNAL_EVENTS:
         return SCAN_JOURNALS;
     case TABLE_SYS_KEYED_SERVICE_STATUS:
+    case TABLE_SYS_LOCKS:
         return SCAN_LOCKS;
     case TABLE_SYS_INBOX:
         return SCAN_INBOX;
@@ -592,7 +606,7 @@ static void plan_apply(struct cursor *c, int plan, sqlite3_value **v)
         c->none = !c->service || !c->key;
         if (!c->none)
             only_partition_of(c, partition_key_of_key(slice_cstr(c->key)));
-    } else if (plan & PLAN_BY_KEY) {
+    } else if (plan & (PLAN_BY_KEY | PLAN_BY_SCOPE)) {
         char *key = argument_text(v[argument++]);
         c->none = !key;
         if (key)
@@ -669,6 +683,7 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
         idempotency_column(c, out, column);
         break;
     case TABLE_SYS_INBOX:
+    case TABLE_SYS_LOCKS:
     case TABLE_SYS_KEYED_SERVICE_STATUS:
     case TABLE_SYS_PROMISE:
     case TABLE_STATE_ENTRIES:

@@ -49,6 +49,7 @@ enum plan {
     PLAN_BY_PARTITION = 8, /* argument: a partition key */
     PLAN_NOT_STATUS = 16,  /* argument: the status that is excluded */
     PLAN_STATUS = 32,      /* argument: the only status */
+    PLAN_BY_SCOPE = 64,    /* argument: a scope, which decides the partition */
 };
 struct table_aux {
     struct query *query;
@@ -59,7 +60,7 @@ struct table {
     sqlite3_vtab base;
     struct table_aux *aux;
     /* columns that plans look at, or -1 */
-    int id, service, key, partition_key, status;
+    int id, service, key, partition_key, status, scope;
 };
 struct cursor {
     sqlite3_vtab_cursor base;

@@ -295,6 +295,10 @@ void start_finish(struct writer *w, const struct start_message *m)
     pb_write_u64(w, 7, m->retry_count);
     pb_write_u64(w, 8, m->duration_since_last_entry_ms);
     pb_write_u64(w, 9, m->random_seed);
+    const struct slice optional[] = {m->scope, m->limit_key, m->idempotency_key};
+    for (uint32_t i = 0; i < ARRAY_LEN(optional); i++)
+        if (optional[i].ptr)
+            pb_write_bytes_always(w, 10 + i, optional[i]);
     ASSERT(w->len - FRAME_HEADER_SIZE <= UINT32_MAX);
     frame_header_put(w->buf->data, MSG_START, (uint32_t)(w->len - FRAME_HEADER_SIZE));
 }

@@ -142,6 +142,7 @@ struct start_message {
     uint32_t retry_count;
     uint64_t duration_since_last_entry_ms;
     uint64_t random_seed;
+    struct slice scope, limit_key, idempotency_key; /* from protocol 7 on; ptr NULL: left out */
 };
 /* Start is written as a frame: header (8 bytes, length patched by start_finish), fields before the state map;
  * then any number of start_state; then start_finish. Field order ascending (4 before 5..9): start_begin

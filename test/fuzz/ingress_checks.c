@@ -14,8 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct invocation_id id;
     uint64_t at;
     int status;
-    char room[64];
-    switch (data[0] % 5) {
+    char room[128];
+    struct slice levels[PATTERN_LEVELS];
+    switch (data[0] % 6) {
     case 0:
         if (query_find(text, "delay", &value) && !delay_parse(writer_slice(&value), 1, &at, &message))
             ASSERT(message.len > 0);
@@ -31,6 +32,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case 3:
         if (!body_target_parse(text, "lookup", true, &id, &status, &message))
             ASSERT((status == 400 || status == 500) && message.len > 0);
+        break;
+    case 4:
+        if (!pattern_problem(text, levels, room))
+            ASSERT(levels[0].len >= 1 && levels[0].len <= LABEL_MAX && text.len <= PATTERN_MAX + 1);
         break;
     default:
         if (!label_problem(text, room))

@@ -127,6 +127,7 @@ static void retry_after_forms(void **state)
 /* ---- preconditions ---- */
 
 static struct effect prepared;
+static bool scopes, scoped_objects; /* switched on */
 static char reason[ERR_MESSAGE_SIZE];
 
 /* NULL if accepted, else the documentation code. */
@@ -135,7 +136,12 @@ static const char *prepare(enum target_kind kind, uint16_t type, const char *hex
     uint8_t raw[512];
     struct command_view c;
     struct err err = {0};
-    struct command_context ctx = {F.cell.schema, &F.cell.defaults, F.env, kind};
+    struct command_context ctx = {.schema = F.cell.schema,
+                                  .defaults = &F.cell.defaults,
+                                  .env = F.env,
+                                  .kind = kind,
+                                  .scopes = scopes,
+                                  .scoped_objects = scoped_objects};
     const char *doc_code = NULL;
     prepared = (struct effect){0};
     enum rc rc =
@@ -200,6 +206,45 @@ static void call_targets(void **state)
     assert_false(u128_eq(first, prepared.callee.id.uuid));
 }
 
+/* scope 7 and limit key 8 of a call (lifecycle §2.2, §2.4, §12.4) */
+static void scoped_calls(void **state)
+{
+    static const char greet[] = "0a0747726565746572 12056772656574 3a0374656e 5001 5802";
+    scopes = true;
+    assert_null(prepare(TARGET_SERVICE, MSG_CALL, greet));
+    assert_true(prepared.callee.id.partition_key == partition_key_of_key(SLICE_LIT("ten")));
+    assert_null(prepare(TARGET_SERVICE, MSG_CALL,
+                        "0a0747726565746572 12056772656574 3a0374656e 4204752f3432 5001 5802"));
+    /* H("ten-a"), and the scope in the hash of the run's id: Flow/k1 */
+    assert_null(
+        prepare(TARGET_SERVICE, MSG_CALL, "0a04466c6f77 120372756e 2a026b31 3a0574656e2d61 5001 5802"));
+    assert_true(prepared.callee.id.partition_key == 0x9ac4ac482dec557d);
+    struct u128 run = prepared.callee.id.uuid;
+    assert_true(u128_eq(run, workflow_run_uuid(SLICE_LIT("ten-a"), SLICE_LIT("Flow"), SLICE_LIT("k1"))));
+    assert_null(prepare(TARGET_SERVICE, MSG_ATTACH, "22110a04466c6f7712026b311a0574656e2d61 5801"));
+    assert_true(u128_eq(run, prepared.attach_id.uuid) &&
+                prepared.attach_id.partition_key == 0x9ac4ac482dec557d);
+
+    assert_string_equal(
+        prepare(TARGET_SERVICE, MSG_CALL, "0a0747726565746572 12056772656574 42016c 5001 5802"), RT_SCOPE);
+    assert_string_equal(
+        prepare(TARGET_SERVICE, MSG_CALL, "0a0747726565746572 12056772656574 3a03612062 5001 5802"),
+        RT_SCOPE);
+    assert_string_equal(reason,
+                        "bad scope value: value contains characters outside the allowed set [a-zA-Z0-9_.-]");
+    assert_string_equal(prepare(TARGET_SERVICE, MSG_CALL,
+                                "0a0747726565746572 12056772656574 3a0173 4205612f622f63 5001 5802"),
+                        RT_SCOPE);
+    assert_string_equal(reason, "invalid limit-key: too many path components in the given limit-key (max 2)");
+    assert_string_equal(
+        prepare(TARGET_SERVICE, MSG_ONE_WAY_CALL, "0a07436f756e746572 1203616464 4a0173 5001"), RT_SCOPE);
+    assert_string_equal(prepare(TARGET_SERVICE, MSG_CALL, "0a07436f756e746572 1203616464 3a0173 5001 5802"),
+                        RT_PRECONDITION);
+    scoped_objects = true;
+    assert_null(prepare(TARGET_SERVICE, MSG_CALL, "0a07436f756e746572 1203616464 3a0173 5001 5802"));
+    scopes = scoped_objects = false;
+}
+
 static void ids_in_commands(void **state)
 {
     /* V6.26 attach, then a malformed id, then workflow and idempotent targets */
@@ -241,6 +286,7 @@ int main(void)
         cmocka_unit_test(retry_after_forms),
         T(state_and_promise_commands_need_the_right_target),
         T(call_targets),
+        T(scoped_calls),
         T(ids_in_commands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

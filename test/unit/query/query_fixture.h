@@ -146,7 +146,7 @@ static inline void qf_init(struct query_fixture *f)
     memset(f, 0, sizeof(*f));
     for (size_t i = 0; i < QF_PARTITIONS; i++)
         sf_init(&f->stores[i], false);
-    f->source = (struct query_source){&qf_ops, f};
+    f->source = (struct query_source){.ops = &qf_ops, .ctx = f};
     f->schema = schema_empty();
     f->down = QF_PARTITIONS;
     f->remote_from = QF_PARTITIONS;
