@@ -163,11 +163,25 @@ struct grpc_client_call *grpc_client_call(struct loop *loop, struct http_client 
                                           size_t max_message_bytes, const struct grpc_client_ops *ops,
                                           void *ctx)
 {
-    static const struct http_header headers[] = {
+    return grpc_client_call_with(loop, client, uri, path, NULL, 0, message_take, timeout_ms,
+                                 max_message_bytes, ops, ctx);
+}
+
+struct grpc_client_call *grpc_client_call_with(struct loop *loop, struct http_client *client,
+                                               const struct http_uri *uri, const char *path,
+                                               const struct http_header *metadata, size_t n_metadata,
+                                               struct bytes message_take, uint64_t timeout_ms,
+                                               size_t max_message_bytes, const struct grpc_client_ops *ops,
+                                               void *ctx)
+{
+    struct http_header headers[3 + GRPC_CLIENT_METADATA_MAX] = {
         {SLICE_LIT("te"), SLICE_LIT("trailers")},
         {SLICE_LIT("content-type"), SLICE_LIT("application/grpc")},
         {SLICE_LIT("grpc-accept-encoding"), SLICE_LIT("zstd,gzip,identity")},
     };
+    size_t n_headers = 3;
+    for (size_t i = 0; i < n_metadata && n_headers < ARRAY_LEN(headers); i++)
+        headers[n_headers++] = metadata[i];
     struct grpc_client_call *c = xcalloc(1, sizeof(*c));
     struct buf *frame = buf_new(5 + message_take.len);
     c->env = loop_env(loop);
@@ -180,7 +194,7 @@ struct grpc_client_call *grpc_client_call(struct loop *loop, struct http_client 
     if (message_take.len)
         memcpy(frame->data + 5, message_take.ptr, message_take.len);
     c->stream = http_client_open(client, uri, HTTP_CLIENT_H2, SLICE_LIT("POST"), slice_cstr(path), headers,
-                                 ARRAY_LEN(headers), &stream_ops, c);
+                                 n_headers, &stream_ops, c);
     http_stream_write(c->stream, bytes_take_buf(frame, 0, 5 + message_take.len));
     http_stream_end(c->stream);
     bytes_unref(&message_take);

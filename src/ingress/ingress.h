@@ -5,6 +5,7 @@
 #include "http/server.h"
 #include "metadata/schema.h"
 #include "partition/rpc.h"
+#include "trace/tracer.h"
 
 struct ingress;
 struct ingress_shared;
@@ -29,6 +30,8 @@ uint64_t ingress_shared_in_progress(const struct ingress_shared *shared);
 /* `schema` is the loop's cell: its content may be replaced between two calls. Nothing is taken over. */
 struct ingress *ingress_new(struct ingress_shared *shared, struct loop *loop, struct partition_router *router,
                             const struct schema_cell *schema);
+/* Of this loop; NULL (as at first): no spans, and the client's trace context is stored as it came. */
+void ingress_set_tracer(struct ingress *in, struct tracer *tracer);
 /* Serve this connection (takes it over). */
 void ingress_accept(struct ingress *in, struct net_conn *conn);
 /* For net_listen with the ingress as ctx. */

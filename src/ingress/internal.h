@@ -55,9 +55,10 @@ struct ingress {
     struct http_server *server;
     struct partition_router *router;
     const struct schema_cell *schema;
-    struct hmap services; /* struct service_metrics by name */
-    size_t requests;      /* structs alive, parked ones without client included */
-    bool freed;           /* ingress_free was called; goes away with the last request */
+    struct tracer *tracer; /* NULL: no tracing */
+    struct hmap services;  /* struct service_metrics by name */
+    size_t requests;       /* structs alive, parked ones without client included */
+    bool freed;            /* ingress_free was called; goes away with the last request */
 };
 
 /* ---- metrics.c ---- */
@@ -96,6 +97,11 @@ void request_count(struct ingress_request *q, enum request_result result);
 bool invoke_check_head(struct ingress_request *q);
 /* Steps 10 to 14. */
 void invoke_on_body(struct ingress_request *q, struct slice body);
+
+/* ---- tracing.c ---- */
+/* The trace context to store with a new invocation, as text at the end of `w`; nothing if there is none. With
+ * a tracer the `ingress` span is sent. `target` and rpc.id are those of the invocation. */
+void ingress_trace(struct ingress_request *q, const struct target *target, struct writer *w);
 
 /* ---- operations.c: attach, output, lookup, awakeables ---- */
 void operation_by_path(struct ingress_request *q);

@@ -244,7 +244,6 @@ static void build_record(struct ingress_request *q, const struct invoke_parts *p
                          const struct input_headers *in, struct slice body)
 {
     const struct request_head *head = q->head;
-    struct slice traceparent = http_request_header(q->http, "traceparent");
     struct service_invocation si = {
         .id = q->rpc.id,
         .target =
@@ -260,10 +259,12 @@ static void build_record(struct ingress_request *q, const struct invoke_parts *p
         .execution_time_ms = parts->execution_time_ms,
         .idempotency_key = head->idempotency_key,
         .limit_key = parts->limit_key,
-        .traceparent = traceparent,
         .created_using = slice_cstr(q->in->shared->version),
         .notify_submission = q->op == OP_SEND,
     };
+    struct writer context = WRITER_INIT;
+    ingress_trace(q, &si.target, &context);
+    si.traceparent = writer_slice(&context);
     if (q->op == OP_CALL)
         si.response_sink = (struct sink){.kind = SINK_INGRESS, .request_id = q->rpc.request_id};
     schema_resolve_retention(&q->in->schema->defaults, head->handler, head->idempotency_key.ptr != NULL,
@@ -271,11 +272,12 @@ static void build_record(struct ingress_request *q, const struct invoke_parts *p
     struct writer w = WRITER_INIT;
     /* The rest of the body has no more than these strings and some 150 bytes of fixed fields. */
     size_t hint = 256 + si.target.service.len + si.target.handler.len + si.target.key.len +
-                  si.target.scope.len + si.idempotency_key.len + si.limit_key.len + traceparent.len +
+                  si.target.scope.len + si.idempotency_key.len + si.limit_key.len + context.len +
                   si.created_using.len;
     record_begin(&w, hint + in->input_size);
     service_invocation_write_head(&w, &si, in->input_size);
     write_input(&w, in, body);
+    writer_free(&context);
     q->record = writer_take(&w);
 }
 

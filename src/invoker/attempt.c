@@ -106,6 +106,7 @@ struct attempt *attempt_new(struct entry *e)
 void attempt_free(struct attempt *a)
 {
     ASSERT_MSG(!a->entry, "an attempt ended without telling its chain");
+    attempt_trace_free(a);
     env_undefer(&a->flush_task);
     if (a->inv) {
         env_timer_cancel(a->inv->env, &a->timer);
@@ -124,6 +125,7 @@ void attempt_abort(struct attempt *a)
 {
     a->entry = NULL;
     a->phase = ATTEMPT_DECIDED;
+    attempt_trace_end(a, SPAN_UNSET, SLICE_EMPTY, "");
     env_timer_cancel(a->inv->env, &a->timer);
     env_undefer(&a->flush_task);
     carrier_reset(&a->stream);
@@ -235,6 +237,7 @@ void attempt_decided(struct attempt *a)
 void attempt_fail(struct attempt *a, const struct failure *f)
 {
     ASSERT(a->phase != ATTEMPT_DECIDED && a->entry);
+    attempt_trace_end(a, SPAN_ERROR, f->message, f->doc_code);
     attempt_decided(a);
     entry_failed(a->entry, f);
 }
@@ -404,6 +407,7 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
         struct failure f = {.code = CODE_INTERNAL, .doc_code = RT_NETWORK};
         f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));
         a->phase = ATTEMPT_DECIDED;
+        attempt_trace_end(a, SPAN_ERROR, f.message, f.doc_code);
         entry_failed(e, &f);
     }
     if (e) {

@@ -150,7 +150,14 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
         effect.value_from_state = value_is_in_state(a, &c, &effect.payload);
     if (!effect.value_from_state)
         effect.payload = payload;
+    struct writer context = WRITER_INIT;
+    if (a->trace && effect.has_callee) {
+        attempt_trace_callee(a, h->type == MSG_ONE_WAY_CALL, &context);
+        effect.callee.trace_context = writer_slice(&context);
+    }
     effect_write(effects_after_pin(a), &effect);
+    writer_free(&context);
+    attempt_trace_command(a, h->type, c.name);
 
     if (h->type == MSG_SET_STATE || h->type == MSG_CLEAR_STATE || h->type == MSG_CLEAR_ALL_STATE)
         note_write(a, &c);
@@ -175,6 +182,7 @@ static bool on_propose_run(struct attempt *a, const struct frame_header *h, stru
     notification_write(w, &id, &view.outcome);
     struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = MSG_N_RUN, .payload = writer_slice(w)};
     effect_write(effects_after_pin(a), &effect);
+    attempt_trace_event(a, "run_ended");
     if (h->ack && a->version >= 7)
         VEC_PUSH(&a->run_acks, view.completion_id);
     return true;
@@ -189,6 +197,7 @@ static bool on_end(struct attempt *a)
     struct effect effect = {.kind = EFFECT_END};
     effect_write(entry_effects(a->entry), &effect);
     a->entry->effects_terminal = true;
+    attempt_trace_end(a, SPAN_OK, SLICE_EMPTY, "");
     attempt_decided(a);
     return false;
 }
@@ -216,6 +225,8 @@ static bool suspend(struct attempt *a, enum effect_kind kind, struct slice await
         effect_write(entry_effects(e), &effect);
         e->effects_terminal = true;
     }
+    attempt_trace_event(a, "suspended");
+    attempt_trace_end(a, SPAN_UNSET, SLICE_EMPTY, "");
     attempt_decided(a);
     return false;
 }

@@ -156,6 +156,8 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
     char id[INVOCATION_ID_TEXT + 1];
     invocation_id_format(inv->id, id);
     struct writer path = WRITER_INIT, key = WRITER_INIT, jwt = WRITER_INIT;
+    char traceparent[TRACEPARENT_TEXT];
+    struct slice tracestate;
     writer_init(&path, a->ep->path_prefix.len + t->service.len + t->handler.len + a->ep->path_query.len + 16);
     write_slice_raw(&path, bytes_slice(a->ep->path_prefix));
     size_t audience_at = path.len;
@@ -174,6 +176,10 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
     if (target_is_keyed(t->kind)) {
         percent_encode(&key, t->key);
         push_header(invoker, SLICE_LIT("x-restate-service-key"), writer_slice(&key));
+    }
+    if (attempt_trace_headers(a, traceparent, &tracestate)) {
+        push_header(invoker, SLICE_LIT("traceparent"), slice_make(traceparent, sizeof(traceparent)));
+        push_header(invoker, SLICE_LIT("tracestate"), tracestate);
     }
     for (size_t i = 0; i < a->ep->n_headers; i++)
         VEC_PUSH(&invoker->head, a->ep->headers[i]);
@@ -299,6 +305,7 @@ static void begin_exchange(struct entry *e, struct invocation *inv, const struct
     e->p->inv->attempts_started++;
     e->last_start_wall_ms = env_wall_ms(e->p->inv->env);
     attempt_begin_timers(a);
+    attempt_trace_begin(a, inv);
     open_stream(a, inv);
     if (!carrier_is_open(&a->stream)) {
         e->attempt = NULL;

@@ -9,6 +9,7 @@
 #include "metadata/schema.h"
 #include "partition/attempt_status.h"
 #include "partition/processor.h"
+#include "trace/tracer.h"
 
 struct invoker;
 struct invoker_partition;
@@ -32,6 +33,7 @@ struct invoker_config {
     const char *created_using_version;
     struct lambda_access *lambda; /* NULL: no deployments on AWS Lambda */
     uint64_t lambda_compression_threshold;
+    struct tracer *tracer; /* of this loop; NULL: no tracing */
 };
 
 /* What the invoker asks of the partition. `ctx` is the processor's host glue. */

@@ -3,6 +3,7 @@
  * lives on the invoker's loop. */
 #pragma once
 #include "invoker/attempt_input.h"
+#include "invoker/attempt_trace.h"
 #include "invoker/carrier.h"
 #include "invoker/identity.h"
 #include "invoker/invoker.h"
@@ -225,6 +226,7 @@ struct attempt {
     uint32_t n_writes;
     bool writes_overflow;
     uint64_t last_clear_all_batch;
+    struct attempt_trace *trace; /* NULL: no tracing */
 };
 
 /* attempt_start.c: choose deployment and version, open the request, send Start and the replay (§3.1, §3.2,

@@ -456,6 +456,7 @@ void config_free(struct node_config *c)
     free((void *)c->admin_options.routing_headers);
     free((void *)c->metadata.addresses);
     free(c->invoker.additional_headers);
+    free(c->tracing.headers);
     free(c);
 }
 

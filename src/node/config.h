@@ -120,7 +120,12 @@ struct node_config {
     } invoker;
 
     char *config_file; /* NULL: "[default]" */
-    uint32_t shards;   /* worker loops: cores (default-thread-pool-size) */
+    struct {
+        const char *endpoint; /* of traces of invocations; NULL: none */
+        struct schema_header *headers;
+        size_t n_headers;
+    } tracing;
+    uint32_t shards; /* worker loops: cores (default-thread-pool-size) */
 };
 
 enum config_action { CONFIG_RUN, CONFIG_EXIT /* --help, --version, --dump-config were answered on stdout */ };

@@ -167,6 +167,16 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
             (struct schema_header){headers->items[h]->key, headers->items[h]->string};
 }
 
+static void fill_tracing(const struct cv *root, struct node_config *c)
+{
+    const struct cv *headers = cv_get(root, "tracing-headers");
+    c->tracing.endpoint = text(root, "tracing-services-endpoint", text(root, "tracing-endpoint", NULL));
+    c->tracing.headers = xcalloc((headers ? headers->len : 0) + 1, sizeof(*c->tracing.headers));
+    for (size_t i = 0; headers && i < headers->len; i++)
+        c->tracing.headers[c->tracing.n_headers++] =
+            (struct schema_header){headers->items[i]->key, headers->items[i]->string};
+}
+
 static void fill_networking(const struct cv *root, struct node_config *c)
 {
     const struct cv *n = cv_get(root, "networking");
@@ -332,6 +342,7 @@ void config_fill(struct loaded *l)
     c->ingress_options.http2_max_concurrent_streams =
         (uint32_t)integer(root, "ingress.http2-max-concurrent-streams", 200);
     fill_networking(root, c);
+    fill_tracing(root, c);
     fill_admin(root, c);
     fill_invoker(root, c);
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -12,6 +12,7 @@
 #include "node/node_internal.h"
 #include "node/query_remote.h"
 #include "node/snapshot_rpc.h"
+#include "node/tracing.h"
 #include "node/version.h"
 
 #define TARGET              "restate_node"
@@ -456,6 +457,7 @@ static void prepare_shards(struct node *n)
     n->shared.replicas_ctx = n;
     n->shared.config = n->config;
     n->shared.version = RESTATE_VERSION;
+    n->shared.traces = node_tracing_new(n->loop, n->config, RESTATE_VERSION);
     n->shared.lambda = lambda_access_new(&(struct lambda_access_config){
         n->config->invoker.aws_profile, n->config->invoker.aws_assume_role_external_id});
     n->n_shards = n->config->shards;

@@ -8,8 +8,9 @@
 #include "base/time.h"
 #include "node/node_internal.h"
 
-#define DRAIN_MS 5000u
-#define LEAVE_MS 3000u
+#define DRAIN_MS  5000u
+#define LEAVE_MS  3000u
+#define TRACES_MS 2000u
 
 static void deadline(struct env_timer *t)
 {
@@ -57,17 +58,27 @@ static void logs_closed(void *ctx)
         log_links_closed(n);
 }
 
-static void all_stopped(struct node *n)
+static void traces_sent(void *ctx)
 {
-    for (uint32_t i = 0; i < n->n_shards; i++)
-        shard_free(n->shards[i]);
-    n->n_shards = 0;
+    struct node *n = ctx;
+    n->shared.traces = NULL;
     if (n->cluster)
         cluster_close(n->cluster);
     if (n->logs)
         loop_logs_close(node_logs_main(n->logs), logs_closed, n);
     else
         metadata_host_stop(n->metadata, metadata_stopped, n);
+}
+
+static void all_stopped(struct node *n)
+{
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_free(n->shards[i]);
+    n->n_shards = 0;
+    if (n->shared.traces)
+        trace_exporter_close(n->shared.traces, TRACES_MS, traces_sent, n);
+    else
+        traces_sent(n);
 }
 
 static void part_stopped(void *ctx)

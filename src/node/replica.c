@@ -119,6 +119,20 @@ static void host_ship(void *host, struct processor *p, uint64_t index, uint64_t 
     shipper_ship(r->shipper, index, partition_key, record_take);
 }
 
+static void host_ended(void *host, struct processor *p, struct invocation_id id, struct bytes origin,
+                       const struct outcome *result)
+{
+    struct replica *r = host;
+    struct service_invocation si;
+    struct trace_context context;
+    struct reader reader = reader_make(bytes_slice(origin));
+    if (!r->host->tracer || !service_invocation_read(&reader, &si))
+        return;
+    trace_context_of(si.traceparent, id, &context);
+    if (context.sampled)
+        invocation_end_span(r->host->tracer, &context, id, &si.target, result);
+}
+
 static enum rc invoker_propose(void *ctx, struct bytes record_take)
 {
     struct replica *r = ctx;
@@ -203,6 +217,7 @@ static const struct processor_host_ops host_ops = {
     .effects_applied = host_effects_applied,
     .pause = host_pause,
     .ship = host_ship,
+    .ended = host_ended,
     .leading = host_leading,
     .following = host_following,
     .failed = host_failed,
@@ -223,6 +238,7 @@ static struct processor_config processor_configuration(const struct replica *r)
         .max_inflight_ship = 1024,
         .self_proposal_limit_bytes = 64u << 20,
         .trim_delay_ms = shared->config->trim_delay_ms,
+        .traces = r->host->tracer != NULL,
         .version = shared->version,
     };
 }

@@ -23,6 +23,7 @@ struct replica_host {
     struct shard_snapshots *snapshots;
     struct invoker *invoker;
     const struct schema_cell *schema;
+    struct tracer *tracer;      /* NULL: no tracing */
     struct remote_ships *ships; /* to partitions that other nodes lead */
     /* Leadership, or whether it runs, has changed. */
     void (*changed)(struct replica_host *h);

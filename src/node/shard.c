@@ -26,6 +26,7 @@ struct shard {
     struct net_listener **listeners; /* accepting ingress connections */
     size_t n_listeners;
     struct shard_snapshots snapshots;
+    struct tracer *tracer; /* NULL: no tracing */
     struct replica_host host;
     struct replica **replicas; /* of all partitions that belong to this shard, whether they run or not */
     uint32_t n_replicas;
@@ -236,6 +237,7 @@ static void start_on_loop(struct call *c)
     s->client = http_client_new(s->loop, &client_config);
     struct invoker_config invoker_config;
     shard_invoker_config(s->shared, s->shared->config, &invoker_config);
+    invoker_config.tracer = s->tracer;
     struct err err = {0};
     if (invoker_new(s->loop, s->env, s->client, &invoker_config, &s->schema, &s->invoker, &err) != RC_OK) {
         answer_ready(s, &err);
@@ -277,6 +279,8 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
                                     .schema = &s->schema,
                                     .changed = replicas_changed,
                                     .ships = s->remote->ships};
+    if (shared->traces)
+        s->host.tracer = s->tracer = tracer_new(shared->traces, s->loop);
     s->replicas = xcalloc(shared->map->count / shared->config->shards + 1, sizeof(*s->replicas));
     for (uint32_t id = index; worker && id < shared->map->count; id += shared->config->shards) {
         s->replicas[s->n_replicas++] = replica_new(&s->host, (uint16_t)id);
@@ -284,6 +288,8 @@ struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struc
     }
     if (shared->ingress)
         s->ingress = ingress_new(shared->ingress, s->loop, s->router, &s->schema);
+    if (s->ingress)
+        ingress_set_tracer(s->ingress, s->tracer);
     return s;
 }
 
@@ -329,6 +335,7 @@ static void set_config_on_loop(struct call *c)
     s->schema.defaults = c->config->defaults;
     struct invoker_config invoker_config;
     shard_invoker_config(s->shared, c->config, &invoker_config);
+    invoker_config.tracer = s->tracer;
     if (s->invoker)
         invoker_reconfigure(s->invoker, &invoker_config);
     shard_snapshots_configure(&s->snapshots, &c->config->snapshots);
@@ -531,6 +538,9 @@ static void stop_finished(void *ctx)
         invoker_free(s->invoker);
     if (s->client)
         http_client_free(s->client);
+    if (s->tracer)
+        tracer_free(s->tracer);
+    s->tracer = NULL;
     if (s->backend)
         rocks_backend_free(s->backend);
     remote_free_keeping_peers(s->remote);

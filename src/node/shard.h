@@ -23,13 +23,14 @@ struct shard_shared {
     char *identity_key_pem; /* NULL */
     struct node_snapshots *snapshots;
     struct lambda_access *lambda;
+    struct trace_exporter *traces; /* NULL: no tracing */
     /* Main loop: a replica began or ceased to run or to lead; ask for reports. Several changes may be told
      * once. */
     void (*replicas_changed)(void *ctx);
     void *replicas_ctx;
 };
 
-/* Settings of the invoker and of its HTTP client, from the node's configuration. */
+/* Settings of the invoker and of its HTTP client, from the node's configuration; without a tracer. */
 void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
                           struct invoker_config *out);
 void shard_client_config(const struct node_config *c, struct http_client_config *out);

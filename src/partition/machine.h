@@ -21,6 +21,7 @@ enum action_kind {
                                     restart */
     ACTION_EFFECTS_APPLIED, /* id, token, batch: the invoker's record was applied (or dropped, then `dropped`)
                              */
+    ACTION_ENDED,           /* id, origin, outcome: for tracing, only if actions.traces */
 };
 struct action {
     enum action_kind kind;
@@ -31,6 +32,7 @@ struct action {
     struct u128 request_id;
     struct outcome outcome; /* slices into outcome_bytes */
     struct bytes outcome_bytes;
+    struct bytes origin; /* the encoded service_invocation */
     uint64_t expiry_ms, execution_time_ms;
     bool is_new, dropped;
     uint64_t token, batch;
@@ -39,6 +41,7 @@ struct action {
 struct actions {
     struct action *items;
     size_t len, cap;
+    bool traces; /* somebody wants ACTION_ENDED */
 };
 void actions_clear(struct actions *a); /* drops references, keeps the room */
 void actions_free(struct actions *a);

@@ -47,7 +47,7 @@ static void send_call(struct machine *m, struct invocation *inv, const struct co
         .execution_time_ms = c->type == MSG_ONE_WAY_CALL ? c->time_ms : 0,
         .completion_retention_ms = callee->completion_retention_ms,
         .journal_retention_ms = callee->journal_retention_ms,
-        .traceparent = inv->si.traceparent,
+        .traceparent = callee->trace_context.len ? callee->trace_context : inv->si.traceparent,
         .created_using = inv->si.created_using,
     };
     if (target_is_keyed(callee->kind))

@@ -304,8 +304,20 @@ static void retain_result(struct machine *m, struct invocation *inv, const struc
     store_invocation_changed(m->store, inv);
 }
 
+static void trace_end(struct machine *m, const struct invocation *inv, const struct outcome *result,
+                      struct bytes owner)
+{
+    if (!m->actions || !m->actions->traces)
+        return;
+    struct action *a = machine_action(m, ACTION_ENDED, inv->id);
+    a->outcome = *result;
+    a->outcome_bytes = bytes_ref(owner);
+    a->origin = bytes_ref(inv->origin);
+}
+
 void machine_end(struct machine *m, struct invocation *inv, const struct outcome *result, struct bytes owner)
 {
+    trace_end(m, inv, result, owner);
     for (size_t i = 0; i < inv->sinks.len; i++)
         machine_reply(m, &inv->sinks.items[i], inv->id, CMD_INVOCATION_RESPONSE, result, owner, 0);
     drop_open_sleeps(m, inv);

@@ -6,8 +6,10 @@
 
 void actions_clear(struct actions *a)
 {
-    for (size_t i = 0; i < a->len; i++)
+    for (size_t i = 0; i < a->len; i++) {
         bytes_unref(&a->items[i].outcome_bytes);
+        bytes_unref(&a->items[i].origin);
+    }
     a->len = 0;
 }
 

@@ -380,6 +380,9 @@ static void run_action(struct processor *p, const struct action *a)
     case ACTION_EFFECTS_APPLIED:
         p->ops->effects_applied(p->host, p, a->id, a->token, a->batch, a->dropped);
         return;
+    case ACTION_ENDED:
+        p->ops->ended(p->host, p, a->id, a->origin, &a->outcome);
+        return;
     }
 }
 
@@ -472,6 +475,7 @@ struct processor *processor_new(struct env *env, const struct processor_config *
     p->log = log;
     p->ops = ops;
     p->host = host;
+    p->actions.traces = p->running.traces = config->traces;
     p->clock_ms = store_vars(store)->applied_time_ms;
     env_task_init(&p->pass, run_pass);
     env_task_init(&p->close_task, close_begin);

@@ -27,6 +27,10 @@ struct processor_host_ops {
      * order of calls is the order of appends; retried by the host until done. */
     void (*ship)(void *host, struct processor *p, uint64_t index, uint64_t partition_key,
                  struct bytes record_take);
+    /* An invocation ended with this result; `origin` is its encoded service_invocation. Only with
+     * processor_config.traces. */
+    void (*ended)(void *host, struct processor *p, struct invocation_id id, struct bytes origin,
+                  const struct outcome *result);
     /* Leadership began (leader tasks run) or ended (abort every attempt, forget retry state). */
     void (*leading)(void *host, struct processor *p, uint64_t epoch);
     void (*following)(void *host, struct processor *p);
@@ -45,6 +49,7 @@ struct processor_config {
     size_t max_timers_in_memory;   /* the earliest ones; 0: 4096 */
     uint64_t trim_delay_ms;        /* after durable before the log is trimmed */
     bool trim_log;       /* to what its own store has flushed; false: to what processor_set_durability says */
+    bool traces;         /* ops->ended is wanted */
     const char *version; /* for AnnounceLeader / created_using */
 };
 

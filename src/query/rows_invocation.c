@@ -157,10 +157,10 @@ static const char *invoked_by(enum source_kind source)
     return names[source];
 }
 
-/* 00-<trace id>-<span id>-<flags> */
+/* Of a trace context: 00-<trace id>-... */
 static void out_trace(sqlite3_context *out, struct slice traceparent)
 {
-    if (traceparent.len < 35 || traceparent.ptr[2] != '-' || traceparent.ptr[35] != '-')
+    if (traceparent.len < 36 || traceparent.ptr[2] != '-' || traceparent.ptr[35] != '-')
         return;
     struct slice id = slice_sub(traceparent, 3, 32);
     for (size_t i = 0; i < id.len; i++)

@@ -62,31 +62,9 @@ void out_key(sqlite3_context *out, uint64_t partition_key)
     sqlite3_result_int64(out, u64_to_key(partition_key));
 }
 
-static const char *code_name(uint32_t code)
-{
-    static const struct {
-        uint32_t code;
-        const char *name;
-    } names[] = {{400, "Bad request"},
-                 {404, "Not found"},
-                 {409, "Aborted"},
-                 {410, "Gone"},
-                 {415, "Unsupported media type"},
-                 {470, "Not ready"},
-                 {500, "Internal"},
-                 {570, "Journal mismatch"},
-                 {571, "Protocol violation"},
-                 {572, "Awaiting two async results"},
-                 {573, "Unsupported feature"}};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (names[i].code == code)
-            return names[i].name;
-    return NULL;
-}
-
 void out_failure(sqlite3_context *out, struct writer *w, uint32_t code, struct slice message, bool named)
 {
-    const char *name = named ? code_name(code) : NULL;
+    const char *name = named ? failure_code_name(code) : NULL;
     writer_reset(w);
     write_fmt(w, "[%u%s%s] ", code, name ? " " : "", name ? name : "");
     write_slice_raw(w, message);

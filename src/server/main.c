@@ -4,6 +4,7 @@
 
 #include "node/config.h"
 #include "node/node.h"
+#include "trace/exporter.h"
 
 /* Read by jemalloc where it is linked: give memory back about a second after a burst, on a thread of its own.
  */
@@ -21,6 +22,14 @@ int main(int argc, char **argv, char **envp)
     struct err err = {0};
     if (log_set_filter(config->log_filter, &err) != RC_OK) {
         fprintf(stderr, "[RT0002] failed to configure logging and tracing: %s (key \"log-filter\")\n",
+                err.msg);
+        config_free(config);
+        return 1;
+    }
+    struct trace_endpoint endpoint;
+    if (config->tracing.endpoint &&
+        trace_endpoint_parse(config->tracing.endpoint, &endpoint, &err) != RC_OK) {
+        fprintf(stderr, "[RT0002] failed to configure logging and tracing: %s (key \"tracing-endpoint\")\n",
                 err.msg);
         config_free(config);
         return 1;

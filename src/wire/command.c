@@ -420,3 +420,25 @@ bool cmd_signal_read(struct reader *r, struct cmd_signal *out)
         out->index = read_varint32(r);
     return outcome_read(r, &out->outcome) && out->outcome.kind != OUTCOME_NONE;
 }
+
+const char *failure_code_name(uint32_t code)
+{
+    static const struct {
+        uint32_t code;
+        const char *name;
+    } names[] = {{400, "Bad request"},
+                 {404, "Not found"},
+                 {409, "Aborted"},
+                 {410, "Gone"},
+                 {415, "Unsupported media type"},
+                 {470, "Not ready"},
+                 {500, "Internal"},
+                 {570, "Journal mismatch"},
+                 {571, "Protocol violation"},
+                 {572, "Awaiting two async results"},
+                 {573, "Unsupported feature"}};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (names[i].code == code)
+            return names[i].name;
+    return NULL;
+}

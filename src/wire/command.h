@@ -79,6 +79,8 @@ struct failure_view {
     struct slice message;
     struct slice metadata; /* the encoded Failure again, to iterate field 3 */
 };
+/* "Internal", "Not found", ... as failures are printed (spec/errors.md); NULL: the code has no name. */
+const char *failure_code_name(uint32_t code);
 bool failure_parse(struct slice encoded, struct failure_view *out);
 /* Iterate metadata pairs: start with *pos = 0. */
 bool failure_metadata_next(struct slice encoded, size_t *pos, struct slice *key, struct slice *value);
@@ -143,7 +145,7 @@ struct service_invocation {
     uint64_t completion_retention_ms, journal_retention_ms;
     struct slice idempotency_key; /* ptr NULL if none */
     struct slice limit_key;       /* ptr NULL if none */
-    struct slice traceparent;     /* span context for tracing; empty if none */
+    struct slice traceparent;     /* trace context (trace/context.h); empty if none */
     struct slice created_using;   /* version text of the proposer */
     struct sink response_sink;
     bool notify_submission; /* SINK_INGRESS submit notification to source_request_id */
@@ -274,6 +276,7 @@ struct callee {
     struct invocation_id id;
     enum target_kind kind;
     uint64_t completion_retention_ms, journal_retention_ms;
+    struct slice trace_context; /* empty: the caller's stored one is passed on */
 };
 /* A notification id: completion id, signal index or signal name. */
 enum notification_id_kind {

@@ -41,7 +41,7 @@ static bool notification_ids_valid(struct slice ids)
 
 /* ---- effects ---- */
 
-enum { ENTRY_ACK = 1, ENTRY_VALUE_FROM_STATE = 2, ENTRY_FLAGS_END = 4 };
+enum { ENTRY_ACK = 1, ENTRY_VALUE_FROM_STATE = 2, ENTRY_TRACED = 4, ENTRY_FLAGS_END = 8 };
 
 void effects_begin(struct writer *w, struct invocation_id id, uint64_t token, uint64_t batch)
 {
@@ -73,13 +73,17 @@ static void entry_write(struct writer *w, const struct effect *e)
     ASSERT(e->has_callee == entry_has_callee(e->entry_type));
     ASSERT(!e->value_from_state || e->entry_type == MSG_GET_EAGER_STATE);
     write_u16be(w, e->entry_type);
-    write_u8(w, (uint8_t)((e->ack ? ENTRY_ACK : 0) | (e->value_from_state ? ENTRY_VALUE_FROM_STATE : 0)));
+    bool traced = e->has_callee && e->callee.trace_context.len > 0;
+    write_u8(w, (uint8_t)((e->ack ? ENTRY_ACK : 0) | (e->value_from_state ? ENTRY_VALUE_FROM_STATE : 0) |
+                          (traced ? ENTRY_TRACED : 0)));
     if (e->has_callee) {
         write_id(w, e->callee.id);
         write_u8(w, (uint8_t)e->callee.kind);
         write_varint(w, e->callee.completion_retention_ms);
         write_varint(w, e->callee.journal_retention_ms);
     }
+    if (traced)
+        write_lp(w, e->callee.trace_context);
     if (entry_has_attach_id(e->entry_type))
         write_id(w, e->attach_id);
     write_lp(w, e->payload);
@@ -138,6 +142,11 @@ static void entry_read(struct reader *r, struct effect *out)
         out->callee.kind = (enum target_kind)read_enum(r, TARGET_WORKFLOW_SHARED + 1);
         out->callee.completion_retention_ms = read_varint(r);
         out->callee.journal_retention_ms = read_varint(r);
+    }
+    if (flags & ENTRY_TRACED) {
+        out->callee.trace_context = read_text(r);
+        if (!out->has_callee || out->callee.trace_context.len == 0)
+            field_fail(r);
     }
     if (entry_has_attach_id(out->entry_type))
         out->attach_id = read_id(r);
