@@ -140,6 +140,14 @@ func failing() restate.ServiceDefinition {
 			}
 			return attempt, nil
 		})).
+		Handler("terminallyFailingOnce", restate.NewObjectHandler(func(ctx restate.ObjectContext, _ void) (int, error) {
+			attempt := tick("once-" + restate.Key(ctx))
+			if attempt == 1 {
+				return 0, restate.TerminalErrorf("once")
+			}
+			return attempt, nil
+		})).
+		Handler("stepThenFail", restate.NewObjectHandler(stepThenFail)).
 		Handler("terminallyFailingSideEffect", restate.NewObjectHandler(func(ctx restate.ObjectContext, f failure) (void, error) {
 			return errorless(void{}, restate.RunVoid(ctx, func(restate.RunContext) error { return f.terminal() }))
 		})).
@@ -163,6 +171,20 @@ func failing() restate.ServiceDefinition {
 			}
 			return seen("run-" + key), nil
 		}))
+}
+
+// A durable step, then failures until TestUtil/tick has opened the way in this process.
+func stepThenFail(ctx restate.ObjectContext, _ void) (map[string]int, error) {
+	key := restate.Key(ctx)
+	step, err := restate.Run(ctx, func(restate.RunContext) (int, error) { return tick("step-" + key), nil })
+	if err != nil {
+		return nil, err
+	}
+	tick("fail-" + key)
+	if seen("open-"+key) == 0 {
+		return nil, fmt.Errorf("not open yet")
+	}
+	return map[string]int{"step": step}, nil
 }
 
 // Takes another path in every attempt; a mismatch is final.

@@ -19,6 +19,9 @@ const day = 24 * time.Hour
 
 func ms(amount int) time.Duration { return time.Duration(amount) * time.Millisecond }
 
+// The version of this program, from the environment.
+var version string
+
 // How often user code ran in this process, by key: tick counts, TestUtil/seen reads.
 var (
 	mutex  sync.Mutex
@@ -41,12 +44,19 @@ func seen(key string) int {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
+	version = os.Getenv("VERSION")
 	endpoint := server.NewRestate().WithLogger(slog.NewTextHandler(os.Stderr, nil), true)
 	for _, definition := range []restate.ServiceDefinition{
 		counter(), listObject(), mapObject(), proxy(), awakeableHolder(), blocker(), cancelRunner(), cleaner(), killRunner(),
-		killSingleton(), failing(), nonDeterministic(), testUtil(), blockAndWait(), combinators(),
+		killSingleton(), failing(), nonDeterministic(), testUtil(), blockAndWait(), combinators(), private(), versioned(),
 	} {
 		endpoint.Bind(definition)
+	}
+	if os.Getenv("REQUEST_RESPONSE") != "" {
+		endpoint.Bidirectional(false)
+	}
+	if key := os.Getenv("IDENTITY_KEY"); key != "" {
+		endpoint.WithIdentityV1(key)
 	}
 	if err := endpoint.Start(ctx, "127.0.0.1:"+os.Getenv("PORT")); err != nil {
 		slog.Error(err.Error())

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"math/rand"
 	"slices"
+	"strings"
 	"time"
 
 	restate "github.com/restatedev/sdk-go"
@@ -240,6 +241,9 @@ func testUtil() restate.ServiceDefinition {
 	return restate.NewService("TestUtil").
 		Handler("echo", restate.NewServiceHandler(func(_ restate.Context, value string) (string, error) { return value, nil })).
 		Handler("seen", restate.NewServiceHandler(func(_ restate.Context, key string) (int, error) { return seen(key), nil })).
+		Handler("tick", restate.NewServiceHandler(func(_ restate.Context, key string) (int, error) { return tick(key), nil })).
+		Handler("version", restate.NewServiceHandler(func(restate.Context, void) (string, error) { return version, nil })).
+		Handler("bigStep", restate.NewServiceHandler(bigStep)).
 		Handler("echoHeaders", restate.NewServiceHandler(func(ctx restate.Context, _ void) (map[string]string, error) {
 			return ctx.Request().Headers.ToMap(), nil
 		})).
@@ -329,6 +333,34 @@ func stepThenSleep(ctx restate.Context, r stepRequest) (map[string]any, error) {
 	}
 	value, err := restate.Object[change](ctx, "Counter", r.Key, "add").Request(1)
 	return errorless(map[string]any{"step": step, "counter": value.NewValue}, err)
+}
+
+// A step with a result of some size, which is replayed.
+func bigStep(ctx restate.Context, size int) (int, error) {
+	value, err := restate.Run(ctx, func(restate.RunContext) (string, error) { return strings.Repeat("x", size), nil })
+	if err != nil {
+		return 0, err
+	}
+	return errorless(len(value), restate.Sleep(ctx, ms(20)))
+}
+
+func private() restate.ServiceDefinition {
+	return restate.NewService("Private").
+		Handler("echo", restate.NewServiceHandler(func(_ restate.Context, value string) (string, error) { return value, nil }))
+}
+
+func versioned() restate.ServiceDefinition {
+	return restate.NewObject("Versioned").
+		Handler("wait", restate.NewObjectHandler(func(ctx restate.ObjectContext, _ void) (string, error) {
+			first, err := restate.Run(ctx, func(restate.RunContext) (string, error) { return version, nil })
+			if err != nil {
+				return "", err
+			}
+			awakeable := restate.Awakeable[string](ctx)
+			restate.ObjectSend(ctx, "AwakeableHolder", restate.Key(ctx), "hold").Send(awakeable.Id())
+			value, err := awakeable.Result()
+			return errorless(first+" then "+version+" with "+value, err)
+		}))
 }
 
 func blockAndWait() restate.ServiceDefinition {

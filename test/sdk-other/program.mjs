@@ -10,8 +10,10 @@ import { eventually, freePort } from "../sdk/harness.mjs";
 export const language = process.env.LANGUAGE;
 
 export class Program {
-  static async start() {
+  // `env` is what distinguishes this process from others: see README.md.
+  static async start(env = {}) {
     const program = new Program();
+    program.env = { VERSION: "1", ...env };
     program.dir = mkdtempSync(join(tmpdir(), "restate-services-"));
     program.port = await freePort();
     program.uri = `http://127.0.0.1:${program.port}`;
@@ -26,7 +28,7 @@ export class Program {
   async launch() {
     const log = openSync(join(this.dir, "services.log"), "a");
     const [command, ...args] = process.env.PROGRAM.split(" ");
-    this.process = spawn(command, args, { stdio: ["ignore", log, log], env: { ...process.env, PORT: String(this.port) } });
+    this.process = spawn(command, args, { stdio: ["ignore", log, log], env: { ...process.env, PORT: String(this.port), ...this.env } });
     this.exited = new Promise((resolve) => this.process.once("exit", (code, signal) => resolve({ code, signal })));
     let gone = null;
     this.exited.then((how) => (gone = how));

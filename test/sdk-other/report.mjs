@@ -1,56 +1,53 @@
 // Writes the results of one language (a file of "language TAB suite TAB case TAB result" lines, first line "# date TAB versions") into
-// docs/conformance-other-sdks.md: a row in the list of runs and a column in the table of cases. Other languages' columns stay.
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+// docs/conformance.md, between its two markers of the other SDKs: a row in the list of runs and a column in the table of cases. Other
+// languages' columns stay.
+import { readFileSync, writeFileSync } from "node:fs";
 
 const [report, document] = process.argv.slice(2);
 const [first, ...lines] = readFileSync(report, "utf8").trim().split("\n");
 const [date, versions] = first.slice(2).split("\t");
 const rows = lines.map((line) => line.split("\t"));
+if (rows.length === 0) throw new Error(`${report} has no results`);
 const language = rows[0][0];
 const suites = [...new Set(rows.map((row) => row[1]))];
 
-// What the document says now: runs by language, results by case and language.
-const runs = new Map();
-const cases = new Map();
-const languages = [];
-if (existsSync(document)) {
-  const cells = (line) => line.split("|").slice(1, -1).map((cell) => cell.trim());
-  const tables = readFileSync(document, "utf8").split("\n").filter((line) => /^\|(?! ?-)/.test(line)).map(cells);
-  const header = tables.findIndex((row) => row[0] === "case");
-  for (const row of tables.slice(1, header)) runs.set(row[0], row);
-  languages.push(...tables[header].slice(1));
-  for (const [name, ...results] of tables.slice(header + 1)) cases.set(name, new Map(languages.map((l, i) => [l, results[i]])));
-}
+const text = readFileSync(document, "utf8");
+const [open, close] = ["<!-- results: make test-sdk-<language> -->\n", "<!-- end of the other SDKs -->"];
+const [before, rest] = text.split(open);
+const [section, behind] = rest?.split(close) ?? [];
+if (behind === undefined) throw new Error(`${document} lacks the markers of the other SDKs`);
+
+// What the section says now: runs by language, results by case and language.
+const cells = (line) => line.split("|").slice(1, -1).map((cell) => cell.trim());
+const tables = section.split("\n").filter((line) => /^\|(?! ?-)/.test(line)).map(cells);
+const header = tables.findIndex((row) => row[0] === "case");
+const runs = new Map(header < 0 ? [] : tables.slice(1, header).map((row) => [row[0], row]));
+const languages = header < 0 ? [] : tables[header].slice(1);
+const cases = new Map(
+  header < 0 ? [] : tables.slice(header + 1).map(([name, ...results]) => [name, new Map(languages.map((l, i) => [l, results[i]]))]),
+);
 if (!languages.includes(language)) languages.push(language);
 
 for (const results of cases.values()) results.delete(language);
 for (const name of new Set(rows.map((row) => row[2]))) {
   const mine = rows.filter((row) => row[2] === name);
-  const failed = mine.filter((row) => row[3] !== "pass").map((row) => row[1]);
+  const failed = mine.filter((row) => row[3] === "FAIL").map((row) => row[1]);
+  const skipped = mine.find((row) => row[3].startsWith("skip: "))?.[3].slice(6);
   if (!cases.has(name)) cases.set(name, new Map());
-  cases.get(name).set(language, failed.length ? `FAIL: ${failed.join(", ")}` : `${mine.length}/${suites.length}`);
+  const passed = `pass ${mine.length - failed.length}/${mine.length}`;
+  cases.get(name).set(language, skipped ? `none: ${skipped}` : failed.length ? `${passed}, **fail**: ${failed.join(", ")}` : passed);
 }
-const failures = rows.filter((row) => row[3] !== "pass").length;
-runs.set(language, [language, versions, date, suites.join(", "), String(rows.length), String(failures)]);
+const ran = rows.filter((row) => !row[3].startsWith("skip: "));
+const failures = ran.filter((row) => row[3] !== "pass").length;
+runs.set(language, [language, versions, date, suites.join(", "), String(ran.length), String(failures)]);
 
 const line = (row) => `| ${row.join(" | ")} |`;
-const table = (header, body) => [line(header), line(header.map(() => "---")), ...body.map(line)].join("\n");
+const table = (head, body) => [line(head), line(head.map(() => "---")), ...body.map(line)].join("\n");
+const known = [...cases].filter(([, results]) => results.size > 0 && [...results.values()].some((result) => result !== "-"));
 writeFileSync(
   document,
-  `# The other official SDKs
+  `${before}${open}${table(["language", "SDK", "last run", "server settings", "cases run", "failed"], [...runs.values()])}
 
-Written by \`make test-sdk-python\`, \`make test-sdk-go\` and so on (test/sdk-other): the cases of the SDK test suite with services on
-other languages' official SDKs, as their registries ship them, against this server. They are not part of \`make test\`. TypeScript has
-suites of its own (test/sdk, part of \`make test\`).
-
-Java and Kotlin are missing: their SDK (dev.restate:sdk-java-http, sdk-kotlin-http, sdk-api) was not served by the Maven registry that
-this project is built with (asked on 2026-11-28, versions 2.4.1 to 2.9.4: "could not find artifact"), so that no suite of theirs could
-be compiled or run.
-
-${table(["language", "SDK", "last run", "server settings", "cases run", "failed"], [...runs.values()])}
-
-\`n/m\` means: passed under n of the m settings of the run. An empty cell or a dash: the SDK has no API for it.
-
-${table(["case", ...languages], [...cases].sort().map(([name, results]) => [name, ...languages.map((l) => results.get(l) ?? "-")]))}
-`,
+${table(["case", ...languages], known.sort().map(([name, results]) => [name, ...languages.map((l) => results.get(l) ?? "-")]))}
+${close}${behind}`,
 );

@@ -1,69 +1,53 @@
-// The cases of spec/invocation-lifecycle.md §15.1 with services written in another language (test/sdk-<language>), under four settings
+// The cases of spec/invocation-lifecycle.md §15 with services written in another language (test/sdk-<language>), under several settings
 // of the server. Not part of `make test`: run by `make test-sdk-<language>`. README.md here is the contract of the services.
-// SUITE=<name> runs one setting, REPORT=<file> appends a line per case for docs/conformance-other-sdks.md.
-import { after, before, describe, test } from "node:test";
+// SUITE=<name> runs one setting, REPORT=<file> appends a line per case for docs/conformance.md.
+import { after, before, describe } from "node:test";
 import assert from "node:assert/strict";
-import { appendFileSync } from "node:fs";
 import { Server, eventually, sleep } from "../sdk/harness.mjs";
 import { Program, language } from "./program.mjs";
+import { at, check, client, quick, unique } from "./world.mjs";
+import { deploymentCases, disposeOf, ingressCases, memorySuite, operationCases, signingSuite } from "./server-cases.mjs";
 
-const quick = { RESTATE_DEFAULT_RETRY_POLICY__INITIAL_INTERVAL: "20ms", RESTATE_DEFAULT_RETRY_POLICY__MAX_INTERVAL: "100ms" };
 const suspending = { RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "0s" };
+const lazy = { RESTATE_WORKER__INVOKER__DISABLE_EAGER_STATE: "true" };
 const v7 = { RESTATE_EXPERIMENTAL_ENABLE_PROTOCOL_V7: "true" };
-const suites = {
+const settings = {
   default: {},
-  alwaysSuspending: suspending,
-  lazyState: { RESTATE_WORKER__INVOKER__DISABLE_EAGER_STATE: "true" },
-  protocolV7: v7,
-  protocolV7AlwaysSuspending: { ...v7, ...suspending },
+  alwaysSuspending: { env: suspending },
+  lazyState: { env: lazy },
+  lazyStateAlwaysSuspending: { env: { ...suspending, ...lazy } },
+  singleThreadSinglePartition: { env: { RESTATE_DEFAULT_NUM_PARTITIONS: "1", RESTATE_DEFAULT_THREAD_POOL_SIZE: "1" } },
+  persistedTimers: { env: { RESTATE_WORKER__NUM_TIMERS_IN_MEMORY_LIMIT: "1" } },
+  protocolV7: { env: v7 },
+  protocolV7AlwaysSuspending: { env: { ...v7, ...suspending } },
+  requestResponse: { programEnv: { REQUEST_RESPONSE: "1" } },
+  requestResponseV7: { programEnv: { REQUEST_RESPONSE: "1" }, env: v7 },
+  http1: { programEnv: { REQUEST_RESPONSE: "1" }, registration: { use_http_11: true } },
 };
-// What a language's SDK has no API for. Everything else must pass.
-const missing = {
-  python: [],
-  go: [/retryAfterOfTheSdk/],
-  rust: [/WithMetadata/, /retryAfterOfTheSdk/, /Combinators.mixed/],
-}[language];
 
-let keys = 0;
-const unique = (prefix = "k") => `${prefix}-${process.pid}-${++keys}`;
-const at = (service, key, handler) => `/${service}/${encodeURIComponent(key)}/${handler}`;
+const wanted = (suite) => !process.env.SUITE || process.env.SUITE === suite;
 
-for (const [suite, env] of Object.entries(suites)) {
-  if (process.env.SUITE && process.env.SUITE !== suite) continue;
+for (const [suite, { env = {}, programEnv = {}, registration = {} }] of Object.entries(settings)) {
+  if (!wanted(suite)) continue;
   describe(`${language}, ${suite}`, () => {
-    const w = { suite, suspends: "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT" in env };
+    const w = { suite, programEnv, registration };
+    w.suspends = "RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT" in env || "REQUEST_RESPONSE" in programEnv;
     before(
       async () => {
-        w.program = await Program.start();
+        w.program = await Program.start(programEnv);
         w.server = await Server.start({ env: { ...quick, ...env } });
-        w.deployment = await w.server.register(w.program);
+        w.deployment = await w.server.register(w.program, registration);
       },
       { timeout: 60_000 },
     );
-    after(
-      async () => {
-        await w.server?.dispose();
-        await w.program?.dispose();
-      },
-      { timeout: 30_000 },
-    );
+    after(() => disposeOf(w), { timeout: 30_000 });
     describe("concurrent", { concurrency: 6 }, () => concurrentCases(w));
     describe("disruptive", () => disruptiveCases(w));
+    describe("deployments", () => deploymentCases(w, client(w)));
   });
 }
-
-function check(w, name, body) {
-  if (missing.some((pattern) => pattern.test(name))) return test(name, { skip: `the ${language} SDK has no API for it` });
-  test(name, { timeout: 40_000 }, async () => {
-    let result = "FAIL";
-    try {
-      await body();
-      result = "pass";
-    } finally {
-      if (process.env.REPORT) appendFileSync(process.env.REPORT, `${language}\t${w.suite}\t${name}\t${result}\n`);
-    }
-  });
-}
+if (wanted("memory")) memorySuite();
+if (wanted("signed requests")) signingSuite();
 
 // Cases that may run at the same time: each has keys of its own.
 function concurrentCases(w) {
@@ -74,20 +58,8 @@ function concurrentCases(w) {
   stateAndSleep(w, c);
   failures(w, c);
   workflowAndRest(w, c);
-}
-
-function client(w) {
-  const c = {
-    call: (service, key, handler, body, options) => w.server.call(at(service, key, handler), body, options),
-    send: (service, key, handler, body) => w.server.send(at(service, key, handler), body),
-    request: (service, key, handler, body, options) => w.server.request(at(service, key, handler), { body, ...options }),
-    util: (handler, body, options) => w.server.call(`/TestUtil/${handler}`, body, options),
-    seen: (key) => c.util("seen", key),
-    attach: (id) => w.server.get(`/restate/invocation/${id}/attach`),
-    output: (id) => w.server.get(`/restate/invocation/${id}/output`),
-    counterValue: (key, value) => eventually(async () => (await c.call("Counter", key, "get")) === value),
-  };
-  return c;
+  ingressCases(w, c);
+  operationCases(w, c);
 }
 
 function orderAndCancellation(w, c) {
@@ -159,6 +131,7 @@ function combinatorCases(w, c) {
   check(w, "Combinators.awakeableOrTimeoutUsingAwaitAny", async () => {
     assert.equal(await c.call("Combinators", unique(), "awakeableOrTimeoutUsingAwaitAny", 100), "sleep");
   });
+  check(w, "Combinators.awakeableOrTimeoutUsingAwakeableTimeoutCommand", () => assert.fail("no services for it"));
   check(w, "Combinators.firstSuccessfulCompletedAwakeable", async () => {
     const key = unique();
     const { invocationId } = await c.send("Combinators", key, "firstSuccessfulCompletedAwakeable");
@@ -221,12 +194,6 @@ function communication(w, c) {
     assert.equal(response.status, 200);
     assert.deepEqual(new Uint8Array(await response.arrayBuffer()), bytes);
     assert.equal(response.headers.get("content-type"), "application/octet-stream");
-  });
-  check(w, "IngressTest.idempotentInvokeService", async () => {
-    const [key, ik] = [unique("ingress"), unique("ik")];
-    const once = () => c.call("Counter", key, "add", 2, { headers: { "idempotency-key": ik } });
-    assert.deepEqual(await Promise.all([once(), once()]), Array(2).fill({ oldValue: 0, newValue: 2 }));
-    assert.deepEqual(await c.call("Counter", key, "add", 2), { oldValue: 2, newValue: 4 });
   });
   check(w, "ServiceToServiceCommunication.regularCall", async () => {
     const message = "hi there";
@@ -427,23 +394,6 @@ function workflowAndRest(w, c) {
     await c.call("BlockAndWait", key, "refuse", "no way");
     const r = await view(key, "attach");
     assert.deepEqual([r.status, r.body.message], [500, "no way"]);
-  });
-  check(w, "Awakeables over the ingress", async () => {
-    for (const [verb, body, expected] of [
-      ["resolve", "yes", "yes"],
-      ["reject", "no", undefined],
-    ]) {
-      const key = unique("awk");
-      const { invocationId } = await c.send("Combinators", key, "firstSuccessfulCompletedAwakeable");
-      const id = await eventually(() => c.call("AwakeableHolder", `${key}-a`, "id"));
-      const raw = verb === "reject" ? { raw: body, headers: { "content-type": "text/plain" } } : { body };
-      assert.equal((await w.server.request(`/restate/awakeables/${id}/${verb}`, raw)).status, 202);
-      if (expected === undefined) {
-        const second = await eventually(() => c.call("AwakeableHolder", `${key}-b`, "id"));
-        assert.equal((await w.server.request(`/restate/awakeables/${second}/resolve`, { body: "b" })).status, 202);
-      }
-      assert.equal((await c.attach(invocationId)).body, expected ?? "b");
-    }
   });
   check(w, "Random seed is stable over attempts", async () => {
     const [a, uuid, b] = await c.util("random");

@@ -29,6 +29,7 @@ from restate.exceptions import RetryableError
 from restate.serde import BytesSerde
 
 DAY = timedelta(days=1)
+VERSION = os.environ.get("VERSION", "")
 
 
 def ms(amount) -> timedelta:
@@ -309,6 +310,27 @@ async def fail_with_delay(ctx: ObjectContext, delay: int) -> int:
     return attempt
 
 
+@failing.handler("terminallyFailingOnce")
+async def fail_terminally_once(ctx: ObjectContext) -> int:
+    attempt = tick(f"once-{ctx.key()}")
+    if attempt == 1:
+        raise TerminalError("once")
+    return attempt
+
+
+# A durable step, then failures until TestUtil/tick has opened the way in this process.
+@failing.handler("stepThenFail")
+async def fail_after_step(ctx: ObjectContext) -> dict:
+    async def step() -> int:
+        return tick(f"step-{ctx.key()}")
+
+    first = await ctx.run_typed("step", step)
+    tick(f"fail-{ctx.key()}")
+    if not counts.get(f"open-{ctx.key()}"):
+        raise RuntimeError("not open yet")
+    return {"step": first}
+
+
 @failing.handler("terminallyFailingSideEffect")
 async def fail_in_run(ctx: ObjectContext, request: dict) -> None:
     async def fails() -> None:
@@ -400,6 +422,27 @@ async def util_seen(_: Context, key: str) -> int:
     return counts.get(key, 0)
 
 
+@util.handler("tick")
+async def util_tick(_: Context, key: str) -> int:
+    return tick(key)
+
+
+@util.handler("version")
+async def util_version(_: Context) -> str:
+    return VERSION
+
+
+# A step with a result of some size, which is replayed.
+@util.handler("bigStep")
+async def util_big_step(ctx: Context, size: int) -> int:
+    async def big() -> str:
+        return "x" * size
+
+    value = await ctx.run_typed("big", big)
+    await ctx.sleep(ms(20))
+    return len(value)
+
+
 @util.handler("echoHeaders")
 async def util_echo_headers(ctx: Context) -> dict:
     return dict(ctx.request().headers)
@@ -485,6 +528,29 @@ async def util_reject_signal(ctx: Context, request: dict) -> None:
 @util.handler("waitForSignal")
 async def util_wait_for_signal(ctx: Context, name: str) -> object:
     return await ctx.signal(name)
+
+
+private = Service("Private")
+
+
+@private.handler("echo")
+async def private_echo(_: Context, value: str) -> str:
+    return value
+
+
+versioned = VirtualObject("Versioned")
+
+
+@versioned.handler("wait")
+async def versioned_wait(ctx: ObjectContext) -> str:
+    async def version() -> str:
+        return VERSION
+
+    first = await ctx.run_typed("version", version)
+    name, promise = ctx.awakeable()
+    ctx.object_send(holder_hold, key=ctx.key(), arg=name)
+    value = await promise
+    return f"{first} then {VERSION} with {value}"
 
 
 workflow = Workflow("BlockAndWait")
@@ -636,7 +702,11 @@ app = restate.app(
         util,
         workflow,
         combinators,
-    ]
+        private,
+        versioned,
+    ],
+    protocol="request_response" if os.environ.get("REQUEST_RESPONSE") else "bidi",
+    identity_keys=[os.environ["IDENTITY_KEY"]] if os.environ.get("IDENTITY_KEY") else None,
 )
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ use crate::state::CounterClient;
 use crate::{ms, seen, tick};
 use restate_sdk::prelude::*;
 use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
 
 #[derive(Serialize, Deserialize)]
 pub struct Failure {
@@ -36,6 +37,26 @@ impl Failing {
             return failed(attempt);
         }
         Ok(attempt)
+    }
+
+    #[handler(name = "terminallyFailingOnce")]
+    async fn terminally_failing_once(&self, ctx: ObjectContext<'_>) -> HandlerResult<u32> {
+        match tick(&format!("once-{}", ctx.key())) {
+            1 => Err(TerminalError::new("once").into()),
+            attempt => Ok(attempt),
+        }
+    }
+
+    /// A durable step, then failures until TestUtil/tick has opened the way in this process.
+    #[handler(name = "stepThenFail")]
+    async fn step_then_fail(&self, ctx: ObjectContext<'_>) -> HandlerResult<Json<Value>> {
+        let key = ctx.key().to_string();
+        let step = ctx.run(|| async { Ok(tick(&format!("step-{key}"))) }).name("step").await?;
+        tick(&format!("fail-{key}"));
+        if seen(&format!("open-{key}")) == 0 {
+            return Err("not open yet".into());
+        }
+        Ok(Json(json!({"step": step})))
     }
 
     #[handler(name = "terminallyFailingSideEffect")]

@@ -7,10 +7,18 @@ mod failures;
 mod state;
 mod util;
 
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use restate_sdk::endpoint::{HandleOptions, ProtocolMode};
 use restate_sdk::prelude::*;
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::future::ready;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::net::TcpListener;
 
 pub const DAY: Duration = Duration::from_secs(24 * 3600);
 
@@ -32,10 +40,15 @@ pub fn seen(key: &str) -> u32 {
     COUNTS.lock().unwrap().as_ref().and_then(|counts| counts.get(key).copied()).unwrap_or(0)
 }
 
+/// The version of this program, from the environment.
+pub fn version() -> String {
+    std::env::var("VERSION").unwrap_or_default()
+}
+
 #[tokio::main]
 async fn main() {
     let port: u16 = std::env::var("PORT").expect("PORT").parse().expect("a port");
-    let endpoint = Endpoint::builder()
+    let mut endpoint = Endpoint::builder()
         .bind(state::Counter)
         .bind(state::ListObject)
         .bind(state::MapObject)
@@ -51,6 +64,31 @@ async fn main() {
         .bind(failures::Failing)
         .bind(failures::NonDeterministic)
         .bind(combinators::Combinators)
-        .build();
-    HttpServer::new(endpoint).listen_and_serve(([127, 0, 0, 1], port).into()).await;
+        .bind(util::Private)
+        .bind(util::Versioned);
+    if let Ok(key) = std::env::var("IDENTITY_KEY") {
+        endpoint = endpoint.identity_key(&key).expect("an identity key");
+    }
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    if std::env::var("REQUEST_RESPONSE").is_ok() {
+        serve_request_response(endpoint.build(), address).await;
+    } else {
+        HttpServer::new(endpoint.build()).listen_and_serve(address).await;
+    }
+}
+
+/// The SDK's own server knows bidirectional streams over HTTP/2 only; this one has HTTP/1.1 and request-response mode as well.
+async fn serve_request_response(endpoint: Endpoint, address: SocketAddr) {
+    let listener = TcpListener::bind(address).await.expect("listener can bind");
+    while let Ok((stream, _)) = listener.accept().await {
+        let endpoint = endpoint.clone();
+        let service = service_fn(move |request| {
+            let options = HandleOptions { protocol_mode: ProtocolMode::RequestResponse };
+            ready(Ok::<_, Infallible>(endpoint.handle_with_options(request, options)))
+        });
+        tokio::spawn(async move {
+            // Its errors are connections that the server under test has cut.
+            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
 }

@@ -1,7 +1,8 @@
 //! Calls to anything, and everything else of one service.
 
 use crate::state::CounterClient;
-use crate::{ms, seen, tick};
+use crate::blocking::AwakeableHolderClient;
+use crate::{ms, seen, tick, version};
 use restate_sdk::context::RequestTarget;
 use restate_sdk::prelude::*;
 use serde::Deserialize;
@@ -135,6 +136,24 @@ impl TestUtil {
         Ok(seen(&key))
     }
 
+    #[handler]
+    async fn tick(&self, _ctx: Context<'_>, key: String) -> HandlerResult<u32> {
+        Ok(tick(&key))
+    }
+
+    #[handler]
+    async fn version(&self, _ctx: Context<'_>) -> HandlerResult<String> {
+        Ok(version())
+    }
+
+    /// A step with a result of some size, which is replayed.
+    #[handler(name = "bigStep")]
+    async fn big_step(&self, ctx: Context<'_>, size: u32) -> HandlerResult<u32> {
+        let value = ctx.run(|| async { Ok("x".repeat(size as usize)) }).name("big").await?;
+        ctx.sleep(ms(20)).await?;
+        Ok(value.len() as u32)
+    }
+
     #[handler(name = "echoHeaders")]
     async fn echo_headers(&self, ctx: Context<'_>) -> HandlerResult<Json<BTreeMap<String, String>>> {
         Ok(Json(ctx.headers().iter().map(|(name, value)| (name.to_string(), value.clone())).collect()))
@@ -222,5 +241,29 @@ impl TestUtil {
     #[handler(name = "waitForSignal")]
     async fn wait_for_signal(&self, ctx: Context<'_>, name: String) -> HandlerResult<String> {
         Ok(ctx.signal::<String>(&name).await?)
+    }
+}
+
+pub struct Private;
+
+#[restate_sdk::service]
+impl Private {
+    #[handler]
+    async fn echo(&self, _ctx: Context<'_>, value: String) -> HandlerResult<String> {
+        Ok(value)
+    }
+}
+
+pub struct Versioned;
+
+#[restate_sdk::object]
+impl Versioned {
+    #[handler]
+    async fn wait(&self, ctx: ObjectContext<'_>) -> HandlerResult<String> {
+        let first = ctx.run(|| async { Ok(version()) }).name("version").await?;
+        let (id, promise) = ctx.awakeable::<String>();
+        ctx.object_client::<AwakeableHolderClient>(ctx.key()).hold(id).send();
+        let value = promise.await?;
+        Ok(format!("{first} then {} with {value}", version()))
     }
 }
