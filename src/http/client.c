@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "http/proxy.h"
 
 #define POOL_AHEAD_PERCENT 70 /* of the stream slots in use: open the next connection ahead of time */
 
@@ -36,6 +37,10 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     c->config = *config;
     c->ca_file = config->ca_file ? xstrdup(config->ca_file) : NULL;
     c->config.ca_file = c->ca_file;
+    c->config.proxy = c->config.no_proxy = NULL; /* live on in `proxy` */
+    if (config->proxy)
+        ASSERT_MSG(http_proxy_new(config->proxy, config->no_proxy, &c->proxy, NULL) == RC_OK,
+                   "the address of the proxy is checked with the configuration");
     c->h2_callbacks = client_h2_callbacks();
     c->h2_option = client_h2_option(config);
     hmap_init(&c->endpoints);
@@ -374,6 +379,7 @@ void http_client_free(struct http_client *c)
     nghttp2_session_callbacks_del(c->h2_callbacks);
     nghttp2_option_del(c->h2_option);
     VEC_FREE(&c->nv);
+    http_proxy_free(c->proxy);
     free(c->ca_file);
     free(c);
 }

@@ -22,6 +22,7 @@ struct http_client_config {
     uint32_t
         max_connections_per_endpoint; /* 64; further streams wait in a queue of at most max_queued_streams */
     uint32_t max_queued_streams;      /* 10,000; beyond that open fails with RC_OVERLOADED */
+    const char *proxy, *no_proxy;     /* for plain http, as http_proxy_new wants them; NULL: none */
     const char *ca_file;              /* extra trust roots (PEM), NULL: system roots and SSL_CERT_FILE */
 };
 void http_client_config_default(struct http_client_config *c);

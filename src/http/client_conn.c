@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "http/client_internal.h"
+#include "http/proxy.h"
 
 void client_conn_defer(struct client_conn *c)
 {
@@ -357,7 +358,11 @@ void client_conn_open(struct client_endpoint *ep)
 {
     struct client_conn *c = xcalloc(1, sizeof(*c));
     struct net_address addr = {.family = ep->is_unix ? NET_UNIX : NET_TCP, .port = ep->port};
-    snprintf(addr.host, sizeof(addr.host), "%s", ep->host);
+    const struct http_proxy *proxy = ep->client->proxy;
+    bool proxied = proxy && !ep->tls && !ep->is_unix && http_proxy_serves(proxy, ep->host);
+    if (proxied)
+        addr.port = http_proxy_port(proxy);
+    snprintf(addr.host, sizeof(addr.host), "%s", proxied ? http_proxy_host(proxy) : ep->host);
     c->client = ep->client;
     c->endpoint = ep;
     c->env = ep->client->env;

@@ -103,6 +103,7 @@ struct http_client {
     struct env *env;
     struct http_client_config config;
     char *ca_file;
+    struct http_proxy *proxy; /* NULL: none */
     struct tls_context *tls;
     nghttp2_session_callbacks *h2_callbacks;
     nghttp2_option *h2_option;

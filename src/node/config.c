@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/codec.h"
+#include "http/proxy.h"
 #include "node/config_cli.h"
 #include "node/config_internal.h"
 #include "node/config_keys.h"
@@ -401,6 +402,20 @@ static enum rc resolve_node_name(struct cv *root, struct err *err)
                    dir, mine + others > 1 ? "several nodes" : "a node with another name than this host");
 }
 
+/* A proxy that cannot be used is refused at the start: calls that go around it unseen would be worse. */
+static enum rc check_proxy(const struct cv *root, struct err *err)
+{
+    const struct cv *uri = cv_get(root, "worker.invoker.http-proxy");
+    if (!uri || uri->type != CV_STRING)
+        return RC_OK;
+    struct http_proxy *proxy = NULL;
+    struct err why = {0};
+    if (http_proxy_new(uri->string, NULL, &proxy, &why) != RC_OK)
+        return err_set(err, RC_INVALID, "%s (key \"worker.invoker.http-proxy\")", why.msg);
+    http_proxy_free(proxy);
+    return RC_OK;
+}
+
 static enum rc build(struct loaded *l, struct cv *root, struct cli *cli, char **envp, struct err *err,
                      bool *semantic)
 {
@@ -437,6 +452,8 @@ static enum rc build(struct loaded *l, struct cv *root, struct cli *cli, char **
                        "default-num-partitions must be at most 65535 (key \"default-num-partitions\")");
     rc = metadata_client(root, layers, err);
     if (rc == RC_OK)
+        rc = check_proxy(root, err);
+    if (rc == RC_OK)
         rc = resolve_node_name(root, err);
     if (rc == RC_OK)
         derive(root);
@@ -457,6 +474,7 @@ void config_free(struct node_config *c)
     free((void *)c->metadata.addresses);
     free(c->invoker.additional_headers);
     free(c->tracing.headers);
+    free(c->invoker.no_proxy);
     free(c);
 }
 

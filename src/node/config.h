@@ -113,6 +113,8 @@ struct node_config {
         uint64_t connect_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms,
             idle_connection_timeout_ms;
         double keep_alive_jitter;
+        const char *http_proxy;                                /* NULL unset */
+        char *no_proxy;                                        /* separated by commas; NULL unset */
         const char *aws_profile, *aws_assume_role_external_id; /* NULL unset */
         uint64_t lambda_compression_threshold;
         uint32_t streams_per_connection, initial_max_send_streams, initial_stream_window,

@@ -130,6 +130,19 @@ static void fill_defaults(const struct cv *root, struct schema_defaults *d)
     d->disable_eager_state = boolean(root, "worker.invoker.disable-eager-state");
 }
 
+/* A list, or the text that the environment gives. */
+static char *no_proxy(const struct cv *v)
+{
+    if (!v || v->type == CV_STRING)
+        return v ? xstrdup(v->string) : NULL;
+    struct writer w = WRITER_INIT;
+    for (size_t i = 0; i < v->len; i++)
+        write_fmt(&w, "%s%s", i > 0 ? "," : "", v->items[i]->string);
+    char *text = slice_dup_cstr(writer_slice(&w));
+    writer_free(&w);
+    return text;
+}
+
 static void fill_invoker(const struct cv *root, struct node_config *c)
 {
     const struct cv *i = cv_get(root, "worker.invoker");
@@ -145,6 +158,8 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
     c->invoker.scoped_objects = boolean(root, "experimental-enable-scoped-virtual-objects");
     c->invoker.identity_key_pem_file = (char *)text(i, "request-identity-private-key-pem-file", NULL);
     c->invoker.identity_expiration_s = MAX(ms(i, "request-identity-expiration", 60000) / 1000, 1u);
+    c->invoker.http_proxy = text(i, "http-proxy", NULL);
+    c->invoker.no_proxy = no_proxy(cv_get(i, "no-proxy"));
     c->invoker.aws_profile = text(i, "aws-profile", NULL);
     c->invoker.aws_assume_role_external_id = text(i, "aws-assume-role-external-id", NULL);
     c->invoker.lambda_compression_threshold = integer(i, "request-compression-threshold", 4u << 20);

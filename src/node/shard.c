@@ -203,6 +203,8 @@ void shard_client_config(const struct node_config *c, struct http_client_config 
     out->initial_stream_window = c->invoker.initial_stream_window;
     out->initial_connection_window = c->invoker.initial_connection_window;
     out->max_frame_size = c->invoker.max_frame_size;
+    out->proxy = c->invoker.http_proxy;
+    out->no_proxy = c->invoker.no_proxy;
 }
 
 static void publish_stats(struct env_timer *t)

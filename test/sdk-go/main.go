@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -52,14 +54,33 @@ func main() {
 	} {
 		endpoint.Bind(definition)
 	}
-	if os.Getenv("REQUEST_RESPONSE") != "" {
-		endpoint.Bidirectional(false)
-	}
 	if key := os.Getenv("IDENTITY_KEY"); key != "" {
 		endpoint.WithIdentityV1(key)
 	}
-	if err := endpoint.Start(ctx, "127.0.0.1:"+os.Getenv("PORT")); err != nil {
+	address := "127.0.0.1:" + os.Getenv("PORT")
+	start := func() error { return endpoint.Start(ctx, address) }
+	if os.Getenv("REQUEST_RESPONSE") != "" {
+		start = func() error { return serveRequestResponse(ctx, endpoint.Bidirectional(false), address) }
+	}
+	if err := start(); err != nil {
 		slog.Error(err.Error())
 		os.Exit(1)
 	}
+}
+
+// The SDK's own server knows HTTP/2 only; this one has HTTP/1.1 as well.
+func serveRequestResponse(ctx context.Context, endpoint *server.Restate, address string) error {
+	handler, err := endpoint.Handler()
+	if err != nil {
+		return err
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s := &http.Server{Addr: address, Handler: handler, Protocols: protocols}
+	context.AfterFunc(ctx, func() { s.Close() })
+	if err := s.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
 }

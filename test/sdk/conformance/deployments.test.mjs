@@ -3,6 +3,7 @@
 import { after, before, describe } from "node:test";
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { Endpoint, Server, assert, attach, check, eventually, paused, quickRetries, restate, row, sleep, unique, world } from "./world.mjs";
@@ -240,6 +241,46 @@ describe("TLS endpoints", () => {
     endpoints.push(endpoint);
     endpoint.uri = endpoint.uri.replace("localhost", "127.0.0.1");
     await assert.rejects(server.register(endpoint), /META0003/);
+  });
+});
+
+describe("a proxy for plain http", () => {
+  let endpoint, proxy, server, connections = 0;
+  before(async () => {
+    endpoint = await Endpoint.with({ services: transportServices });
+    proxy = createServer((from) => {
+      connections++;
+      const to = connect(endpoint.port, "127.0.0.1");
+      for (const [a, b] of [
+        [from, to],
+        [to, from],
+      ]) {
+        a.pipe(b);
+        a.on("error", () => b.destroy());
+        a.on("close", () => b.destroy());
+      }
+    });
+    await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+    const env = { RESTATE_WORKER__INVOKER__HTTP_PROXY: `http://127.0.0.1:${proxy.address().port}`, RESTATE_WORKER__INVOKER__NO_PROXY: "127.0.0.0/8" };
+    server = await Server.start({ env: { ...quickRetries, ...env } });
+  });
+  after(async () => {
+    await server?.dispose();
+    await endpoint?.kill();
+    proxy?.close();
+  });
+  check("Transport: through http-proxy, with a name that only the proxy knows", async () => {
+    await server.register({ uri: "http://service.invalid:9080" });
+    await flows(server);
+    assert.ok(connections > 0);
+  });
+  check("Transport: no-proxy is dialled directly", async () => {
+    const before = connections;
+    const direct = await Endpoint.start(restate.service({ name: "Direct", handlers: { a: async () => 1 } }));
+    await server.register(direct);
+    assert.equal(await server.call("/Direct/a"), 1);
+    assert.equal(connections, before);
+    await direct.kill();
   });
 });
 
