@@ -5,7 +5,7 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-go test-sdk-rust test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
+.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-python-v5 test-sdk-go test-sdk-rust test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
 
 help: ## this list
 	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -36,7 +36,7 @@ test-unit: setup ## unit tests under ASan and UBSan
 test-sdk: build ## flows of official SDK services against a real server
 	@tools/test-sdk
 
-test-sdk-python test-sdk-go test-sdk-rust: build ## services on other official SDKs (not in `make test`)
+test-sdk-python test-sdk-python-v5 test-sdk-go test-sdk-rust: build ## services on other official SDKs (not in `make test`)
 	@tools/$@
 
 test-conformance: build ## the lifecycle of invocations by name (docs/conformance.md); TARGET=official for the official server

@@ -12,6 +12,15 @@ export const quick = { RESTATE_DEFAULT_RETRY_POLICY__INITIAL_INTERVAL: "20ms", R
 const helper = [/UsingAwakeableTimeoutCommand/, "no time-out helper on futures"];
 const missing = {
   python: [helper],
+  "python-v5": [
+    helper,
+    [/^Signals|Combinators.(signal|mixed)/, "no signals"],
+    [/WithMetadata/, "no metadata in terminal errors"],
+    [/retryAfterOfTheSdk/, "no delay of its own for a retry"],
+    [/^NonDeterminismErrors/, "no retry policy of a service"],
+    [/^Random seed/, "no random numbers of its own"],
+    [/restartFromPrefix/, "protocol 6 or later is needed (422)"],
+  ],
   go: [helper, [/retryAfterOfTheSdk/, "no delay of its own for a retry"]],
   rust: [
     helper,
