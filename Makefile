@@ -63,6 +63,13 @@ test-cli: build ## our restate tool against a recorded admin API and a real serv
 test-clients: build ## psql, a PostgreSQL driver and the official restate CLI against a real server
 	@tools/test-clients
 
+.PHONY: fuzz-api check-docs bench-sql
+check-docs: ## docs/errors.md, docs/metrics.md and the dashboard against the source
+	@tools/check-docs
+
+fuzz-api: build ## OpenAPI documents validated and fuzzed with schemathesis: make fuzz-api [EXAMPLES=n] [SEED=n]
+	@tools/fuzz-api $(or $(EXAMPLES),50) $(SEED)
+
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors
 

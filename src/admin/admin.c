@@ -65,8 +65,10 @@ static bool pattern_matches(const char *pattern, struct slice path, struct slice
     for (;;) {
         bool pattern_ends = slice_find(p, '/', 0) < 0, path_ends = slice_find(left, '/', 0) < 0;
         struct slice want = next_segment(&p), rest = left;
-        if (slice_eq_cstr(want, "{*}"))
+        if (slice_eq_cstr(want, "{*}")) {
+            params[n++] = rest;
             return rest.len > 0;
+        }
         struct slice have = next_segment(&left);
         if (slice_eq_cstr(want, "{}")) {
             if (have.len == 0)
@@ -309,6 +311,13 @@ void answer_text(struct admin_call *c, int status, const char *fmt, ...)
     struct writer w = WRITER_INIT;
     write_slice_raw(&w, slice_cstr(message));
     answer_body(c, status, "text/plain; charset=utf-8", &w, NULL);
+}
+
+void answer_file(struct admin_call *c, const char *content_type, struct bytes content)
+{
+    struct admin_answer answer = {
+        .status = 200, .content_type = content_type, .is_ui_file = true, .body = content};
+    finish(c, &answer);
 }
 
 void answer_redirect(struct admin_call *c, const char *location)

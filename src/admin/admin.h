@@ -51,12 +51,14 @@ struct admin_config {
     size_t n_routing_headers;
 };
 struct query_engine;
+struct admin_ui;
 struct admin_deps { /* everything outlives the admin object */
     struct env *env;
     struct partition_router *router;
     struct schema_store *schema;
     const struct schema_defaults *defaults; /* read for every answer: follows configuration reloads */
     struct admin_discovery discovery;
+    const struct admin_ui *ui;    /* NULL: /ui answers 404 */
     struct query_engine *queries; /* NULL: this node answers none; stopped before the admin object is freed */
     struct admin_info info;
     struct admin_config config;
@@ -74,6 +76,7 @@ struct admin_answer {
     int status;
     const char *content_type;     /* NULL: none, the body is empty */
     const char *location, *allow; /* NULL: header absent */
+    bool is_ui_file;              /* service-worker-allowed: / */
     unsigned retry_after_s;       /* 0: header absent */
     struct bytes body;            /* lent */
 };

@@ -18,7 +18,7 @@ static void release(struct bound_request *b)
         free(b);
 }
 
-#define HEADERS_MAX 5
+#define HEADERS_MAX 6
 struct headers {
     struct http_header items[HEADERS_MAX];
     size_t n;
@@ -36,6 +36,8 @@ static void fill_headers(struct headers *h, const struct admin_answer *answer)
         h->items[h->n++] = (struct http_header){SLICE_LIT("location"), slice_cstr(answer->location)};
     if (answer->allow)
         h->items[h->n++] = (struct http_header){SLICE_LIT("allow"), slice_cstr(answer->allow)};
+    if (answer->is_ui_file)
+        h->items[h->n++] = HTTP_HEADER_LIT("service-worker-allowed", "/");
     if (answer->retry_after_s) {
         snprintf(h->retry_after, sizeof(h->retry_after), "%u", answer->retry_after_s);
         h->items[h->n++] = (struct http_header){SLICE_LIT("retry-after"), slice_cstr(h->retry_after)};

@@ -66,6 +66,7 @@ void answer_text(struct admin_call *c, int status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* JSON in the writer, which is consumed. `location` may be NULL. */
 void answer_json(struct admin_call *c, int status, struct writer *w, const char *location);
+void answer_file(struct admin_call *c, const char *content_type, struct bytes content); /* lent */
 void answer_redirect(struct admin_call *c, const char *location);
 void answer_not_implemented(struct admin_call *c, const char *what);
 

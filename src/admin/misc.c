@@ -1,5 +1,5 @@
-/* Health, versions, the OpenAPI document, the way to the web UI, and the routes whose resources this server
- * does not have yet (spec/admin-api.md §6, §12 to §19). */
+/* Health, versions, and the routes whose resources this server
+ * does not have yet (spec/admin-api.md §6, §12 to §18). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -65,106 +65,6 @@ void handle_cluster_health(struct admin_call *c)
     }
     json_close(&o, '}');
     answer_json(c, 200, &w, NULL);
-}
-
-/* ---- OpenAPI of this API, from the route table ---- */
-
-/* "/services/{}/state" -> "/services/{p1}/state". */
-static void write_path(struct writer *w, const char *pattern)
-{
-    int n = 0;
-    for (const char *p = pattern; *p; p++) {
-        if (*p != '{') {
-            write_u8(w, (uint8_t)*p);
-            continue;
-        }
-        write_fmt(w, "{p%d}", ++n);
-        p = strchr(p, '}');
-    }
-}
-
-static void openapi_operation(struct json_out *o, const struct admin_route *r)
-{
-    static const struct {
-        const char *method, *key;
-    } methods[] = {
-        {"GET", "get"}, {"POST", "post"}, {"PUT", "put"}, {"PATCH", "patch"}, {"DELETE", "delete"}};
-    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
-        if (strcmp(methods[i].method, r->method) == 0)
-            json_open_at(o, methods[i].key, '{');
-    json_text(o, "summary", r->summary);
-    int n = 0;
-    for (const char *p = r->pattern; (p = strchr(p, '{')); p++) {
-        char name[16];
-        if (n++ == 0)
-            json_open_at(o, "parameters", '[');
-        snprintf(name, sizeof(name), "p%d", n);
-        json_open(o, '{');
-        json_text(o, "name", name);
-        json_raw(o, "in", "\"path\",\"required\":true,\"schema\":{\"type\":\"string\"}");
-        json_close(o, '}');
-    }
-    if (n)
-        json_close(o, ']');
-    if (r->body == BODY_JSON)
-        json_raw(o, "requestBody", "{\"content\":{\"application/json\":{}}}");
-    json_raw(
-        o, "responses",
-        "{\"2XX\":{\"description\":\"Success\"},\"default\":{\"$ref\":\"#/components/responses/Error\"}}");
-    json_close(o, '}');
-}
-
-void handle_openapi(struct admin_call *c)
-{
-    struct writer w = WRITER_INIT;
-    struct json_out o = json_out_make(&w);
-    json_open(&o, '{');
-    json_text(&o, "openapi", "3.1.0");
-    json_open_at(&o, "info", '{');
-    json_text(&o, "title", "Admin API");
-    json_text(&o, "version", c->admin->deps.info.version);
-    json_close(&o, '}');
-    json_open_at(&o, "paths", '{');
-    for (size_t i = 0; i < admin_n_routes; i++) {
-        const struct admin_route *r = &admin_routes[i];
-        if (!r->summary)
-            continue;
-        /* The routes of one path stand together in the table. */
-        if (i == 0 || strcmp(r->pattern, admin_routes[i - 1].pattern) != 0) {
-            struct writer path = WRITER_INIT;
-            write_path(&path, r->pattern);
-            write_u8(&path, 0);
-            json_open_at(&o, (const char *)writer_slice(&path).ptr, '{');
-            writer_free(&path);
-        }
-        openapi_operation(&o, r);
-        if (i + 1 == admin_n_routes || strcmp(r->pattern, admin_routes[i + 1].pattern) != 0)
-            json_close(&o, '}');
-    }
-    json_close(&o, '}');
-    json_raw(&o, "components",
-             "{\"responses\":{\"Error\":{\"description\":\"Error\",\"content\":{\"application/"
-             "json\":{\"schema\":{\"$ref\":"
-             "\"#/components/schemas/"
-             "Error\"}}}}},\"schemas\":{\"Error\":{\"type\":\"object\",\"required\":[\"message\"],"
-             "\"properties\":{\"message\":{\"type\":\"string\"},\"restate_code\":{\"type\":[\"string\","
-             "\"null\"]}}}}}");
-    json_close(&o, '}');
-    answer_json(c, 200, &w, NULL);
-}
-
-/* ---- web UI ---- */
-
-void handle_root(struct admin_call *c)
-{
-    char *location = xasprintf("/ui/%s%s", c->query[0] ? "?" : "", c->query);
-    answer_redirect(c, location);
-    free(location);
-}
-
-void handle_ui(struct admin_call *c)
-{
-    answer_not_implemented(c, "The web UI is");
 }
 
 /* ---- resources to come ---- */

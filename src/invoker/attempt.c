@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/time.h"
 #include "invoker/invoker_internal.h"
 #include "invoker/rt_codes.h"
@@ -126,6 +127,7 @@ void attempt_abort(struct attempt *a)
     a->entry = NULL;
     a->phase = ATTEMPT_DECIDED;
     attempt_trace_end(a, SPAN_UNSET, SLICE_EMPTY, "");
+    a->counted_task = false;
     env_timer_cancel(a->inv->env, &a->timer);
     env_undefer(&a->flush_task);
     carrier_reset(&a->stream);
@@ -147,6 +149,7 @@ static void set_queued_charge(struct attempt *a, uint64_t n)
 /* What the peer is slow to take counts against the node's memory until on_writable. */
 static void stream_write(struct attempt *a, struct bytes take)
 {
+    metric_add(a->inv->metrics.sent[a->carrier_type], (int64_t)take.len);
     size_t queued = carrier_write(&a->stream, take);
     if (queued > NET_HIGH_WATER)
         set_queued_charge(a, queued);
@@ -238,6 +241,7 @@ void attempt_fail(struct attempt *a, const struct failure *f)
 {
     ASSERT(a->phase != ATTEMPT_DECIDED && a->entry);
     attempt_trace_end(a, SPAN_ERROR, f->message, f->doc_code);
+    attempt_metrics_end(a, TASK_FAILED);
     attempt_decided(a);
     entry_failed(a->entry, f);
 }
@@ -304,6 +308,7 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
     struct attempt *a = ctx;
     if (a->phase == ATTEMPT_DECIDED || !a->inv)
         return;
+    invoker_metrics_status(&a->inv->metrics, a->carrier_type, status);
     struct slice server = http_header_find(headers, n, "x-restate-server");
     size_t server_len = MIN(server.len, sizeof(a->entry->last_server) - 1);
     if (server_len > 0)
@@ -361,6 +366,7 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
         return;
     }
     attempt_touch(a);
+    metric_add(a->inv->metrics.received[a->carrier_type], (int64_t)data.len);
     size_t held = frame_input_held(&a->input);
     uint64_t limit = message_limit(a->inv), budget = a->inv->config.per_invocation_memory_limit;
     if (budget > 0 && budget < a->inv->config.message_size_limit)
@@ -408,6 +414,7 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
         f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));
         a->phase = ATTEMPT_DECIDED;
         attempt_trace_end(a, SPAN_ERROR, f.message, f.doc_code);
+        attempt_metrics_end(a, TASK_FAILED);
         entry_failed(e, &f);
     }
     if (e) {

@@ -158,6 +158,7 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
     effect_write(effects_after_pin(a), &effect);
     writer_free(&context);
     attempt_trace_command(a, h->type, c.name);
+    invoker_metrics_command(&a->inv->metrics, h->type);
 
     if (h->type == MSG_SET_STATE || h->type == MSG_CLEAR_STATE || h->type == MSG_CLEAR_ALL_STATE)
         note_write(a, &c);
@@ -198,6 +199,7 @@ static bool on_end(struct attempt *a)
     effect_write(entry_effects(a->entry), &effect);
     a->entry->effects_terminal = true;
     attempt_trace_end(a, SPAN_OK, SLICE_EMPTY, "");
+    attempt_metrics_end(a, TASK_COMPLETED);
     attempt_decided(a);
     return false;
 }
@@ -227,6 +229,7 @@ static bool suspend(struct attempt *a, enum effect_kind kind, struct slice await
     }
     attempt_trace_event(a, "suspended");
     attempt_trace_end(a, SPAN_UNSET, SLICE_EMPTY, "");
+    attempt_metrics_end(a, TASK_SUSPENDED);
     attempt_decided(a);
     return false;
 }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/hash.h" /* percent_encode */
+#include "base/metrics.h"
 #include "base/time.h"
 #include "invoker/invoker_internal.h"
 #include "invoker/rt_codes.h"
@@ -243,6 +244,8 @@ static void write_start(struct attempt *a, struct invocation *inv, struct partit
         struct object_name o = object_name_of(t);
         store_state_scan(store, o.service, o.key, add_state, &eager);
         object_name_free(&o);
+        if (eager.partial)
+            metric_inc(a->inv->metrics.eager_truncated);
     }
     m.partial_state = eager.partial;
     start_finish(&a->out, &m);
@@ -305,11 +308,18 @@ static void begin_exchange(struct entry *e, struct invocation *inv, const struct
     e->p->inv->attempts_started++;
     e->last_start_wall_ms = env_wall_ms(e->p->inv->env);
     attempt_begin_timers(a);
+    a->carrier_type = ep->is_lambda                           ? CARRIER_LAMBDA
+                      : e->options.inactivity_timeout_ms == 0 ? CARRIER_REQUEST_RESPONSE
+                                                              : CARRIER_BIDI;
+    a->counted_task = true;
+    a->started_mono_ms = env_mono_ms(e->p->inv->env);
+    metric_inc(e->p->metrics.tasks[TASK_STARTED]);
     attempt_trace_begin(a, inv);
     open_stream(a, inv);
     if (!carrier_is_open(&a->stream)) {
         e->attempt = NULL;
         a->entry = NULL;
+        metric_inc(e->p->metrics.tasks[TASK_FAILED]);
         attempt_free(a);
         fail_early(e, RT_NETWORK, false, "too many requests are waiting for a connection to the deployment");
         return;

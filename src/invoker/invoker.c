@@ -65,6 +65,7 @@ static void release_slot(struct entry *e)
     if (!e->has_slot)
         return;
     e->has_slot = false;
+    metric_inc(e->p->inv->metrics.slots_released);
     ASSERT(e->p->slots_used > 0);
     e->p->slots_used--;
     if (!list_empty(&e->p->queue))
@@ -212,6 +213,7 @@ static void on_start_task(struct env_task *t)
         if (!e->has_slot) {
             e->has_slot = true;
             p->slots_used++;
+            metric_inc(inv->metrics.slots_acquired);
         }
         attempt_start(e);
     }
@@ -237,6 +239,7 @@ void invoker_invoke(struct invoker_partition *p, struct invocation *inv)
         return;
     struct entry *e = entry_new(p, inv->id);
     e->state = ENTRY_QUEUED;
+    metric_inc(p->metrics.enqueued);
     list_push_back(&p->queue, &e->queue_link);
     env_defer(p->inv->env, &p->start_task);
 }
@@ -374,6 +377,7 @@ struct invoker_partition *invoker_partition_new(struct invoker *inv, uint16_t pa
     p->id = partition_id;
     p->ops = ops;
     p->ctx = ctx;
+    invoker_partition_metrics_init(&p->metrics, partition_id);
     hmap_init(&p->entries);
     list_init(&p->queue);
     list_push_back(&inv->partitions, &p->link);
@@ -408,6 +412,7 @@ static void copy_config(struct invoker *inv, const struct invoker_config *config
 {
     metric_add(inv->memory_capacity, (int64_t)config->memory_limit - (int64_t)inv->config.memory_limit);
     inv->config = *config;
+    metric_set(inv->metrics.concurrency_limit, config->concurrent_invocations_limit);
     inv->config.identity_key_pem = NULL; /* lives on in `identity` */
     inv->config.additional_headers = NULL;
     inv->config.created_using_version = NULL;
@@ -455,6 +460,7 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
         metric_gauge("restate_memory_pool_usage_bytes", labels, "Bytes taken from the memory pool");
     inv->memory_capacity =
         metric_gauge("restate_memory_pool_capacity_bytes", labels, "Capacity of the memory pool in bytes");
+    invoker_metrics_init(&inv->metrics);
     copy_config(inv, config);
     inv->lambda = config->lambda ? lambda_new(config->lambda, loop, client, lambda_holds, inv) : NULL;
     *out = inv;

@@ -7,6 +7,7 @@
 #include "invoker/carrier.h"
 #include "invoker/identity.h"
 #include "invoker/invoker.h"
+#include "invoker/metrics.h"
 #include "invoker/retry.h"
 
 #define ATTEMPT_BASE_CHARGE                                                                                  \
@@ -74,6 +75,7 @@ struct invoker {
         size_t len, cap;
     } head;
     uint64_t attempts_started, attempts_failed;
+    struct invoker_metrics metrics;
 };
 void memory_charge(struct invoker *inv, uint64_t n);
 void memory_release(struct invoker *inv, uint64_t n);
@@ -101,6 +103,7 @@ struct invoker_partition {
     struct list queue; /* entries in ENTRY_QUEUED, FIFO */
     uint32_t slots_used;
     struct env_task start_task;
+    struct invoker_partition_metrics metrics;
 };
 
 /* ---- why an attempt failed ---- */
@@ -227,6 +230,9 @@ struct attempt {
     bool writes_overflow;
     uint64_t last_clear_all_batch;
     struct attempt_trace *trace; /* NULL: no tracing */
+    enum carrier_type carrier_type;
+    bool counted_task; /* as started; the end is still to be counted */
+    uint64_t started_mono_ms;
 };
 
 /* attempt_start.c: choose deployment and version, open the request, send Start and the replay (§3.1, §3.2,

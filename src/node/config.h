@@ -93,6 +93,7 @@ struct node_config {
         const char **routing_headers;
         size_t n_routing_headers;
         bool disable_web_ui;
+        const char *web_ui_dir; /* NULL: the page of our own */
         uint64_t query_memory_bytes;
         const char *query_tmp_dir;                      /* NULL: the system's */
         unsigned query_parallelism;                     /* 0: number of cores */

@@ -232,6 +232,7 @@ static void fill_admin(const struct cv *root, struct node_config *c)
     const struct cv *a = cv_member(root, "admin");
     c->admin_options.concurrent_requests_limit = integer(a, "concurrent-api-requests-limit", 0);
     c->admin_options.disable_web_ui = boolean(a, "disable-web-ui");
+    c->admin_options.web_ui_dir = text(root, "extensions.web-ui-dir", NULL);
     c->admin_options.query_memory_bytes = integer(a, "query-engine.memory-size", 1u << 30);
     c->admin_options.query_tmp_dir = text(a, "query-engine.tmp-dir", NULL);
     c->admin_options.query_parallelism = (unsigned)integer(a, "query-engine.query-parallelism", 0);

@@ -225,6 +225,7 @@ const struct config_key config_keys[] = {
     {"admin.concurrent-api-requests-limit", K_INT_POSITIVE, NULL, 0, NULL},
     {"admin.heartbeat-interval", K_DURATION_POSITIVE, "1500ms", 0, NULL},
     {"admin.disable-web-ui", K_BOOL, "false", 0, NULL},
+    {"extensions.web-ui-dir", K_STRING, NULL, KF_HIDDEN, NULL}, /* a key of our own (spec/config.md §8 #10) */
     {"admin.storage-accounting-update-interval", K_DURATION_POSITIVE, NULL, 0, NULL},
     {"admin.query-engine.memory-size", K_BYTES_POSITIVE, "1GiB", 0, NULL},
     {"admin.query-engine.tmp-dir", K_STRING, NULL, 0, NULL},

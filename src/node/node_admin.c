@@ -131,6 +131,16 @@ static enum rc start_pgwire(struct node *n, struct err *err)
     return RC_OK;
 }
 
+static enum rc load_ui(struct node *n, struct err *err)
+{
+    if (n->config->admin_options.disable_web_ui)
+        return RC_OK;
+    if (n->config->admin_options.web_ui_dir)
+        return admin_ui_load(n->config->admin_options.web_ui_dir, &n->ui, err);
+    n->ui = admin_ui_own();
+    return RC_OK;
+}
+
 enum rc node_admin_new(struct node *n, struct err *err)
 {
     enum rc pgwire_rc = start_pgwire(n, err);
@@ -144,12 +154,15 @@ enum rc node_admin_new(struct node *n, struct err *err)
     enum rc rc = invoker_new(n->loop, n->env, n->client, &invoker, &n->schema_cell, &n->invoker, err);
     if (rc != RC_OK)
         return rc;
+    if (load_ui(n, err) != RC_OK)
+        return err->rc;
     struct admin_deps deps = {
         .env = n->env,
         .router = n->router,
         .schema = n->schemas,
         .defaults = &n->schema_cell.defaults,
         .discovery = {discover, n},
+        .ui = n->ui,
         .queries = n->queries,
         .info = {.version = RESTATE_VERSION,
                  .ingress_endpoint = n->ingress_service.advertised,
@@ -174,6 +187,8 @@ void node_admin_free(struct node *n)
         http_server_free(n->admin_server);
     if (n->admin)
         admin_free(n->admin);
+    if (n->ui)
+        admin_ui_free(n->ui);
     if (n->queries)
         query_engine_free(n->queries);
     if (n->scan_engine)

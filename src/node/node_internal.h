@@ -1,6 +1,7 @@
 /* The node's state, shared by the files of start-up, serving and shutdown. Owned by the main loop. */
 #pragma once
 #include "admin/admin_http.h"
+#include "admin/ui.h"
 #include "ingress/ingress.h"
 #include "metadata/schema_store.h"
 #include "node/cluster.h"
@@ -77,6 +78,7 @@ struct node {
     void (*queries_stopped)(struct node *n);
     struct pg_server *pgwire; /* NULL: no address is configured */
     struct admin *admin;
+    struct admin_ui *ui; /* NULL: disabled */
     struct http_server *admin_server;
     struct http_client *client; /* discovery */
     struct invoker *invoker;    /* discovery only: runs no attempts */

@@ -10,6 +10,7 @@
 #include "metadata/schema_records.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
+#include "node/node_metrics.h"
 #include "node/query_remote.h"
 #include "node/snapshot_rpc.h"
 #include "node/tracing.h"
@@ -472,6 +473,7 @@ static void prepare_shards(struct node *n)
         n->shared.ingress = n->ingress = new_ingress_shared(n->config, n->joined.idempotent_sharding);
     for (uint32_t i = 0; i < n->n_shards; i++)
         n->shards[i] = shard_new(&n->shared, i, n->schema_cell.schema);
+    node_metrics_register(n);
 }
 
 static void joined(void *ctx, const struct joined *j, const struct err *err);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/metrics.h"
 #include "node/shard.h"
 #include "node/shipper.h"
 #include "partition/store_opening.h"
@@ -65,6 +66,13 @@ static struct partition_slot *slot_of(const struct replica *r)
 static void changed(struct replica *r)
 {
     r->host->changed(r->host);
+}
+
+static void count(const struct replica *r, const char *name, const char *more, const char *help)
+{
+    char labels[64];
+    snprintf(labels, sizeof(labels), "partition=\"%u\"%s", r->id, more);
+    metric_inc(metric_counter(name, labels, help));
 }
 
 /* ---- the processor's host ---- */
@@ -363,6 +371,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     }
     struct processor_config pc = processor_configuration(r);
     r->phase = PHASE_OPEN;
+    count(r, "restate_partition_start_total", "", "Partition replicas that began to run");
     r->opened_ms = env_mono_ms(r->host->env);
     r->opened_at = r->looked_at = store_vars(store)->applied_lsn;
     r->stalled = false;
@@ -433,6 +442,11 @@ static void close_processor(struct replica *r, bool abandon)
     if (ran >= HEALTHY_MS)
         r->failures = 0;
     r->phase = PHASE_CLOSING;
+    count(r, "restate_partition_stop_total",
+          !r->failed ? ",reason=\"normal\""
+          : r->gap   ? ",reason=\"log-gap-detected\""
+                     : ",reason=\"error\"",
+          "Partition replicas that ceased to run");
     env_timer_cancel(r->host->env, &r->lead_timer);
     if (!r->failed || !r->gap) /* else it has not announced itself, and leads from a snapshot */
         r->lead_epoch = 0;

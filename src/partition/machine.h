@@ -23,6 +23,7 @@ enum action_kind {
                              */
     ACTION_ENDED,           /* id, origin, outcome: for tracing, only if actions.traces */
 };
+#define ACTION_KINDS (ACTION_ENDED + 1)
 struct action {
     enum action_kind kind;
     struct invocation_id id, new_id;

@@ -2,9 +2,11 @@
  */
 #include "partition/processor.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "partition/processor_internal.h"
 
 #define HOUSEKEEPING_MS      1000
@@ -346,8 +348,36 @@ static void run_forward(struct processor *p, const struct action *a)
         p->ops->forward_notification(p->host, p, inv, a->index);
 }
 
+static void count_action(struct processor *p, enum action_kind kind)
+{
+    static const char *const names[ACTION_KINDS] = {
+        [ACTION_INVOKE] = "Invoke",
+        [ACTION_ABORT] = "AbortInvocation",
+        [ACTION_FORWARD_NOTIFICATION] = "ForwardNotification",
+        [ACTION_ACK_COMMAND] = "AckStoredCommand",
+        [ACTION_RETRY_NOW] = "RetryNow",
+        [ACTION_TIMER_REGISTERED] = "RegisterTimer",
+        [ACTION_TIMER_DELETED] = "DeleteTimer",
+        [ACTION_OUTBOX] = "NewOutboxMessage",
+        [ACTION_RESPONSE] = "IngressResponse",
+        [ACTION_SUBMITTED] = "IngressSubmitNotification",
+        [ACTION_OPERATION_REPLY] = "OperationReply",
+    };
+    if (!names[kind])
+        return;
+    if (!p->action_counts[kind]) {
+        char labels[96];
+        snprintf(labels, sizeof(labels), "action=\"%s\",partition=\"%u\"", names[kind],
+                 p->config.partition_id);
+        p->action_counts[kind] =
+            metric_counter("restate_usage_leader_action_count_total", labels, "Actions of partition leaders");
+    }
+    metric_inc(p->action_counts[kind]);
+}
+
 static void run_action(struct processor *p, const struct action *a)
 {
+    count_action(p, a->kind);
     switch (a->kind) {
     case ACTION_INVOKE:
         run_invoke(p, a);

@@ -46,6 +46,7 @@ struct processor {
 
     /* Applying. */
     struct actions actions, running; /* collected; being run */
+    struct metric *action_counts[ACTION_KINDS];
     struct env_task pass;
     uint64_t clock_ms; /* hybrid: wall clock, but never below a record seen or written */
     bool failed, failure_told;

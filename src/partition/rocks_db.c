@@ -6,6 +6,7 @@
 #define _GNU_SOURCE /* pthread_setname_np */
 #include <time.h>
 
+#include "base/metrics.h"
 #include "partition/rocks_internal.h"
 
 #define MEMORY_DEFAULT    (64u << 20)
@@ -222,4 +223,43 @@ void rocks_db_close(struct rocks_db *db)
     pthread_join(db->sync_thread, NULL);
     rocksdb_close(db->db);
     destroy(db);
+}
+
+/* ---- metrics ---- */
+
+static void set_gauge(const char *name, const char *labels, const char *help, uint64_t value)
+{
+    metric_set(metric_gauge(name, labels, help), (int64_t)value);
+}
+
+void rocks_db_refresh_metrics(struct rocks_db *db)
+{
+    static const struct {
+        const char *property, *name, *help;
+    } properties[] = {
+        {"rocksdb.estimate-num-keys", "restate_rocksdb_estimate_num_keys",
+         "Keys in the partition store, estimated"},
+        {"rocksdb.estimate-live-data-size", "restate_rocksdb_estimate_live_data_size_bytes",
+         "Size of the live data, estimated"},
+        {"rocksdb.total-sst-files-size", "restate_rocksdb_total_sst_files_size_bytes",
+         "Size of all table files"},
+        {"rocksdb.cur-size-active-mem-table", "restate_rocksdb_cur_size_active_mem_table_bytes",
+         "Size of the active memtable"},
+        {"rocksdb.cur-size-all-mem-tables", "restate_rocksdb_cur_size_all_mem_tables_bytes",
+         "Size of all memtables that are not flushed"},
+        {"rocksdb.mem-table-flush-pending", "restate_rocksdb_mem_table_flush_pending",
+         "1 if a flush of a memtable waits"},
+        {"rocksdb.compaction-pending", "restate_rocksdb_compaction_pending", "1 if a compaction waits"},
+        {"rocksdb.num-running-compactions", "restate_rocksdb_num_running_compactions",
+         "Compactions that run"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(properties); i++) {
+        uint64_t value;
+        if (rocksdb_property_int(db->db, properties[i].property, &value) == 0)
+            set_gauge(properties[i].name, "db=\"db\",cf=\"default\"", properties[i].help, value);
+    }
+    set_gauge("restate_rocksdb_block_cache_capacity_bytes", "db=\"db\"", "Capacity of the block cache",
+              rocksdb_cache_get_capacity(db->cache));
+    set_gauge("restate_rocksdb_block_cache_usage_bytes", "db=\"db\"", "Bytes in the block cache",
+              rocksdb_cache_get_usage(db->cache));
 }

@@ -60,6 +60,8 @@ struct rocks_db_config {
 };
 enum rc rocks_db_open(const struct rocks_db_config *config, struct rocks_db **out, struct err *err);
 void rocks_db_close(struct rocks_db *db); /* all backends freed before */
+/* Any thread: sets the gauges restate_rocksdb_* (docs/metrics.md). */
+void rocks_db_refresh_metrics(struct rocks_db *db);
 /* A view of the database for one shard loop. */
 struct kv_backend *rocks_backend_new(struct rocks_db *db, struct loop *loop);
 void rocks_backend_free(struct kv_backend *b);

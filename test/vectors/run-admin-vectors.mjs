@@ -53,7 +53,6 @@ const skipped = [
   [/^(kafka|subscription)-/, "Kafka clusters and subscriptions are not served yet"],
   [/^rules-/, "concurrency rules are not served yet"],
   [/^vqueue-/, "virtual queues are not served yet"],
-  [/^ui-(?!sql)/, "the web UI is not served yet"],
   [/^service-openapi$/, "OpenAPI documents of services are not served yet"],
 ];
 const reasonToSkip = (name) => (options.noSkip ? null : skipped.find(([pattern]) => pattern.test(name))?.[1] ?? null);

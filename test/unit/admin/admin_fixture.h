@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "admin/admin.h"
+#include "admin/ui.h"
 #include "unit/metadata/fake_env.h"
 #include "unit/metadata/memory_kv.h"
 
@@ -21,6 +22,7 @@ struct fixture {
     struct schema_store *store;
     struct schema_defaults defaults;
     struct admin *admin;
+    struct admin_ui *ui;
     /* router: requests are answered one after the other with the scripted replies, the last one repeats */
     struct partition_router router;
     struct rpc_reply replies[RPC_SCRIPT_MAX];
@@ -112,6 +114,7 @@ static inline void fixture_open(struct fixture *f, size_t limit)
     f->store = schema_store_new(&f->fenv.env, f->kv, fixture_changed, fixture_loaded, f);
     fake_env_run(&f->fenv);
     struct admin_deps deps = {
+        .ui = f->ui = admin_ui_own(),
         .env = &f->fenv.env,
         .router = &f->router,
         .schema = f->store,
@@ -157,6 +160,7 @@ static inline struct fixture *fixture_new(void)
 static inline void fixture_close(struct fixture *f)
 {
     admin_free(f->admin);
+    admin_ui_free(f->ui);
     fake_env_run(&f->fenv);
     schema_store_free(f->store);
 }
