@@ -1,7 +1,8 @@
 /* Provider `replicated`: moving on to a better segment, by request and by itself (spec/cluster.md §5.9). */
 #include "bifrost/replicated_log_internal.h"
 
-#define ROUND_MS 1000
+#define ROUND_MS       500
+#define FRAGILE_FACTOR 10 /* so much sooner */
 
 static struct replicated_log *self(struct log *l)
 {
@@ -38,6 +39,15 @@ bool replicated_log_improvable(struct log *l)
 
 /* ---- by itself ---- */
 
+/* While this is the sequencer. Every member holds every record: nothing can be written without one of them.
+ * So it is in a young cluster, whose first segments know the nodes that came first only; it does not keep its
+ * promise before they grow. */
+static bool is_fragile(const struct replicated_log *log)
+{
+    unsigned copies = replication_copies(&log->params.replication);
+    return copies > 1 && log->params.nodeset.len <= copies;
+}
+
 /* True if its time has come: so long after the possibility was noticed, if it still exists. */
 static bool is_due(struct replicated_log *log, uint64_t now)
 {
@@ -47,6 +57,8 @@ static bool is_due(struct replicated_log *log, uint64_t now)
         log->improve_at = 0;
         return false;
     }
+    if (is_fragile(log))
+        after /= FRAGILE_FACTOR;
     if (!log->improve_at)
         log->improve_at = now + after / 2 + env_random(rl_env(log)) % (after + 1);
     return now >= log->improve_at;
