@@ -22,7 +22,7 @@ struct disk_memory {
     struct disk disk;
     pthread_mutex_t lock; /* tests run the local provider on it, whose pool threads prepare files */
     struct medium_file *files;
-    uint64_t capacity, operations, last_write_blocks;
+    uint64_t capacity, operations, reads, last_write_blocks;
     bool crash_armed, crashed;
     uint64_t crash_operation, keep_blocks;
 };
@@ -171,6 +171,7 @@ static enum rc memory_read(struct disk *d, struct disk_file *f, uint64_t offset,
     LOCKED(m, d);
     if (m->crashed)
         return down(err);
+    m->reads++;
     *got = offset >= f->file->len ? 0 : MIN(len, f->file->len - offset);
     if (*got)
         memcpy(ptr, f->file->data + offset, *got);
@@ -312,6 +313,12 @@ void disk_memory_restart(struct disk *d)
 {
     memory_of(d)->crashed = false;
     memory_of(d)->crash_armed = false;
+}
+
+uint64_t disk_memory_reads(struct disk *d)
+{
+    LOCKED(m, d);
+    return m->reads;
 }
 
 uint64_t disk_memory_operations(struct disk *d)

@@ -18,6 +18,7 @@ bool disk_memory_crashed(struct disk *d);
 /* Power on again: drops the crash and all open handles (free them with close as usual, before or after). */
 void disk_memory_restart(struct disk *d);
 uint64_t disk_memory_operations(struct disk *d); /* so far */
+uint64_t disk_memory_reads(struct disk *d);      /* so far; they are no operations */
 /* Length in blocks of the last write; 0 if the last operation was of another kind. */
 uint64_t disk_memory_last_write_blocks(struct disk *d);
 

@@ -19,20 +19,50 @@ void store_windows_forget(struct segment_store *s, const struct segment *g)
         if (!g || s->windows[i].segment == g)
             window_forget(&s->windows[i]);
     }
+    for (size_t i = 0; i < WRITTEN_WINDOWS; i++) {
+        if (!g || s->written[i].segment == g)
+            window_forget(&s->written[i]);
+    }
 }
 
 void segment_store_forget_reads(struct segment_store *s)
 {
+    s->followed = false;
     store_windows_forget(s, NULL);
+}
+
+/* Readers hold what is before the end; only what is behind it changes. */
+void store_keep_written(struct segment_store *s, struct segment *g, uint64_t position, struct slice batch)
+{
+    struct read_window *w = &s->written[s->newest_written];
+    if (!s->followed)
+        return;
+    if (w->segment != g || w->start + w->len != position || batch.len > w->buf->cap - w->len) {
+        s->newest_written = (s->newest_written + 1) % WRITTEN_WINDOWS;
+        w = &s->written[s->newest_written];
+        window_forget(w);
+        struct buf *buf = buf_new(MAX(batch.len, (size_t)READ_WINDOW_BYTES));
+        *w = (struct read_window){.segment = g, .start = position, .buf = buf, .data = buf->data};
+    }
+    memcpy(w->buf->data + w->len, batch.ptr, batch.len);
+    w->len += batch.len;
+}
+
+static bool window_has(const struct read_window *w, const struct segment *g, uint64_t position, uint64_t len)
+{
+    return w->segment == g && w->start <= position && position + len <= w->start + w->len;
 }
 
 static struct read_window *find_window(struct segment_store *s, const struct segment *g, uint64_t position,
                                        uint64_t len)
 {
+    for (size_t i = 0; i < WRITTEN_WINDOWS; i++) {
+        if (window_has(&s->written[i], g, position, len))
+            return &s->written[i];
+    }
     for (size_t i = 0; i < READ_WINDOWS; i++) {
-        struct read_window *w = &s->windows[i];
-        if (w->segment == g && w->start <= position && position + len <= w->start + w->len)
-            return w;
+        if (window_has(&s->windows[i], g, position, len))
+            return &s->windows[i];
     }
     return NULL;
 }
@@ -196,6 +226,7 @@ enum rc segment_store_read(struct segment_store *s, uint64_t loglet, uint64_t fr
     const struct segment_run *run = segment_index_find(&l->index, from);
     enum rc rc = RC_OK;
     while (rc == RC_OK && run && !read_enough(&r)) {
+        s->followed |= run->segment == store_active(s);
         r.next = MAX(from, run->first);
         rc = read_run(s, &r, run, err);
         run = segment_index_next(&l->index, run);

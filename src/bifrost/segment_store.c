@@ -480,6 +480,7 @@ enum rc segment_store_commit(struct segment_store *s, struct err *err)
     struct segment_run where = {.position = (uint32_t)(g->end / SEGMENT_UNIT),
                                 .length = (uint32_t)(padded / SEGMENT_UNIT),
                                 .segment = g};
+    store_keep_written(s, g, g->end, slice_make(s->buffer, padded));
     g->end += padded;
     g->next_sequence++;
     s->commits++;

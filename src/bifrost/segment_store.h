@@ -93,7 +93,8 @@ struct stored_records {
  * one record. RC_AGAIN: none there. RC_TRIMMED: `from` is not above the trim point. RC_CORRUPT, RC_IO. */
 enum rc segment_store_read(struct segment_store *s, uint64_t loglet, uint64_t from, size_t max_bytes,
                            struct stored_records *out, struct err *err);
-/* Free the memory that reads have left for later ones (up to 64 MiB). */
+/* Free the memory that reads have left for later ones (up to 64 MiB), and what was kept of the last writes
+ * because somebody reads behind the writer (up to 4 MiB): until the next read nothing is. */
 void segment_store_forget_reads(struct segment_store *s);
 /* Drop the references and forget the content; keeps the room. */
 void stored_records_clear(struct stored_records *r);

@@ -50,6 +50,7 @@ struct read_window {
 };
 #define READ_WINDOWS      64 /* after a crash 24 partitions replay from different places */
 #define READ_WINDOW_BYTES ((uint64_t)1 << 20)
+#define WRITTEN_WINDOWS   4 /* who lags further behind the writer reads the disk */
 
 struct staged_entry {
     struct batch_entry entry;
@@ -93,6 +94,11 @@ struct segment_store {
 
     struct read_window windows[READ_WINDOWS];
     uint64_t window_clock;
+    /* What was written last, for those who read behind the writer (replicas on other nodes); kept only while
+     * somebody does. */
+    bool followed;
+    struct read_window written[WRITTEN_WINDOWS];
+    unsigned newest_written;
 
     /* rewriting */
     struct segment *victim;
@@ -147,6 +153,8 @@ uint64_t segment_footer_room(const struct segment *g, size_t more_entries);
 enum rc store_window(struct segment_store *s, struct segment *g, uint64_t position, uint64_t len,
                      struct read_window **window, struct slice *out, struct err *err);
 void store_windows_forget(struct segment_store *s, const struct segment *g);
+/* A batch, padding included, was written at `position`. */
+void store_keep_written(struct segment_store *s, struct segment *g, uint64_t position, struct slice batch);
 /* The batch at `position` of a segment known to be good: header, table and position checked, bodies not. */
 enum rc store_load_batch(struct segment_store *s, struct segment *g, uint64_t position,
                          struct read_window **window, struct slice *batch, struct batch_header *h,

@@ -482,6 +482,55 @@ static void files_are_recycled_not_rewritten_with_zeros(void **state)
     d->ops->free(d);
 }
 
+/* A replica on another node reads what was written a moment ago, batch by batch: that costs no I/O, also over
+ * the ends of windows and segments, and nothing is kept when nobody reads. */
+static void who_reads_behind_the_writer_reads_no_disk(void **state)
+{
+    enum { N = 300, LEN = 20000 };
+    struct disk *d = disk_memory_new(512);
+    struct segment_store *s = open_store(d);
+    assert_int_equal(append(s, 1, 1, 1, LEN), RC_OK);
+    check_range(s, 1, 1, 1, LEN); /* from the disk: nobody had read before */
+    uint64_t reads = disk_memory_reads(d);
+    assert_true(reads > 0);
+    for (uint64_t i = 2; i <= N; i++) {
+        assert_int_equal(append(s, 1, i, 1, LEN), RC_OK);
+        check_range(s, 1, i, i, LEN);
+    }
+    assert_int_equal(disk_memory_reads(d), reads);
+    check_range(s, 1, 1, N, LEN); /* who lags reads the disk, and the same */
+    assert_true(disk_memory_reads(d) > reads);
+    segment_store_forget_reads(s);
+    assert_int_equal(append(s, 1, N + 1, 1, LEN), RC_OK);
+    reads = disk_memory_reads(d);
+    check_range(s, 1, N + 1, N + 1, LEN);
+    assert_true(disk_memory_reads(d) > reads);
+    segment_store_close(s);
+    d->ops->free(d);
+}
+
+static void large_batches_are_kept_whole(void **state)
+{
+    static const size_t lens[] = {100, 700 << 10, 3 << 20, 5, 900 << 10, 900 << 10};
+    struct disk *d = disk_memory_new(4096);
+    struct segment_store *s = open_store(d);
+    assert_int_equal(append(s, 1, 1, 1, 10), RC_OK);
+    check_range(s, 1, 1, 1, 10);
+    uint64_t reads = disk_memory_reads(d);
+    for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+        struct stored_records out = {0};
+        struct err err = {0};
+        assert_int_equal(append(s, 2, 1 + i, 1, lens[i]), RC_OK);
+        assert_int_equal(segment_store_read(s, 2, 1 + i, 1, &out, &err), RC_OK);
+        assert_int_equal(out.len, 1);
+        check_body(&out.items[0], 2, lens[i]);
+        stored_records_free(&out);
+    }
+    assert_int_equal(disk_memory_reads(d), reads);
+    segment_store_close(s);
+    d->ops->free(d);
+}
+
 static void drop_line(void *ctx, enum log_level level, struct slice line) {}
 
 int main(void)
@@ -501,6 +550,8 @@ int main(void)
         cmocka_unit_test(full_disk_refuses_appends_and_recovers_by_itself),
         cmocka_unit_test(a_full_disk_recovers_for_a_batch_larger_than_its_spares),
         cmocka_unit_test(files_are_recycled_not_rewritten_with_zeros),
+        cmocka_unit_test(who_reads_behind_the_writer_reads_no_disk),
+        cmocka_unit_test(large_batches_are_kept_whole),
     };
     log_set_sink(drop_line, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
