@@ -51,11 +51,17 @@ static void effects_applied(struct machine *m, const struct effects_head *head, 
     a->dropped = dropped;
 }
 
+/* Larger trees are in sys_invocation while they last, but not in an event that is kept with the journal. */
+#define EVENT_TREE_MAX 16384
+
 static void suspended_event(struct machine *m, struct invocation *inv)
 {
     struct writer w = WRITER_INIT;
     write_fmt(&w, "{\"ty\":\"Suspended\",\"awaiting_on\":");
-    awaiting_write_json(&w, &inv->awaiting);
+    if (inv->awaiting.encoded.len <= EVENT_TREE_MAX)
+        awaiting_write_json(&w, &inv->awaiting);
+    else
+        write_fmt(&w, "{\"Unknown\":[]}");
     write_fmt(&w, "}");
     machine_event(m, inv, writer_take(&w));
 }

@@ -118,8 +118,6 @@ void machine_get_lazy_state_keys(struct machine *m, struct invocation *inv, cons
 bool awaiting_decided_by(struct partition_store *s, struct invocation *inv, const struct notification_id *id);
 /* Has it at least one leaf, and is it well-formed? */
 bool awaiting_valid(const struct awaiting *awaiting);
-/* JSON of a tree, for the Suspended event. */
-void awaiting_write_json(struct writer *w, const struct awaiting *awaiting);
 
 static inline uint64_t add_saturating(uint64_t a, uint64_t b)
 {

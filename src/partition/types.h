@@ -52,6 +52,8 @@ struct awaiting {
     bool is_tree;
     struct bytes encoded; /* flat: repeated notification ids (wire/command.h); tree: protobuf Future */
 };
+/* As a JSON document (spec/sql.md §5.4). Nothing here fails: what cannot be decoded is left out. */
+void awaiting_write_json(struct writer *w, const struct awaiting *a);
 
 struct invocation_timestamps {
     uint64_t created_at, modified_at, inboxed_at, scheduled_at, running_at, completed_at; /* ms, 0 = never */

@@ -1,6 +1,6 @@
 // Section 15.1 of spec/invocation-lifecycle.md under the server settings of its suites.
 import { describe } from "node:test";
-import { check, assert, unique, world } from "./world.mjs";
+import { check, assert, events, unique, world } from "./world.mjs";
 import { sdkServices, seen } from "./services.mjs";
 import { concurrentCases, disruptiveCases } from "./sdk-suite.mjs";
 
@@ -31,6 +31,13 @@ for (const [suite, env] of Object.entries(suites)) {
           const key = unique("sleeps");
           await w.server.call(`/Combinators/${key}/sleeps`, [300, 600]);
           if (w.suspends) assert.equal(seen(`sleeps-${key}`), 2);
+        });
+        check("Suspension: the event tells what is awaited", async () => {
+          const { id } = await w.server.request(`/Combinators/${unique("sleeps")}/sleeps`, { body: [100, 200] });
+          const single = (kind, index) => ({ Single: { [kind]: index } });
+          const all = { AllSucceededOrFirstFailed: [single("CompletionId", 1), single("CompletionId", 2)] };
+          const suspended = { ty: "Suspended", awaiting_on: { FirstCompleted: [single("SignalIndex", 1), all] }, after: 2 };
+          assert.deepEqual(await events(w.server, id), w.suspends ? [suspended] : []);
         });
       });
   });

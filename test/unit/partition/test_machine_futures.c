@@ -100,6 +100,26 @@ static void all_success_or_first_failure(void **state)
     assert_true(resumes_after(fx, id, 21, true));
 }
 
+/* As release 1.7.12 writes it (the shape was captured from it). */
+static void the_event_tells_the_tree(void **state)
+{
+    struct fixture *fx = *state;
+    struct writer inner = future(ALL_SUCCESS, 20, 2, NULL);
+    struct invocation_id id = suspended_on(fx, future(FIRST, 1, 1, &inner));
+    const struct invocation *inv = store_invocation_get(fx->store, id);
+    assert_int_equal(inv->events.len, 1);
+    assert_true(slice_eq_cstr(
+        bytes_slice(inv->events.items[0].json),
+        "{\"ty\":\"Suspended\",\"awaiting_on\":{\"FirstCompleted\":[{\"Single\":{\"SignalIndex\":1}},"
+        "{\"AllSucceededOrFirstFailed\":[{\"Single\":{\"SignalIndex\":20}},{\"Single\":{\"SignalIndex\":21}}]"
+        "}]}}"));
+
+    id = suspended_on(fx, future(ALL, 20, 20000, NULL)); /* too large to be kept twice */
+    inv = store_invocation_get(fx->store, id);
+    assert_true(slice_eq_cstr(bytes_slice(inv->events.items[0].json),
+                              "{\"ty\":\"Suspended\",\"awaiting_on\":{\"Unknown\":[]}}"));
+}
+
 static void nested(void **state)
 {
     struct fixture *fx = *state;
@@ -160,6 +180,7 @@ int main(void)
         CASE(all_children),
         CASE(first_success_or_all_failed),
         CASE(all_success_or_first_failure),
+        CASE(the_event_tells_the_tree),
         CASE(nested),
         CASE(decided_before_suspending),
         CASE(tree_without_leaves_quarantines),
