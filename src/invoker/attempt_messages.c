@@ -287,12 +287,17 @@ static bool on_error(struct attempt *a, struct slice payload)
     return false;
 }
 
+#define AWAITING_ON_KEPT 1024 /* it is for introspection, and every running invocation has one */
+
 static bool on_awaiting(struct attempt *a, struct slice payload)
 {
     struct slice future;
     enum rc rc = future_decode(payload, 1, a->inv->config.max_awaited_future_depth, &future);
     if (rc != RC_OK)
         return future_refused(a, rc, "message encoding error: malformed or empty AwaitingOn");
+    writer_reset(&a->entry->awaiting_on);
+    if (future.len <= AWAITING_ON_KEPT)
+        write_slice_raw(&a->entry->awaiting_on, future);
     return true;
 }
 

@@ -305,6 +305,7 @@ static void begin_exchange(struct entry *e, struct invocation *inv, const struct
     e->attempt = a;
     e->state = ENTRY_RUNNING;
     e->attempts++;
+    writer_reset(&e->awaiting_on);
     e->p->inv->attempts_started++;
     e->last_start_wall_ms = env_wall_ms(e->p->inv->env);
     attempt_begin_timers(a);

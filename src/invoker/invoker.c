@@ -93,6 +93,7 @@ void entry_free(struct entry *e)
     release_slot(e);
     hmap_remove(&e->p->entries, &e->by_id);
     writer_free(&e->effects);
+    writer_free(&e->awaiting_on);
     bytes_unref(&e->refused);
     failure_record_free(&e->last);
     free(e);
@@ -338,6 +339,7 @@ static void status_of_entry(const struct entry *e, struct invocation_attempt_sta
         .last_start_at_ms = e->last_start_wall_ms,
         .next_retry_at_ms = e->state == ENTRY_BACKOFF ? e->next_retry_wall_ms : 0,
         .last_attempt_deployment_id = e->last_deployment,
+        .awaiting_on = writer_slice(&e->awaiting_on),
     };
     memcpy(out->last_attempt_server, e->last_server, sizeof(out->last_attempt_server));
     if (e->last.set)

@@ -152,6 +152,7 @@ struct entry {
     uint64_t last_start_wall_ms, next_retry_wall_ms;
     struct u128 last_deployment;
     char last_server[64];
+    struct writer awaiting_on; /* the future of the last AwaitingOn; empty: none, or larger than is kept */
 
     /* effects not yet proposed; one record per loop iteration */
     uint64_t token, batch, applied; /* batch: last number given out */

@@ -17,4 +17,6 @@ struct invocation_attempt_status {
     uint32_t related_command_index;
     struct slice related_command_name,
         related_command_type; /* type as message_type_name prints it; empty if unknown */
+    struct slice
+        awaiting_on; /* lent: the encoded future that the SDK said last that it awaits (protocol 7) */
 };

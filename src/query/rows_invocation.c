@@ -51,6 +51,7 @@ enum invocation_field {
     F_LAST_START_AT,
     F_ATTEMPT_DEPLOYMENT,
     F_ATTEMPT_SERVER,
+    F_AWAITING_ON,
     F_NEXT_RETRY_AT,
     F_LAST_FAILURE,
     F_LAST_FAILURE_CODE,
@@ -105,6 +106,7 @@ static const struct {
     {"last_start_at", F_LAST_START_AT},
     {"last_attempt_deployment_id", F_ATTEMPT_DEPLOYMENT},
     {"last_attempt_server", F_ATTEMPT_SERVER},
+    {"last_awaiting_on_future_json", F_AWAITING_ON},
     {"next_retry_at", F_NEXT_RETRY_AT},
     {"last_failure", F_LAST_FAILURE},
     {"last_failure_error_code", F_LAST_FAILURE_CODE},
@@ -358,6 +360,16 @@ static void out_last_failure(struct cursor *c, sqlite3_context *out,
     writer_free(&w);
 }
 
+static void out_awaiting_on(struct cursor *c, sqlite3_context *out, struct slice future)
+{
+    if (!future.len)
+        return;
+    const struct awaiting awaiting = {.is_tree = true, .encoded = {.ptr = future.ptr, .len = future.len}};
+    writer_reset(&c->text);
+    document_future(&c->text, &awaiting);
+    out_text(out, writer_slice(&c->text));
+}
+
 static void attempt_column(struct cursor *c, sqlite3_context *out, uint8_t field)
 {
     if (!c->attempt)
@@ -380,6 +392,9 @@ static void attempt_column(struct cursor *c, sqlite3_context *out, uint8_t field
     case F_ATTEMPT_SERVER:
         if (s->last_attempt_server[0])
             out_text(out, slice_cstr(s->last_attempt_server));
+        break;
+    case F_AWAITING_ON:
+        out_awaiting_on(c, out, s->awaiting_on);
         break;
     case F_NEXT_RETRY_AT:
         out_time(out, s->next_retry_at_ms);

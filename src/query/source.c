@@ -15,7 +15,8 @@ void query_attempts_add(void *ctx, struct invocation_id id, const struct invocat
 {
     struct query_attempts *a = ctx;
     size_t text = status->last_error_message.len + status->last_error_stacktrace.len +
-                  status->related_command_name.len + status->related_command_type.len;
+                  status->related_command_name.len + status->related_command_type.len +
+                  status->awaiting_on.len;
     struct query_attempt *x = xcalloc(1, sizeof(*x) + text);
     x->id = id;
     x->status = *status;
@@ -24,6 +25,7 @@ void query_attempts_add(void *ctx, struct invocation_id id, const struct invocat
     take_text(&x->status.last_error_stacktrace, &room);
     take_text(&x->status.related_command_name, &room);
     take_text(&x->status.related_command_type, &room);
+    take_text(&x->status.awaiting_on, &room);
     hmap_insert(&a->by_id, &x->node, invocation_id_hash(id));
     VEC_PUSH(&a->list, x);
 }

@@ -1,6 +1,6 @@
 // Section 15.1 of spec/invocation-lifecycle.md under the server settings of its suites.
 import { describe } from "node:test";
-import { check, assert, events, unique, world } from "./world.mjs";
+import { assert, check, eventually, events, row, unique, world } from "./world.mjs";
 import { sdkServices, seen } from "./services.mjs";
 import { concurrentCases, disruptiveCases } from "./sdk-suite.mjs";
 
@@ -31,6 +31,14 @@ for (const [suite, env] of Object.entries(suites)) {
           const key = unique("sleeps");
           await w.server.call(`/Combinators/${key}/sleeps`, [300, 600]);
           if (w.suspends) assert.equal(seen(`sleeps-${key}`), 2);
+        });
+        check("AwaitingOn: what a running invocation awaits is shown", async () => {
+          const { invocationId: id } = await w.server.send(`/Combinators/${unique("sleeps")}/sleeps`, [1500, 1600]);
+          const column = w.suspends ? "suspended_waiting_future_json" : "last_awaiting_on_future_json";
+          const shown = await eventually(async () => (await row(w.server, id, column))?.[column]);
+          const single = (kind, index) => ({ Single: { [kind]: index } });
+          const all = { AllSucceededOrFirstFailed: [single("CompletionId", 1), single("CompletionId", 2)] };
+          assert.deepEqual(JSON.parse(shown), { FirstCompleted: [single("SignalIndex", 1), all] });
         });
         check("Suspension: the event tells what is awaited", async () => {
           const { id } = await w.server.request(`/Combinators/${unique("sleeps")}/sleeps`, { body: [100, 200] });
