@@ -63,8 +63,8 @@ describe("large journals and states", () => {
     assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 40, size: 1024 * KiB }), 40 * 1024 * KiB);
   });
   check("Large journal: 2,000 steps, replayed", async () => {
-    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 2000, size: 10 }), 20_000);
-  });
+    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 2000, size: 10 }, { timeoutMs: 60_000 }), 20_000);
+  }, { timeout: 70_000 });
   const manyKeys = async () => {
     const key = unique();
     for (let from = 0; from < 40; from += 10) await w.server.call(`/Large/${key}/fill`, { from, to: from + 10, size: 1024 * KiB });
