@@ -427,6 +427,36 @@ static bool bind_limit(struct binder *b, struct expr *e)
                     (long long)e->integer);
 }
 
+/* The first row of each group in the given order: the order must begin with the groups. */
+static bool bind_distinct_on(struct binder *b, struct select *s, struct bound_query *q)
+{
+    for (size_t i = 0; i < s->n_distinct_on; i++) {
+        size_t position;
+        if (!ordinal(b, q, s->distinct_on[i], &position))
+            return false;
+        if (position)
+            s->distinct_on[i] = q->outputs[position - 1].expr;
+        else if (!bind_expr(b, s->distinct_on[i]))
+            return false;
+        if (s->distinct_on[i]->alias_of)
+            s->distinct_on[i] = s->distinct_on[i]->alias_of;
+    }
+    for (size_t i = 0; i < MIN(s->n_distinct_on, s->order.n); i++) {
+        const struct expr *e = s->order.items[i].expr;
+        bool found = false;
+        if (q->order_output[i])
+            e = q->outputs[q->order_output[i] - 1].expr;
+        else if (e->alias_of)
+            e = e->alias_of;
+        for (size_t j = 0; j < s->n_distinct_on && !found; j++)
+            found = expr_equal(s->distinct_on[j], e);
+        if (!found)
+            return sql_fail(b->err, SQL_ERROR_PLAN,
+                            "SELECT DISTINCT ON expressions must match initial ORDER BY expressions");
+    }
+    return true;
+}
+
 /* ---- the three forms of a query ---- */
 
 static bool bind_where(struct binder *b, struct select *s)
@@ -451,6 +481,8 @@ static bool bind_core_in_scope(struct binder *b, struct select *s, struct bound_
     if (s->having && !bind_expr(b, s->having))
         return false;
     if (!bind_order(b, s, q))
+        return false;
+    if (!bind_distinct_on(b, s, q))
         return false;
     q->grouped = s->n_group_by || b->scope->has_aggregate || s->having;
     if (q->grouped && q->n_unnests)
@@ -508,8 +540,6 @@ static bool bind_set(struct binder *b, struct select *s, struct bound_query *q)
             b->err, SQL_ERROR_PLAN_POSITION,
             "%s queries have different number of columns: left has %zu columns whereas right has %zu columns",
             names[s->set_op], l->n, r->n);
-    if (s->set_all && s->set_op != SET_UNION)
-        return sql_fail(b->err, SQL_ERROR_NOT_IMPLEMENTED, "%s ALL", names[s->set_op]);
     q->n = l->n;
     q->outputs = arena_array(b->arena, struct bound_output, q->n);
     for (size_t i = 0; i < q->n; i++) {
@@ -547,6 +577,63 @@ static bool bind_outer_order(struct binder *b, struct select *s, struct bound_qu
     return ok;
 }
 
+/* ---- WITH RECURSIVE ---- */
+
+static bool from_names(const struct from_item *f, const char *name)
+{
+    if (!f)
+        return false;
+    if (f->kind == FROM_JOIN)
+        return from_names(f->left, name) || from_names(f->right, name);
+    return f->kind == FROM_TABLE && !f->schema && strcmp(f->name, name) == 0;
+}
+
+/* Only the form that SQLite has: <start> UNION [ALL] <step>, where the step's own FROM names the query.
+ * Everything else named so is another table, or none. */
+static bool cte_names_itself(const struct cte *c)
+{
+    const struct select *q = c->query;
+    return q->set_op == SET_UNION && !q->order.n && !q->limit && !q->offset && !q->n_ctes &&
+           !q->right->set_op && !q->right->values && from_names(q->right->from, c->name);
+}
+
+static bool bind_recursive(struct binder *b, struct cte *c)
+{
+    struct select *s = c->query, *step = s->right;
+    if (!bind_query(b, s->left))
+        return false;
+    const struct bound_query *start = s->left->bound;
+    struct bound_query *q = s->bound = arena_alloc(b->arena, sizeof(*q));
+    q->n = start->n;
+    q->outputs = arena_array(b->arena, struct bound_output, q->n);
+    q->order_output = arena_array(b->arena, size_t, 1);
+    for (size_t i = 0; i < q->n; i++)
+        q->outputs[i] = (struct bound_output){
+            .name = start->outputs[i].name, .type = start->outputs[i].type, .nullable = true};
+    struct cte_scope own = {b->ctes, c};
+    b->ctes = &own;
+    bool ok = bind_query(b, step);
+    b->ctes = own.parent;
+    if (!ok)
+        return false;
+    const struct bound_query *r = step->bound;
+    if (r->n != q->n)
+        return sql_fail(b->err, SQL_ERROR_PLAN_POSITION,
+                        "UNION queries have different number of columns: left has %zu columns whereas right "
+                        "has %zu columns",
+                        q->n, r->n);
+    if (r->grouped || step->distinct || step->n_distinct_on || step->order.n || step->limit || step->offset ||
+        step->n_ctes)
+        return sql_fail(b->err, SQL_ERROR_NOT_IMPLEMENTED,
+                        "grouping, DISTINCT, ORDER BY or LIMIT in the recursive part of a query");
+    for (size_t i = 0; i < q->n; i++)
+        if (sql_common_type(q->outputs[i].type, r->outputs[i].type) == SQL_TYPES)
+            return sql_fail(b->err, SQL_ERROR_PLAN_POSITION,
+                            "Incompatible inputs for UNION: column %zu is %s and %s", i + 1,
+                            sql_type_name(q->outputs[i].type), sql_type_name(r->outputs[i].type));
+    return true;
+}
+
 static bool bind_ctes(struct binder *b, struct select *s)
 {
     for (size_t i = 0; i < s->n_ctes; i++) {
@@ -556,7 +643,8 @@ static bool bind_ctes(struct binder *b, struct select *s)
                 return sql_fail(b->err, SQL_ERROR_PLAN, "WITH query name \"%s\" specified more than once",
                                 c->name);
         c->number = b->next_cte++;
-        if (!bind_query(b, c->query))
+        c->recursive = c->recursive && cte_names_itself(c);
+        if (!(c->recursive ? bind_recursive(b, c) : bind_query(b, c->query)))
             return false;
         struct cte_scope *scope = arena_alloc(b->arena, sizeof(*scope));
         *scope = (struct cte_scope){b->ctes, c};

@@ -309,6 +309,8 @@ static bool castable(enum sql_type from, enum sql_type to)
 
 static bool bind_cast(struct binder *b, struct expr *e)
 {
+    if (e->flag)
+        return sql_fail(b->err, SQL_ERROR_NOT_IMPLEMENTED, "a cast to a list");
     enum sql_type from = e->args[0]->type;
     e->type = e->cast_type;
     e->nullable = e->args[0]->nullable || e->cast_try;

@@ -105,10 +105,54 @@ static void emit_groups(struct emitter *m, const struct select *s)
     }
 }
 
+/* What DISTINCT ON needs besides: the row's number within its group, and what the result is ordered by. */
+static void emit_distinct_columns(struct emitter *m, const struct select *s)
+{
+    const struct bound_query *q = s->bound;
+    for (size_t i = 0; i < s->order.n; i++) {
+        if (q->order_output[i])
+            continue;
+        emit_text(m, ", ");
+        emit_expr(m, s->order.items[i].expr);
+        write_fmt(m->w, " AS o%zu", i);
+    }
+    emit_text(m, ", row_number() OVER (PARTITION BY ");
+    for (size_t i = 0; i < s->n_distinct_on; i++) {
+        if (i)
+            emit_text(m, ", ");
+        if (expr_is_constant(s->distinct_on[i]))
+            emit_text(m, "NULL");
+        else
+            emit_expr(m, s->distinct_on[i]);
+    }
+    for (size_t i = 0; i < s->order.n; i++) {
+        const struct order_item *o = &s->order.items[i];
+        const struct expr *e = q->order_output[i] ? q->outputs[q->order_output[i] - 1].expr : o->expr;
+        emit_text(m, i ? ", " : " ORDER BY ");
+        emit_expr(m, e);
+        write_fmt(m->w, " %s NULLS %s", o->descending ? "DESC" : "ASC", o->nulls_first ? "FIRST" : "LAST");
+    }
+    emit_text(m, ") AS rn");
+}
+
+/* ORDER BY around the rows of DISTINCT ON. */
+static void emit_distinct_order(struct emitter *m, const struct select *s)
+{
+    for (size_t i = 0; i < s->order.n; i++) {
+        const struct order_item *o = &s->order.items[i];
+        size_t position = s->bound->order_output[i];
+        write_fmt(m->w, "%s%c%zu %s NULLS %s", i ? ", " : " ORDER BY ", position ? 'c' : 'o',
+                  position ? position - 1 : i, o->descending ? "DESC" : "ASC",
+                  o->nulls_first ? "FIRST" : "LAST");
+    }
+}
+
 static void emit_core(struct emitter *m, const struct select *s, const enum sql_type *types)
 {
     emit_text(m, s->distinct ? "SELECT DISTINCT " : "SELECT ");
     emit_outputs(m, s->bound, types);
+    if (s->n_distinct_on)
+        emit_distinct_columns(m, s);
     if (s->from) {
         emit_text(m, " FROM ");
         emit_from(m, s->from);
@@ -149,6 +193,26 @@ static void emit_columns(struct emitter *m, size_t n)
         write_fmt(m->w, "%sc%zu", i ? ", " : "SELECT ", i);
 }
 
+/* EXCEPT ALL, INTERSECT ALL: equal rows are told apart by their number. */
+static void emit_set_all(struct emitter *m, const struct select *s, const enum sql_type *own)
+{
+    size_t n = s->bound->n;
+    const struct select *sides[] = {s->left, s->right};
+    emit_columns(m, n);
+    emit_text(m, " FROM (");
+    for (size_t i = 0; i < 2; i++) {
+        if (i)
+            emit_text(m, s->set_op == SET_EXCEPT ? " EXCEPT " : " INTERSECT ");
+        emit_columns(m, n);
+        for (size_t c = 0; c < n; c++)
+            write_fmt(m->w, "%sc%zu", c ? ", " : ", row_number() OVER (PARTITION BY ", c);
+        emit_text(m, ") AS rn FROM (");
+        emit_select(m, sides[i], own);
+        emit_text(m, ")");
+    }
+    emit_text(m, ")");
+}
+
 static void emit_set(struct emitter *m, const struct select *s, const enum sql_type *types)
 {
     static const char *const words[] = {
@@ -157,6 +221,10 @@ static void emit_set(struct emitter *m, const struct select *s, const enum sql_t
     enum sql_type *own = arena_array(m->b->arena, enum sql_type, q->n);
     for (size_t i = 0; i < q->n; i++)
         own[i] = types ? types[i] : q->outputs[i].type;
+    if (s->set_all && s->set_op != SET_UNION) {
+        emit_set_all(m, s, own);
+        return;
+    }
     const struct select *sides[] = {s->left, s->right};
     for (size_t i = 0; i < 2; i++) {
         if (i)
@@ -168,11 +236,28 @@ static void emit_set(struct emitter *m, const struct select *s, const enum sql_t
     }
 }
 
+static void emit_recursive(struct emitter *m, const struct select *s)
+{
+    const struct bound_query *q = s->bound;
+    enum sql_type *types = arena_array(m->b->arena, enum sql_type, q->n);
+    for (size_t i = 0; i < q->n; i++)
+        types[i] = q->outputs[i].type;
+    emit_columns(m, q->n);
+    emit_text(m, " FROM (");
+    emit_select(m, s->left, types);
+    emit_text(m, s->set_all ? ") UNION ALL " : ") UNION ");
+    emit_core(m, s->right, types);
+}
+
 static void emit_ctes(struct emitter *m, const struct select *s)
 {
     for (size_t i = 0; i < s->n_ctes; i++) {
-        write_fmt(m->w, "%sw%u AS (", i ? ", " : "WITH ", s->ctes[i].number);
-        emit_select(m, s->ctes[i].query, NULL);
+        const struct cte *c = &s->ctes[i];
+        write_fmt(m->w, "%sw%u AS (", i ? ", " : "WITH ", c->number); /* SQLite needs no RECURSIVE */
+        if (c->recursive)
+            emit_recursive(m, c->query);
+        else
+            emit_select(m, c->query, NULL);
         emit_text(m, ")");
     }
     if (s->n_ctes)
@@ -184,7 +269,8 @@ void emit_select(struct emitter *m, const struct select *s, const enum sql_type 
     if (m->b->err->kind != SQL_ERROR_NONE)
         return;
     bool compound = s->set_op || s->values;
-    bool wrap = compound && (s->order.n || s->limit || s->offset);
+    bool distinct_on = s->n_distinct_on > 0;
+    bool wrap = distinct_on || (compound && (s->order.n || s->limit || s->offset));
     emit_ctes(m, s);
     if (wrap) {
         emit_columns(m, s->bound->n);
@@ -197,8 +283,11 @@ void emit_select(struct emitter *m, const struct select *s, const enum sql_type 
     else
         emit_core(m, s, types);
     if (wrap)
-        emit_text(m, ")");
-    emit_order(m, &s->order, s->bound);
+        emit_text(m, distinct_on ? ") WHERE rn = 1" : ")");
+    if (distinct_on)
+        emit_distinct_order(m, s);
+    else
+        emit_order(m, &s->order, s->bound);
     emit_limit(m, s);
 }
 

@@ -321,11 +321,13 @@ static struct select *parse_core(struct parser *p)
     struct select *s = arena_alloc(p->arena, sizeof(*s));
     p->at++;
     s->distinct = take_word(p, "distinct");
-    if (s->distinct && at_word(p, "on")) {
-        sql_fail(p->err, SQL_ERROR_NOT_IMPLEMENTED, "DISTINCT ON");
-        return NULL;
+    if (s->distinct && take_word(p, "on")) {
+        s->distinct = false;
+        if (!expect_symbol(p, "(") || !(s->distinct_on = parse_exprs(p, &s->n_distinct_on)) ||
+            !expect_symbol(p, ")"))
+            return NULL;
     }
-    if (!s->distinct)
+    if (!s->distinct && !s->distinct_on)
         take_word(p, "all");
     if (!parse_items(p, s))
         return NULL;
@@ -432,9 +434,9 @@ static bool parse_with(struct parser *p, struct cte **out, size_t *n)
         struct cte *items;
         size_t len, cap;
     } list = {0};
-    bool ok = !take_word(p, "recursive") || sql_fail(p->err, SQL_ERROR_NOT_IMPLEMENTED, "Recursive CTEs");
+    bool ok = true, recursive = take_word(p, "recursive");
     while (ok) {
-        struct cte c = {.name = take_name(p)};
+        struct cte c = {.name = take_name(p), .recursive = recursive};
         ok = c.name || parse_refuse(p, "identifier");
         if (ok && at_symbol(p, "("))
             ok = parse_names(p, &c.column_aliases, &c.n_column_aliases);

@@ -154,26 +154,108 @@ static struct expr *parse_is(struct parser *p, struct expr *left)
     return NULL;
 }
 
+static struct expr *in_items(struct parser *p, struct expr *e, struct expr *left, struct expr **items,
+                             size_t n)
+{
+    e->args = arena_array(p->arena, struct expr *, n + 1);
+    e->args[0] = left;
+    memcpy(e->args + 1, items, n * sizeof(struct expr *));
+    e->n_args = n + 1;
+    return e;
+}
+
+/* `e` after "(": a query, or NULL if there is none. */
+static struct expr *in_query(struct parser *p, struct expr *e, struct expr *left)
+{
+    e->kind = E_IN_QUERY;
+    set_args(p, e, left, NULL);
+    e->query = parse_query(p);
+    return e->query && expect_symbol(p, ")") ? e : NULL;
+}
+
+static bool at_query(const struct parser *p)
+{
+    return at_word(p, "select") || at_word(p, "with") || at_word(p, "values");
+}
+
 static struct expr *parse_in(struct parser *p, struct expr *left, bool negated)
 {
     struct expr *e = expr_new(p, E_IN);
     e->negated = negated;
     if (!expect_symbol(p, "("))
         return NULL;
-    if (at_word(p, "select") || at_word(p, "with") || at_word(p, "values")) {
-        e->kind = E_IN_QUERY;
-        set_args(p, e, left, NULL);
-        e->query = parse_query(p);
-        return e->query && expect_symbol(p, ")") ? e : NULL;
-    }
+    if (at_query(p))
+        return in_query(p, e, left);
     size_t n;
     struct expr **items = parse_exprs(p, &n);
-    if (!items || !expect_symbol(p, ")"))
+    return items && expect_symbol(p, ")") ? in_items(p, e, left, items, n) : NULL;
+}
+
+/* The items of '{a,"b c",NULL}', as drivers write lists into the text; NULL if it is none. */
+static struct expr **list_literal(struct parser *p, struct slice text, size_t *n)
+{
+    if (text.len < 2 || text.ptr[0] != '{' || text.ptr[text.len - 1] != '}')
         return NULL;
-    e->args = arena_array(p->arena, struct expr *, n + 1);
-    e->args[0] = left;
-    memcpy(e->args + 1, items, n * sizeof(struct expr *));
-    e->n_args = n + 1;
+    struct expr **items = arena_array(p->arena, struct expr *, text.len);
+    size_t at = 1, end = text.len - 1;
+    for (*n = 0; at < end || *n; at++) {
+        char *item = arena_alloc(p->arena, end - at + 1);
+        bool quoted = text.ptr[at] == '"' && at < end, open = quoted;
+        size_t len = 0;
+        for (at += quoted; at < end && (open || text.ptr[at] != ','); at++) {
+            if (open && text.ptr[at] == '"') {
+                open = false;
+                continue;
+            }
+            if (text.ptr[at] == '\\' && at + 1 < end)
+                at++;
+            item[len++] = (char)text.ptr[at];
+        }
+        struct expr *e = expr_new(
+            p, !quoted && slice_eq_nocase(slice_make(item, len), SLICE_LIT("null")) ? E_NULL : E_STRING);
+        e->text = slice_make(item, len);
+        items[(*n)++] = e;
+        if (at >= end)
+            break;
+    }
+    return items;
+}
+
+/* x = ANY (...), x <> ALL (...): what IN and NOT IN, or array_has, say. */
+static struct expr *parse_quantified(struct parser *p, struct expr *left, const char *op, bool all)
+{
+    bool equal = strcmp(op, "=") == 0 || strcmp(op, "==") == 0;
+    if (equal ? all : !(all && (strcmp(op, "<>") == 0 || strcmp(op, "!=") == 0))) {
+        sql_fail(p->err, SQL_ERROR_NOT_IMPLEMENTED, "%s %s", op, all ? "ALL" : "ANY");
+        return NULL;
+    }
+    struct expr *e = expr_new(p, E_IN);
+    e->negated = !equal;
+    p->at += 2; /* the word and its parenthesis */
+    if (at_query(p))
+        return in_query(p, e, left);
+    struct expr *list = parse_expr(p);
+    if (!list || !expect_symbol(p, ")"))
+        return NULL;
+    if (list->kind == E_ARRAY && list->n_args)
+        return in_items(p, e, left, list->args, list->n_args);
+    const struct expr *literal = list->kind == E_CAST ? list->args[0] : list;
+    size_t n;
+    struct expr **items = literal->kind == E_STRING ? list_literal(p, literal->text, &n) : NULL;
+    if (items && n)
+        return in_items(p, e, left, items, n);
+    if (items || list->kind == E_ARRAY) { /* nothing is in the empty list */
+        e->kind = E_BOOL;
+        e->integer = e->negated;
+        return e;
+    }
+    struct expr *has = expr_new(p, E_CALL);
+    has->op = "array_has";
+    set_args(p, has, list, left);
+    if (equal)
+        return has;
+    e->kind = E_NOT;
+    set_args(p, e, has, NULL);
     return e;
 }
 
@@ -245,8 +327,17 @@ static struct expr *parse_infix(struct parser *p, struct expr *left, int power)
     if (strcmp(t->text, "::") == 0) {
         e->kind = E_CAST;
         set_args(p, e, left, NULL);
-        return parse_type(p, &e->cast_type) ? e : NULL;
+        if (!parse_type(p, &e->cast_type))
+            return NULL;
+        if (at_symbol(p, "[") && token_is(peek_at(p, 1), TOKEN_SYMBOL, "]")) {
+            e->flag = true; /* a list: only understood within ANY */
+            p->at += 2;
+        }
+        return e;
     }
+    if (power == POWER_COMPARE && (at_word(p, "any") || at_word(p, "some") || at_word(p, "all")) &&
+        token_is(peek_at(p, 1), TOKEN_SYMBOL, "("))
+        return parse_quantified(p, left, t->text, at_word(p, "all"));
     if (strcmp(t->text, "[") == 0) {
         e->kind = E_SUBSCRIPT;
         struct expr *index = parse_expr(p);

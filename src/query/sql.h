@@ -158,6 +158,7 @@ struct cte {
     struct select *query;
     const char **column_aliases;
     size_t n_column_aliases;
+    bool recursive;  /* it may name itself: query is <start> UNION [ALL] <step> */
     unsigned number; /* binder */
 };
 /* A query: either a SELECT core, VALUES, or a set operation of two queries; with WITH, ORDER BY, LIMIT
@@ -174,6 +175,8 @@ struct select {
     size_t n_values, values_width;
 
     bool distinct;
+    struct expr **distinct_on; /* DISTINCT ON (...) */
+    size_t n_distinct_on;
     struct select_item *items;
     size_t n_items;
     struct from_item *from; /* NULL: none */

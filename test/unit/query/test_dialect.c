@@ -194,9 +194,65 @@ static void bounds(void **state)
     writer_free(&deep);
 }
 
+/* What clients write beyond the reference's own statements. */
+static void postgres_forms(void **state)
+{
+    static const struct pair cases[] = {
+        {"select distinct on (a) a, b from (values (1,2),(1,3),(2,9),(2,1)) as t(a,b) order by a, b desc",
+         "{\"a\":1,\"b\":3},{\"a\":2,\"b\":9}"},
+        {"select distinct on (a) b as z from (values (1,2),(1,3),(2,9),(2,1)) as t(a,b) order by a desc, b "
+         "limit 1",
+         "{\"z\":1}"},
+        {"select distinct on (1) a, count(*) n from (values (1,2),(1,3),(2,9)) as t(a,b) group by a, b order "
+         "by 1",
+         "{\"a\":1,\"n\":1},{\"a\":2,\"n\":1}"},
+        {"select count(*) as n from (select distinct on (a % 2) a from (values (1),(2),(3)) as t(a))",
+         "{\"n\":2}"},
+        {"select distinct on (a) a from (values (1,2)) as t(a,b) order by b",
+         "Error during planning: SELECT DISTINCT ON expressions must match initial ORDER BY expressions"},
+        {"select x from (values (1),(1),(1),(2),(null)) as t(x) except all select x from (values (1),(null)) "
+         "as "
+         "u(x) order by 1",
+         "{\"x\":1},{\"x\":1},{\"x\":2}"},
+        {"select x from (values (1),(1),(1),(2)) as t(x) intersect all select x from (values (1),(1),(3)) as "
+         "u(x)",
+         "{\"x\":1},{\"x\":1}"},
+        {"select 1 = any(array[1,2]) a, 3 = some(array[1,2]) b, 3 <> all(array[1,2]) e, 1 = any(select 1) f",
+         "{\"a\":true,\"b\":false,\"e\":true,\"f\":true}"},
+        {"select 'x' = any('{x,\"y z\"}') a, 'y z' = any('{x,\"y z\"}'::text[]) b, 1 = any('{}'::int[]) c, "
+         "'\"' = any('{\"a\\\"\",\"\\\"\"}') d, 'q' <> all('{}') e, 'a' = any('{null}') f",
+         "{\"a\":true,\"b\":true,\"c\":false,\"d\":true,\"e\":true}"},
+        {"select x = any(l) as a, not x = any(l) as b from (select 'p' as x, array_agg(y) as l from (values "
+         "('p'),('q')) as t(y))",
+         "{\"a\":true,\"b\":false}"},
+        {"select 1 > any(array[1])", "This feature is not implemented: > ANY"},
+        {"select '{a}'::text[]", "This feature is not implemented: a cast to a list"},
+        {"with recursive t as (select 1 as n union all select n + 1 from t where n < 5) select sum(n) s from "
+         "t",
+         "{\"s\":15}"},
+        {"with recursive t(n, p) as (select 1, 'a' union select n + 1, p || 'b' from t where n < 3) select * "
+         "from t "
+         "order by n desc",
+         "{\"n\":3,\"p\":\"abb\"},{\"n\":2,\"p\":\"ab\"},{\"n\":1,\"p\":\"a\"}"},
+        {"with recursive t as (select 1 as n union all select n + 1 from t) select * from t limit 2",
+         "{\"n\":1},{\"n\":2}"},
+        {"with recursive x as (select 1 as a), y as (select a + 1 as b from x) select * from x, y",
+         "{\"a\":1,\"b\":2}"},
+        {"with recursive t as (select 1 as n union all select max(n) from t) select * from t",
+         "This feature is not implemented: grouping, DISTINCT, ORDER BY or LIMIT in the recursive part of a "
+         "query"},
+        {"with recursive t as (select 1 as n union all select n, n as m from t) select * from t",
+         "Error during planning: UNION queries have different number of columns: left has 1 columns whereas "
+         "right "
+         "has 2 columns"},
+    };
+    expect_all(cases, ARRAY_LEN(cases));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(postgres_forms, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(texts, setup, teardown),
         cmocka_unit_test_setup_teardown(times, setup, teardown),
