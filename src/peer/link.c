@@ -141,8 +141,10 @@ static void conn_on_closed(void *ctx, const struct err *why)
         link_free_if_over(l);
         return;
     }
+    /* Whoever refuses says why. This one has not come to it: it ends, or has just been killed, and is tried
+     * again. */
     if (l->state == LINK_GREETING && why->rc == RC_EOF)
-        link_down(l, PEER_DOWN_REFUSED, "%s closed the connection instead of answering", l->address);
+        link_down(l, PEER_DOWN_CLOSED, "%s closed the connection instead of answering", l->address);
     else
         link_down(l, why->rc == RC_TIMEOUT ? PEER_DOWN_SILENT : PEER_DOWN_GONE, "%s", why->msg);
 }
