@@ -1,8 +1,8 @@
 /* Provider `replicated`: moving on to a better segment, by request and by itself (spec/cluster.md §5.9). */
 #include "bifrost/replicated_log_internal.h"
 
-#define ROUND_MS       500
-#define FRAGILE_FACTOR 10 /* so much sooner */
+#define ROUND_MS  1000
+#define URGENT_MS 200 /* several nodes that come at once are worth one segment, not several */
 
 static struct replicated_log *self(struct log *l)
 {
@@ -39,13 +39,34 @@ bool replicated_log_improvable(struct log *l)
 
 /* ---- by itself ---- */
 
-/* While this is the sequencer. Every member holds every record: nothing can be written without one of them.
- * So it is in a young cluster, whose first segments know the nodes that came first only; it does not keep its
- * promise before they grow. */
+/* A node set below 2R - 1 does not survive the R - 1 failures that R copies promise (spec/cluster.md §5.3):
+ * records of its end may be on too few of the nodes that are left to be repaired, and the log waits for the
+ * others to return. That is what the first logs of a new cluster are like, made when only some of the nodes
+ * had come (G-7). So this does not wait for its turn. */
 static bool is_fragile(const struct replicated_log *log)
 {
-    unsigned copies = replication_copies(&log->params.replication);
-    return copies > 1 && log->params.nodeset.len <= copies;
+    const struct replicated_logs_config *c = &log->logs->config;
+    const struct nodeset *set = &log->params.nodeset;
+    unsigned alive = 0;
+    if (!log->seq || !log->claimed || set->len + 1 >= 2 * replication_copies(&c->replication))
+        return false;
+    for (size_t i = 0; i < c->calls->nodes->len; i++) {
+        const struct node_info *n = &c->calls->nodes->nodes[i];
+        alive += !n->removed && storage_wants_writes(n->storage) && n->liveness != LIVENESS_DEAD;
+    }
+    return alive > set->len;
+}
+
+static bool is_urgent(struct replicated_log *log, uint64_t now)
+{
+    bool idle = !log->reconfigure && !log->extend && !log->closing && !log->broken;
+    if (!idle || !is_fragile(log)) {
+        log->fragile_since = 0;
+        return false;
+    }
+    if (!log->fragile_since)
+        log->fragile_since = now;
+    return now - log->fragile_since >= URGENT_MS && replicated_log_improvable(&log->log);
 }
 
 /* True if its time has come: so long after the possibility was noticed, if it still exists. */
@@ -57,8 +78,6 @@ static bool is_due(struct replicated_log *log, uint64_t now)
         log->improve_at = 0;
         return false;
     }
-    if (is_fragile(log))
-        after /= FRAGILE_FACTOR;
     if (!log->improve_at)
         log->improve_at = now + after / 2 + env_random(rl_env(log)) % (after + 1);
     return now >= log->improve_at;
@@ -68,6 +87,12 @@ void rl_improve(struct replicated_logs *l)
 {
     uint64_t now = env_mono_ms(l->config.calls->env);
     size_t n_logs = 0;
+    LIST_FOREACH(n, &l->open)
+    {
+        struct replicated_log *log = CONTAINER_OF(n, struct replicated_log, link);
+        if (l->config.improve_ms && is_urgent(log, now))
+            replicated_log_reconfigure(&log->log);
+    }
     if (!l->config.improve_ms || now - l->improved_ms < MIN(l->config.improve_ms, (uint64_t)ROUND_MS))
         return;
     l->improved_ms = now;

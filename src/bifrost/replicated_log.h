@@ -32,8 +32,8 @@ struct replicated_logs_config {
     unsigned window_records;        /* per sequencer (1000) */
     uint64_t stall_ms;              /* no commit for so long: look for a better node set (2 s) */
     /* The writer moves on to a better node set or to another replication about so long (+-50 %) after it has
-     * become possible, ten times sooner when no member of the present one may fail; at most a third of a
-     * loop's logs at once, twice a second (§5.9). (never) */
+     * become possible, at most a third of a loop's logs within a second; at once if the present node set does
+     * not survive the failures that so many copies promise (§5.9). (never) */
     uint64_t improve_ms;
     uint64_t recovery_ms; /* a segment is sealed and nobody extends the chain: end it with a marker (5 s) */
 };

@@ -56,7 +56,8 @@ struct replicated_log {
     size_t ring_cap, retained_bytes;
     bool seq_ended; /* an f-majority is sealed */
     bool reconfigure, draining, drained;
-    uint64_t improve_at; /* a better segment is possible: when to move on; 0: it is not */
+    uint64_t fragile_since; /* noticed that its node set is too small; 0: it is not */
+    uint64_t improve_at;    /* a better segment is possible: when to move on; 0: it is not */
     uint64_t drain_since_ms;
     struct loglet_op *extend;
     bool extend_for_seal, seal_confirmed;
