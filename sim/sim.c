@@ -86,6 +86,7 @@ static void run(const struct sim_options *options)
     struct sim_world *w = xcalloc(1, sizeof(*w));
     w->options = *options;
     w->faulty = options->faults;
+    w->access = &sim_leader_access;
     sim_env_init(&w->env, options->seed);
     w->logs = sim_logs_new(&w->env, options->partitions);
     partition_ranges(w);

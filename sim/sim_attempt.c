@@ -46,7 +46,7 @@ static struct attempt *find(struct sim_replica *r, struct invocation_id id)
 
 static void forget(struct attempt *a)
 {
-    env_timer_cancel(&a->r->world->env.env, &a->timer);
+    env_timer_cancel(a->r->env, &a->timer);
     hmap_remove(&a->r->attempts, &a->node);
     list_remove(&a->link);
     free(a);
@@ -56,7 +56,7 @@ static void arm(struct attempt *a, enum mode mode, uint64_t min_ms, uint64_t max
 {
     struct sim_env *env = &a->r->world->env;
     a->mode = mode;
-    env_timer_arm(&env->env, &a->timer, min_ms + sim_env_below(env, max_ms - min_ms + 1));
+    env_timer_arm(a->r->env, &a->timer, min_ms + sim_env_below(env, max_ms - min_ms + 1));
 }
 
 static void lose_connection(struct attempt *a)
@@ -176,7 +176,7 @@ static uint32_t op_sleep(struct exec *x, uint64_t delay_ms)
     if (command(x, MSG_SLEEP)) {
         struct writer p = WRITER_INIT;
         struct effect e = {0};
-        pb_write_u64(&p, 1, env_wall_ms(&x->w->env.env) + delay_ms);
+        pb_write_u64(&p, 1, env_wall_ms(x->a->r->env) + delay_ms);
         pb_write_u64(&p, 11, cid);
         write_entry(x, &e, MSG_SLEEP, &p);
     }
@@ -196,7 +196,7 @@ static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum 
     pb_write_bytes(&p, 2, SLICE_LIT("handle"));
     pb_write_bytes(&p, 3, parameter);
     if (one_way)
-        pb_write_u64(&p, 4, delay_ms ? env_wall_ms(&x->w->env.env) + delay_ms : 0);
+        pb_write_u64(&p, 4, delay_ms ? env_wall_ms(x->a->r->env) + delay_ms : 0);
     if (key)
         pb_write_bytes(&p, one_way ? 6 : 5, slice_cstr(key));
     pb_write_u64(&p, 10, id_cid);

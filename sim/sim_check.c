@@ -38,7 +38,7 @@ static bool count_open(void *ctx, const struct invocation *inv)
     return true;
 }
 
-static size_t open_invocations(struct processor *p)
+size_t sim_open_invocations(struct processor *p)
 {
     size_t open = 0;
     store_scan_invocations(processor_store(p), count_open, &open);
@@ -56,7 +56,7 @@ bool sim_quiescent(struct sim_world *w)
         struct processor_status st;
         processor_get_status(p, &st);
         if (st.role != PROCESSOR_LEADER || st.applied != st.committed || st.self_inflight ||
-            st.outbox_depth || st.waiting_rpcs || open_invocations(p))
+            st.outbox_depth || st.waiting_rpcs || sim_open_invocations(p))
             return false;
     }
     return true;
@@ -158,7 +158,7 @@ static void check_object(struct sim_world *w, uint32_t object, struct sim_append
     bytes_unref(&log);
 }
 
-static void check_appends(struct sim_world *w)
+void sim_check_appends(struct sim_world *w)
 {
     struct sim_appends expected = {0};
     sim_clients_expect(w, &expected);
@@ -227,7 +227,7 @@ static void check_leftovers(struct sim_world *w, uint32_t partition)
 void sim_check_final(struct sim_world *w)
 {
     sim_check_tick(w);
-    check_appends(w);
+    sim_check_appends(w);
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         check_leftovers(w, i);
         check_replay(w, i);

@@ -99,17 +99,9 @@ static void ask(struct env_timer *t)
 {
     struct sim_client *c = CONTAINER_OF(t, struct sim_client, timer);
     struct sim_world *w = c->world;
-    uint32_t partition = sim_partition_of(w, c->id.partition_key);
-    struct processor *p = sim_leader(w, partition);
     if (c->out) { /* impatient: let go and ask again */
-        if (c->asked == p)
-            processor_rpc_cancel(p, &c->rpc);
-        else
+        if (!w->access->cancel(w, &c->rpc))
             env_timer_arm(&w->env.env, &c->timer, 50);
-        return;
-    }
-    if (!p) {
-        env_timer_arm(&w->env.env, &c->timer, 10);
         return;
     }
     c->rpc.kind = RPC_INVOKE;
@@ -118,12 +110,37 @@ static void ask(struct env_timer *t)
     c->rpc.wait_result = waits(c);
     c->rpc.record = make_record(c);
     c->rpc.reply = on_reply;
-    c->asked = p;
-    c->out = true;
-    processor_rpc(p, &c->rpc);
-    if (sim_chance(w, 100))
+    c->out = w->access->submit(w, &c->rpc);
+    if (!c->out) {
+        bytes_unref(&c->rpc.record);
+        env_timer_arm(&w->env.env, &c->timer, 10);
+    } else if (sim_chance(w, 100)) {
         env_timer_arm(&w->env.env, &c->timer, 1 + sim_env_below(&w->env, 50));
+    }
 }
+
+/* ---- the leader that the controller has chosen ---- */
+
+static bool leader_submit(struct sim_world *w, struct partition_rpc *rpc)
+{
+    struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
+    c->asked = sim_leader(w, sim_partition_of(w, c->id.partition_key));
+    if (c->asked)
+        processor_rpc(c->asked, rpc);
+    return c->asked;
+}
+
+static bool leader_cancel(struct sim_world *w, struct partition_rpc *rpc)
+{
+    struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
+    struct processor *p = sim_leader(w, sim_partition_of(w, c->id.partition_key));
+    if (!p || c->asked != p)
+        return false;
+    processor_rpc_cancel(p, rpc);
+    return true;
+}
+
+const struct sim_access sim_leader_access = {leader_submit, leader_cancel};
 
 static void make_client(struct sim_world *w, size_t i)
 {

@@ -240,6 +240,7 @@ void sim_nodes_start(struct sim_world *w)
         for (uint32_t i = 0; i < w->options.partitions; i++) {
             struct sim_replica *r = &w->replicas[n][i];
             r->world = w;
+            r->env = &w->env.env;
             r->node = n;
             r->partition = i;
             r->kv = memory_backend_new(&w->env.env);

@@ -24,6 +24,7 @@ struct sim_world;
 /* One replica: a partition on a node. */
 struct sim_replica {
     struct sim_world *world;
+    struct env *env; /* of its loop */
     uint32_t node, partition;
     struct kv_backend *kv;
     struct log *log;
@@ -60,8 +61,17 @@ struct sim_snapshots {
     bool closed;
 };
 
+/* How clients get at partitions. */
+struct sim_access {
+    /* Consumes the record; the reply comes later, once. False: there is nobody to ask. */
+    bool (*submit)(struct sim_world *w, struct partition_rpc *rpc);
+    /* Let go of it: the reply comes. False: not now. */
+    bool (*cancel)(struct sim_world *w, struct partition_rpc *rpc);
+};
+
 struct sim_world {
     struct sim_env env;
+    const struct sim_access *access;
     struct sim_options options;
     struct sim_logs *logs;
     struct sim_partition partitions[SIM_MAX_PARTITIONS];
@@ -157,6 +167,7 @@ void sim_program_expect(const struct sim_program *p, uint32_t objects, bool mayb
 void sim_object_key(uint32_t object, char out[16]);
 
 /* ---- sim_client.c ---- */
+extern const struct sim_access sim_leader_access; /* the leader that the controller has chosen */
 void sim_clients_start(struct sim_world *w);
 void sim_clients_stop(struct sim_world *w);
 void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
@@ -169,6 +180,9 @@ bool sim_clients_pick(struct sim_world *w, bool victim, struct invocation_id *id
 
 /* ---- sim_check.c ---- */
 void sim_check_tick(struct sim_world *w);
+/* The objects hold every append that clients made, once and in order; nothing else. */
+void sim_check_appends(struct sim_world *w);
+size_t sim_open_invocations(struct processor *p);
 bool sim_quiescent(struct sim_world *w);  /* everything accepted has completed */
 void sim_print_open(struct sim_world *w); /* what keeps it from being quiescent */
 void sim_check_final(struct sim_world *w);

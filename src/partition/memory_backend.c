@@ -348,9 +348,8 @@ void memory_backend_crash(struct kv_backend *b)
     CONTAINER_OF(n, struct mem_request, link)->crashed = true;
 }
 
-void memory_backend_free(struct kv_backend *b)
+static void forget_requests(struct memory_backend *m)
 {
-    struct memory_backend *m = (struct memory_backend *)b;
     env_undefer(&m->task);
     struct list *n;
     while ((n = list_pop_front(&m->requests))) {
@@ -359,6 +358,19 @@ void memory_backend_free(struct kv_backend *b)
             mem_batch_free(q->batch);
         free(q);
     }
+}
+
+void memory_backend_reopen(struct kv_backend *b, struct env *env)
+{
+    struct memory_backend *m = (struct memory_backend *)b;
+    forget_requests(m);
+    m->env = env;
+}
+
+void memory_backend_free(struct kv_backend *b)
+{
+    struct memory_backend *m = (struct memory_backend *)b;
+    forget_requests(m);
     drop_unsynced(m, false);
     map_clear(&m->rows);
     map_clear(&m->durable);

@@ -69,6 +69,8 @@ void rocks_backend_free(struct kv_backend *b);
  * after the last sync. */
 struct kv_backend *memory_backend_new(struct env *env);
 void memory_backend_crash(struct kv_backend *b);
+/* The process that used it is gone with its env: another one goes on, and nobody waits for anything. */
+void memory_backend_reopen(struct kv_backend *b, struct env *env);
 void memory_backend_free(struct kv_backend *b);
 
 /* ---- the store ---- */
