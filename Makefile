@@ -73,8 +73,8 @@ fuzz-api: build ## OpenAPI documents validated and fuzzed with schemathesis: mak
 test-vectors: build ## captured request/response pairs against a real server
 	@tools/test-vectors
 
-sim: setup ## simulator: make sim SEEDS=n [TICKS=n]
-	@tools/sim $(SEEDS) $(TICKS)
+sim: setup ## simulator: make sim SEEDS=n [TICKS=n]; whole clusters: make sim SEEDS=n NODES=3|5
+	@$(if $(NODES),tools/sim cluster --seeds $(SEEDS) --nodes $(NODES),tools/sim $(SEEDS) $(TICKS))
 
 bench: build ## benchmark of this server (minutes)
 	@bench/run
