@@ -69,29 +69,6 @@ void handle_cluster_health(struct admin_call *c)
 
 /* ---- resources to come ---- */
 
-static void answer_empty_list(struct admin_call *c, const char *key)
-{
-    struct writer w = WRITER_INIT;
-    write_fmt(&w, "{\"%s\":[]}", key);
-    answer_json(c, 200, &w, NULL);
-}
-
-void handle_list_subscriptions(struct admin_call *c)
-{
-    answer_empty_list(c, "subscriptions");
-}
-void handle_list_kafka_clusters(struct admin_call *c)
-{
-    answer_empty_list(c, "clusters");
-}
-void handle_subscriptions(struct admin_call *c)
-{
-    answer_not_implemented(c, "Kafka subscriptions are");
-}
-void handle_kafka_clusters(struct admin_call *c)
-{
-    answer_not_implemented(c, "Kafka clusters are");
-}
 void handle_limits(struct admin_call *c)
 {
     answer_not_implemented(c, "Concurrency rules are");

@@ -17,6 +17,12 @@ struct schema {
     uint32_t *by_name; /* hash table over `latest`: position + 1 */
     uint32_t *by_id;   /* hash table over `deployments`: position + 1 */
     uint32_t name_mask, id_mask;
+    struct kafka_box **kafka; /* clusters by name, then subscriptions by id, which is by creation */
+    size_t n_kafka;
+    const struct schema_kafka_cluster **clusters;
+    size_t n_clusters;
+    const struct schema_subscription **subscriptions;
+    size_t n_subscriptions;
 };
 
 static int compare_boxes(const void *a, const void *b)
@@ -40,6 +46,32 @@ static int compare_revisions(const void *a, const void *b)
     if (x->deployment->created_at_ms != y->deployment->created_at_ms)
         return x->deployment->created_at_ms > y->deployment->created_at_ms ? -1 : 1;
     return u128_cmp(y->deployment->id, x->deployment->id);
+}
+
+static int compare_kafka(const void *a, const void *b)
+{
+    const struct kafka_box *x = *(struct kafka_box *const *)a, *y = *(struct kafka_box *const *)b;
+    if (x->is_cluster != y->is_cluster)
+        return x->is_cluster ? -1 : 1;
+    return x->is_cluster ? strcmp(x->cluster.name, y->cluster.name)
+                         : u128_cmp(x->subscription.id, y->subscription.id);
+}
+
+static void list_kafka(struct schema *s, struct kafka_box *const *kafka, size_t n)
+{
+    s->n_kafka = n;
+    s->kafka = xcalloc(n + 1, sizeof(struct kafka_box *));
+    s->clusters = xcalloc(n + 1, sizeof(const struct schema_kafka_cluster *));
+    s->subscriptions = xcalloc(n + 1, sizeof(const struct schema_subscription *));
+    if (n)
+        memcpy(s->kafka, kafka, n * sizeof(struct kafka_box *));
+    qsort(s->kafka, n, sizeof(struct kafka_box *), compare_kafka);
+    for (size_t i = 0; i < n; i++) {
+        if (s->kafka[i]->is_cluster)
+            s->clusters[s->n_clusters++] = &s->kafka[i]->cluster;
+        else
+            s->subscriptions[s->n_subscriptions++] = &s->kafka[i]->subscription;
+    }
 }
 
 static uint32_t table_size(size_t n)
@@ -74,7 +106,8 @@ static void index_snapshot(struct schema *s)
         insert(s->by_id, s->id_mask, id_hash(s->deployments[i]->id), i);
 }
 
-struct schema *schema_build(uint32_t version, struct deployment_box *const *boxes, size_t n)
+struct schema *schema_build(uint32_t version, struct deployment_box *const *boxes, size_t n,
+                            struct kafka_box *const *kafka, size_t n_kafka)
 {
     struct schema *s = xcalloc(1, sizeof(*s));
     s->refs = 1;
@@ -100,18 +133,53 @@ struct schema *schema_build(uint32_t version, struct deployment_box *const *boxe
         if (i == 0 || strcmp(s->revisions[i]->name, s->revisions[i - 1]->name) != 0)
             s->latest[s->n_latest++] = s->revisions[i];
     index_snapshot(s);
+    list_kafka(s, kafka, n_kafka);
     return s;
 }
 
 struct schema *schema_empty(void)
 {
-    return schema_build(0, NULL, 0);
+    return schema_build(0, NULL, 0, NULL, 0);
 }
 
 size_t schema_boxes(const struct schema *s, struct deployment_box *const **out)
 {
     *out = s->boxes;
     return s->n_deployments;
+}
+
+size_t schema_kafka_boxes(const struct schema *s, struct kafka_box *const **out)
+{
+    *out = s->kafka;
+    return s->n_kafka;
+}
+
+size_t schema_kafka_clusters(const struct schema *s, const struct schema_kafka_cluster *const **out)
+{
+    *out = s->clusters;
+    return s->n_clusters;
+}
+
+size_t schema_subscriptions(const struct schema *s, const struct schema_subscription *const **out)
+{
+    *out = s->subscriptions;
+    return s->n_subscriptions;
+}
+
+const struct schema_kafka_cluster *schema_kafka_cluster(const struct schema *s, struct slice name)
+{
+    for (size_t i = 0; i < s->n_clusters; i++)
+        if (slice_eq_cstr(name, s->clusters[i]->name))
+            return s->clusters[i];
+    return NULL;
+}
+
+const struct schema_subscription *schema_subscription(const struct schema *s, struct u128 id)
+{
+    for (size_t i = 0; i < s->n_subscriptions; i++)
+        if (u128_eq(id, s->subscriptions[i]->id))
+            return s->subscriptions[i];
+    return NULL;
 }
 
 struct deployment_box *deployment_box_ref(struct deployment_box *b)
@@ -140,6 +208,11 @@ void schema_unref(struct schema *s)
         return;
     for (size_t i = 0; i < s->n_deployments; i++)
         deployment_box_unref(s->boxes[i]);
+    for (size_t i = 0; i < s->n_kafka; i++)
+        kafka_box_unref(s->kafka[i]);
+    free(s->kafka);
+    free(s->clusters);
+    free(s->subscriptions);
     free(s->boxes);
     free(s->deployments);
     free(s->revisions);

@@ -87,6 +87,26 @@ struct schema_deployment {
     size_t n_services;
 };
 
+/* ---- Kafka (spec/ingress.md §12, spec/admin-api.md §12, §13) ---- */
+struct schema_kafka_cluster {
+    const char *name;
+    const struct schema_header *properties; /* of librdkafka; sorted by name */
+    size_t n_properties;
+    uint64_t created_at_ms;
+};
+struct schema_subscription {
+    struct u128 id;
+    const char *source, *sink;     /* as given: kafka://<cluster>/<topic>, service://<service>/<handler> */
+    const char *cluster, *topic;   /* parts of `source` */
+    const char *service, *handler; /* parts of `sink` */
+    enum target_kind kind;         /* of the handler when the subscription was created */
+    const struct schema_header *options; /* of librdkafka, over the cluster's properties; sorted by name */
+    size_t n_options;
+    bool paused;   /* nobody consumes */
+    bool skip_bad; /* records that can never become an invocation are skipped; else they block their partition
+                    */
+};
+
 struct schema;
 struct schema *schema_ref(struct schema *s);
 void schema_unref(struct schema *s);
@@ -105,6 +125,13 @@ size_t schema_deployments(const struct schema *s, const struct schema_deployment
 /* All revisions still present of one service, newest first. */
 size_t schema_service_revisions(const struct schema *s, struct slice name, const struct schema_service **out,
                                 size_t max);
+
+/* By name; by creation. */
+size_t schema_kafka_clusters(const struct schema *s, const struct schema_kafka_cluster *const **out);
+size_t schema_subscriptions(const struct schema *s, const struct schema_subscription *const **out);
+/* Or NULL. */
+const struct schema_kafka_cluster *schema_kafka_cluster(const struct schema *s, struct slice name);
+const struct schema_subscription *schema_subscription(const struct schema *s, struct u128 id);
 
 /* Server-wide defaults and caps from configuration, to resolve options. Hot-reloadable. */
 struct schema_defaults {

@@ -61,7 +61,11 @@ static struct schema *replace_box(const struct schema *s, struct u128 id, struct
             next[kept++] = deployment_box_ref(boxes[i]);
     if (add)
         next[kept++] = add;
-    struct schema *out = schema_build(schema_version(s) + 1, next, kept);
+    struct kafka_box *const *kafka;
+    size_t n_kafka = schema_kafka_boxes(s, &kafka);
+    for (size_t i = 0; i < n_kafka; i++)
+        kafka_box_ref(kafka[i]);
+    struct schema *out = schema_build(schema_version(s) + 1, next, kept, kafka, n_kafka);
     free(next);
     return out;
 }

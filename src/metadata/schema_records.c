@@ -245,35 +245,59 @@ static enum rc decode_one(const struct schema_record *records, size_t n, const s
     return err_set(err, RC_INVALID, "it holds the deployment %s", text);
 }
 
+struct decoded {
+    struct deployment_box **boxes;
+    struct kafka_box **kafka;
+    size_t n_boxes, n_kafka;
+};
+
+static bool stands_twice(const struct schema_record *records, size_t i)
+{
+    for (size_t j = 0; j < i; j++)
+        if (slice_eq(records[j].key, records[i].key))
+            return true;
+    return false;
+}
+
+/* Records with other keys are ignored; options were read with their deployment. */
+static enum rc decode_record(const struct schema_record *records, size_t n, size_t i, struct decoded *d,
+                             struct err *err)
+{
+    const struct schema_record *r = &records[i];
+    bool deployment = slice_starts_with(r->key, SLICE_LIT(SCHEMA_DEPLOYMENT_PREFIX));
+    struct err why = {0};
+    if (!deployment && !kafka_box_key(r->key))
+        return RC_OK;
+    if (stands_twice(records, i))
+        return err_set(err, RC_CORRUPT, "the metadata record %.*s stands twice",
+                       (int)MIN(r->key.len, (size_t)120), (const char *)r->key.ptr);
+    enum rc rc = deployment ? decode_one(records, n, r, &d->boxes[d->n_boxes], &why)
+                            : kafka_box_new(r->key, r->value, &d->kafka[d->n_kafka], &why);
+    if (rc)
+        return err_set(err, RC_CORRUPT, "the metadata record %.*s cannot be read: %s",
+                       (int)MIN(r->key.len, (size_t)120), (const char *)r->key.ptr, why.msg);
+    d->n_boxes += deployment;
+    d->n_kafka += !deployment;
+    return RC_OK;
+}
+
 enum rc schema_decode(const struct schema_record *records, size_t n, uint32_t version, struct schema **out,
                       struct err *err)
 {
-    struct deployment_box **boxes = xcalloc(n + 1, sizeof(struct deployment_box *));
-    size_t n_boxes = 0;
+    struct decoded d = {.boxes = xcalloc(n + 1, sizeof(struct deployment_box *)),
+                        .kafka = xcalloc(n + 1, sizeof(struct kafka_box *))};
     enum rc rc = RC_OK;
-    for (size_t i = 0; i < n && !rc; i++) {
-        if (!slice_starts_with(records[i].key, SLICE_LIT(SCHEMA_DEPLOYMENT_PREFIX)))
-            continue;
-        struct err why = {0};
-        bool twice = false;
-        for (size_t j = 0; j < i; j++)
-            twice = twice || slice_eq(records[j].key, records[i].key);
-        if (twice)
-            rc = err_set(err, RC_CORRUPT, "the metadata record %.*s stands twice",
-                         (int)MIN(records[i].key.len, (size_t)120), (const char *)records[i].key.ptr);
-        else if (decode_one(records, n, &records[i], &boxes[n_boxes], &why))
-            rc =
-                err_set(err, RC_CORRUPT, "the metadata record %.*s cannot be read: %s",
-                        (int)MIN(records[i].key.len, (size_t)120), (const char *)records[i].key.ptr, why.msg);
-        else
-            n_boxes++;
-    }
+    for (size_t i = 0; i < n && !rc; i++)
+        rc = decode_record(records, n, i, &d, err);
     if (rc) {
-        while (n_boxes)
-            deployment_box_unref(boxes[--n_boxes]);
+        while (d.n_boxes)
+            deployment_box_unref(d.boxes[--d.n_boxes]);
+        while (d.n_kafka)
+            kafka_box_unref(d.kafka[--d.n_kafka]);
     } else {
-        *out = schema_build(version, boxes, n_boxes);
+        *out = schema_build(version, d.boxes, d.n_boxes, d.kafka, d.n_kafka);
     }
-    free(boxes);
+    free(d.boxes);
+    free(d.kafka);
     return rc;
 }

@@ -3,15 +3,19 @@
  *
  *   schema/deployment/<deployment id>              a deployment with its services as announced
  *   schema/options/<deployment id>/<service>       options patched with PATCH /services onto one revision
+ *   schema/kafka-cluster/<name>                    a Kafka cluster (metadata/schema_kafka.h)
+ *   schema/subscription/<subscription id>          a subscription
  *   schema/head                                    version of the schema and the last edit, see
  * metadata/schema_store.h */
 #pragma once
 #include "metadata/schema.h"
 
-#define SCHEMA_PREFIX            "schema/"
-#define SCHEMA_DEPLOYMENT_PREFIX "schema/deployment/"
-#define SCHEMA_OPTIONS_PREFIX    "schema/options/"
-#define SCHEMA_HEAD_KEY          "schema/head"
+#define SCHEMA_PREFIX              "schema/"
+#define SCHEMA_DEPLOYMENT_PREFIX   "schema/deployment/"
+#define SCHEMA_OPTIONS_PREFIX      "schema/options/"
+#define SCHEMA_CLUSTER_PREFIX      "schema/kafka-cluster/"
+#define SCHEMA_SUBSCRIPTION_PREFIX "schema/subscription/"
+#define SCHEMA_HEAD_KEY            "schema/head"
 
 struct schema_record {
     struct slice key, value;

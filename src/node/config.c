@@ -475,6 +475,7 @@ void config_free(struct node_config *c)
     free(c->invoker.additional_headers);
     free(c->tracing.headers);
     free(c->invoker.no_proxy);
+    config_free_kafka_clusters(&c->ingress_options.kafka_clusters);
     free(c);
 }
 

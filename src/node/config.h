@@ -5,7 +5,7 @@
 #include "base/log.h"
 #include "loop/net.h"
 #include "membership/membership.h"
-#include "metadata/schema.h"
+#include "metadata/schema_kafka.h"
 #include "metadata/values.h"
 #include "objects/object_store.h"
 #include "partition/durability.h"
@@ -87,6 +87,8 @@ struct node_config {
         uint64_t request_size_limit;
         uint64_t concurrent_requests_limit;    /* 0: none */
         uint32_t http2_max_concurrent_streams; /* 200 */
+        struct schema_fixed_clusters kafka_clusters;
+        uint64_t kafka_inflight_bytes, kafka_batch_bytes; /* ingestion.* */
     } ingress_options;
     struct {
         uint64_t concurrent_requests_limit;

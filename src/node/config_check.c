@@ -7,6 +7,7 @@
 
 #include "base/codec.h"
 #include "base/time.h"
+#include "node/config_internal.h"
 #include "node/config_keys.h"
 
 static enum rc wrong_type(const struct cv *v, const char *expected, struct err *err)
@@ -480,7 +481,7 @@ enum rc config_key_check(const struct config_key *key, struct cv *v, struct err 
     case K_NO_PROXY:
         return v->type == CV_STRING ? RC_OK : check_list(v, check_string, err);
     case K_TABLE_LIST:
-        return v->type == CV_LIST ? RC_OK : wrong_type(v, "a sequence", err);
+        return config_check_kafka_clusters(v, err);
     case K_REMOVED:
         return RC_OK;
     }

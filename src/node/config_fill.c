@@ -355,6 +355,10 @@ void config_fill(struct loaded *l)
     c->disable_idempotent_sharding = boolean(root, "disable-controlled-idempotent-sharding");
     c->ingress_options.request_size_limit = integer(root, "ingress.request-size-limit", 32u << 20);
     c->ingress_options.concurrent_requests_limit = integer(root, "ingress.concurrent-api-requests-limit", 0);
+    c->ingress_options.kafka_inflight_bytes =
+        integer(root, "ingress.ingestion.inflight-memory-budget", 1u << 20);
+    c->ingress_options.kafka_batch_bytes = integer(root, "ingress.ingestion.request-batch-size", 50u << 10);
+    config_fill_kafka_clusters(cv_get(root, "ingress.kafka-clusters"), &c->ingress_options.kafka_clusters);
     c->ingress_options.http2_max_concurrent_streams =
         (uint32_t)integer(root, "ingress.http2-max-concurrent-streams", 200);
     fill_networking(root, c);

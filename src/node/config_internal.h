@@ -23,3 +23,8 @@ struct loaded {
 };
 /* Fill l->config from l->root. */
 void config_fill(struct loaded *l);
+
+/* config_kafka.c: ingress.kafka-clusters. */
+enum rc config_check_kafka_clusters(const struct cv *v, struct err *err);
+void config_fill_kafka_clusters(const struct cv *v, struct schema_fixed_clusters *out);
+void config_free_kafka_clusters(struct schema_fixed_clusters *c);

@@ -163,6 +163,7 @@ enum rc node_admin_new(struct node *n, struct err *err)
         .defaults = &n->schema_cell.defaults,
         .discovery = {discover, n},
         .ui = n->ui,
+        .fixed_clusters = &n->config->ingress_options.kafka_clusters,
         .queries = n->queries,
         .info = {.version = RESTATE_VERSION,
                  .ingress_endpoint = n->ingress_service.advertised,

@@ -23,6 +23,7 @@ struct shard {
     struct invoker *invoker;
     struct partition_router *router;
     struct ingress *ingress;
+    struct kafka_ingress *kafka;     /* with the worker role, from start to drain */
     struct net_listener **listeners; /* accepting ingress connections */
     size_t n_listeners;
     struct shard_snapshots snapshots;
@@ -37,7 +38,7 @@ struct shard {
     void (*ready)(void *ctx, const struct err *err);
     void (*stopped)(void *ctx);
     void *ready_ctx, *stopped_ctx;
-    uint32_t n_closed;
+    uint32_t n_closed, n_draining;
     bool closing;
     uint64_t drain_timeout_ms;
 
@@ -231,6 +232,30 @@ static void publish_stats(struct env_timer *t)
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
 }
 
+static uint32_t partition_of(void *ctx, uint64_t partition_key)
+{
+    return partition_map_find(ctx, partition_key);
+}
+
+static void start_kafka(struct shard *s)
+{
+    const struct node_config *c = s->shared->config;
+    if (!(c->roles & ROLE_WORKER))
+        return;
+    s->kafka = kafka_ingress_new(
+        &(struct kafka_ingress_config){.loop = s->loop,
+                                       .router = s->router,
+                                       .partition_of = partition_of,
+                                       .partition_ctx = s->shared->map,
+                                       .fixed = &c->ingress_options.kafka_clusters,
+                                       .index = s->index,
+                                       .n_loops = c->shards,
+                                       .inflight_bytes = c->ingress_options.kafka_inflight_bytes,
+                                       .batch_bytes = c->ingress_options.kafka_batch_bytes,
+                                       .version = s->shared->version});
+    kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
+}
+
 static void start_on_loop(struct call *c)
 {
     struct shard *s = c->shard;
@@ -256,6 +281,7 @@ static void start_on_loop(struct call *c)
     }
     env_timer_init(&s->stats_timer, publish_stats);
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
+    start_kafka(s);
     answer_ready(s, NULL);
 }
 
@@ -322,6 +348,8 @@ static void set_schema_on_loop(struct call *c)
     struct shard *s = c->shard;
     schema_unref(s->schema.schema);
     s->schema.schema = c->schema;
+    if (s->kafka)
+        kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
 }
 
 void shard_set_schema(struct shard *s, struct schema *schema)
@@ -340,6 +368,8 @@ static void set_config_on_loop(struct call *c)
     invoker_config.tracer = s->tracer;
     if (s->invoker)
         invoker_reconfigure(s->invoker, &invoker_config);
+    if (s->kafka)
+        kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
     shard_snapshots_configure(&s->snapshots, &c->config->snapshots);
     replicated_logs_set_improvement(loop_logs_replicated(s->logs),
                                     c->config->bifrost.disable_improvement ? 0 : LOGS_IMPROVE_MS);
@@ -576,7 +606,9 @@ static void close_replicas(struct shard *s)
 
 static void drained(void *ctx)
 {
-    answer_stopped(ctx);
+    struct shard *s = ctx;
+    if (--s->n_draining == 0)
+        answer_stopped(s);
 }
 
 static void drain_on_loop(struct call *c)
@@ -585,10 +617,14 @@ static void drain_on_loop(struct call *c)
     for (size_t i = 0; i < s->n_listeners; i++)
         net_listener_close(s->listeners[i]);
     s->n_listeners = 0;
+    struct kafka_ingress *kafka = s->kafka;
+    s->kafka = NULL;
+    s->n_draining = 1 + (s->ingress != NULL) + (kafka != NULL);
+    if (kafka)
+        kafka_ingress_stop(kafka, drained, s);
     if (s->ingress)
         ingress_drain(s->ingress, s->drain_timeout_ms, drained, s);
-    else
-        answer_stopped(s);
+    drained(s);
 }
 
 static void stop_on_loop(struct call *c)

@@ -97,6 +97,18 @@ void rpcs_free(struct processor *p);
 void rpcs_lost_leadership(struct processor *p); /* fail everything that waits */
 void rpcs_run(struct processor *p);             /* in the pass, and once more when closing */
 void rpcs_on_action(struct processor *p, const struct action *a);
+/* Reply in the next pass. */
+struct rpc_reply *rpc_reply_later(struct processor *p, struct partition_rpc *rpc);
+void rpc_fail_later(struct processor *p, struct partition_rpc *rpc, enum rc rc, const char *detail);
+/* An append was refused. */
+void rpc_refuse_later(struct processor *p, struct partition_rpc *rpc, enum rc rc);
+/* The log answered for an append of `rpc` that it had taken. */
+void rpc_append_done(struct processor *p, struct partition_rpc *rpc, enum rc rc);
+/* The log has the records of the request now. */
+void rpc_appending(struct partition_rpc *rpc);
+
+/* ---- processor_ingest.c: RPC_INGEST ---- */
+void ingest_run(struct processor *p, struct partition_rpc *rpc);
 
 /* ---- processor_timers.c ---- */
 void leader_timers_init(struct processor *p);

@@ -41,7 +41,7 @@ static void reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
     free(stored);
 }
 
-static struct rpc_reply *reply_later(struct processor *p, struct partition_rpc *rpc)
+struct rpc_reply *rpc_reply_later(struct processor *p, struct partition_rpc *rpc)
 {
     ASSERT(!rpc->private_.stored);
     struct rpc_reply *r = xcalloc(1, sizeof(*r));
@@ -54,10 +54,10 @@ static struct rpc_reply *reply_later(struct processor *p, struct partition_rpc *
     return r;
 }
 
-static void fail_later(struct processor *p, struct partition_rpc *rpc, enum rc rc, const char *detail)
+void rpc_fail_later(struct processor *p, struct partition_rpc *rpc, enum rc rc, const char *detail)
 {
     bytes_unref(&rpc->record);
-    struct rpc_reply *r = reply_later(p, rpc);
+    struct rpc_reply *r = rpc_reply_later(p, rpc);
     r->status = RPC_FAILED;
     r->rc = rc;
     snprintf(r->detail, sizeof(r->detail), "%s", detail);
@@ -120,6 +120,11 @@ static const char *refusal_text(enum rc rc)
     }
 }
 
+void rpc_refuse_later(struct processor *p, struct partition_rpc *rpc, enum rc rc)
+{
+    rpc_fail_later(p, rpc, refusal_code(rc), refusal_text(rc));
+}
+
 /* Propose `record_take` and let `rpc` wait, or join the proposal of an earlier try of the same request. */
 static void propose(struct processor *p, struct partition_rpc *rpc, enum command_kind kind,
                     struct bytes record_take)
@@ -129,7 +134,7 @@ static void propose(struct processor *p, struct partition_rpc *rpc, enum command
         bytes_unref(&record_take);
         stop_waiting(p, earlier);
         start_waiting(p, rpc);
-        fail_later(p, earlier, RC_CANCELED, "replaced by a retry of the same request");
+        rpc_fail_later(p, earlier, RC_CANCELED, "replaced by a retry of the same request");
         return;
     }
     enum rc rc = p->self_bytes > p->config.self_proposal_limit_bytes ? RC_OVERLOADED : RC_OK;
@@ -140,23 +145,32 @@ static void propose(struct processor *p, struct partition_rpc *rpc, enum command
     if (rc == RC_OK)
         start_waiting(p, rpc);
     else
-        fail_later(p, rpc, refusal_code(rc), refusal_text(rc));
+        rpc_refuse_later(p, rpc, rc);
 }
 
 /* ---- plain appends, answered at commit ---- */
 
+void rpc_append_done(struct processor *p, struct partition_rpc *rpc, enum rc rc)
+{
+    if (rpc->private_.state == RPC_STATE_CANCELED)
+        rpc_fail_later(p, rpc, RC_CANCELED, "");
+    else if (rc == RC_OK)
+        rpc_reply_later(p, rpc)->status = RPC_OK;
+    else if (rc == RC_NOT_LEADER)
+        rpc_fail_later(p, rpc, RC_NOT_LEADER, "another node writes the log of the partition");
+    else
+        rpc_fail_later(p, rpc, RC_LOST_LEADERSHIP, "the log was closed before the append was confirmed");
+}
+
 static void append_done(struct log_append_wait *w, enum rc rc, lsn_t lsn)
 {
     struct partition_rpc *rpc = CONTAINER_OF(w, struct partition_rpc, private_.append);
-    struct processor *p = rpc->private_.b;
-    if (rpc->private_.state == RPC_STATE_CANCELED)
-        fail_later(p, rpc, RC_CANCELED, "");
-    else if (rc == RC_OK)
-        reply_later(p, rpc)->status = RPC_OK;
-    else if (rc == RC_NOT_LEADER)
-        fail_later(p, rpc, RC_NOT_LEADER, "another node writes the log of the partition");
-    else
-        fail_later(p, rpc, RC_LOST_LEADERSHIP, "the log was closed before the append was confirmed");
+    rpc_append_done(rpc->private_.b, rpc, rc);
+}
+
+void rpc_appending(struct partition_rpc *rpc)
+{
+    rpc->private_.state = RPC_STATE_APPENDING;
 }
 
 static void append(struct processor *p, struct partition_rpc *rpc, enum command_kind kind)
@@ -181,7 +195,7 @@ static void append(struct processor *p, struct partition_rpc *rpc, enum command_
     else
         bytes_unref(&record);
     if (rc != RC_OK)
-        fail_later(p, rpc, refusal_code(rc), refusal_text(rc));
+        rpc_refuse_later(p, rpc, rc);
 }
 
 /* ---- entry points ---- */
@@ -216,11 +230,11 @@ void processor_rpc(struct processor *p, struct partition_rpc *rpc)
     list_init(&rpc->private_.link);
     bool has_record = rpc->kind == RPC_INVOKE || rpc->kind == RPC_SIGNAL || rpc->kind == RPC_PATCH_STATE;
     if (p->closing || p->failed) {
-        fail_later(p, rpc, RC_UNAVAILABLE, "the partition is closing");
+        rpc_fail_later(p, rpc, RC_UNAVAILABLE, "the partition is closing");
     } else if (p->role != PROCESSOR_LEADER) {
-        fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
+        rpc_fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
     } else if (has_record && !record_valid(rpc)) {
-        fail_later(p, rpc, RC_INVALID, "the record of the request cannot be decoded");
+        rpc_fail_later(p, rpc, RC_INVALID, "the record of the request cannot be decoded");
     } else if (rpc->kind == RPC_INVOKE) {
         struct bytes record = rpc->record;
         rpc->record = BYTES_EMPTY;
@@ -229,6 +243,8 @@ void processor_rpc(struct processor *p, struct partition_rpc *rpc)
         append(p, rpc, CMD_SIGNAL);
     } else if (rpc->kind == RPC_PATCH_STATE) {
         append(p, rpc, CMD_PATCH_STATE);
+    } else if (rpc->kind == RPC_INGEST) {
+        ingest_run(p, rpc);
     } else {
         rpc->private_.state = RPC_STATE_EVALUATE;
         list_push_back(&p->ready, &rpc->private_.link);
@@ -241,10 +257,10 @@ void processor_rpc_cancel(struct processor *p, struct partition_rpc *rpc)
     switch ((enum rpc_state)rpc->private_.state) {
     case RPC_STATE_WAITING:
         stop_waiting(p, rpc);
-        fail_later(p, rpc, RC_CANCELED, "");
+        rpc_fail_later(p, rpc, RC_CANCELED, "");
         return;
     case RPC_STATE_EVALUATE:
-        fail_later(p, rpc, RC_CANCELED, "");
+        rpc_fail_later(p, rpc, RC_CANCELED, "");
         return;
     case RPC_STATE_APPENDING:
         rpc->private_.state = RPC_STATE_CANCELED;
@@ -436,7 +452,7 @@ static struct invocation *find_retained(struct processor *p, struct invocation_i
 static void evaluate(struct processor *p, struct partition_rpc *rpc)
 {
     if (p->role != PROCESSOR_LEADER) {
-        fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
+        rpc_fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
         return;
     }
     struct invocation *inv = find_retained(p, rpc->id);
@@ -471,6 +487,7 @@ static void evaluate(struct processor *p, struct partition_rpc *rpc)
     case RPC_INVOKE:
     case RPC_SIGNAL:
     case RPC_PATCH_STATE:
+    case RPC_INGEST:
         break;
     }
     UNREACHABLE("request kind %d", (int)rpc->kind);
@@ -493,7 +510,8 @@ void rpcs_lost_leadership(struct processor *p)
     while (!list_empty(&p->waiting_order)) {
         struct partition_rpc *rpc = CONTAINER_OF(p->waiting_order.next, struct partition_rpc, private_.link);
         stop_waiting(p, rpc);
-        fail_later(p, rpc, RC_LOST_LEADERSHIP, "leadership of the partition moved; the outcome is unknown");
+        rpc_fail_later(p, rpc, RC_LOST_LEADERSHIP,
+                       "leadership of the partition moved; the outcome is unknown");
     }
 }
 

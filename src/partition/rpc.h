@@ -18,6 +18,8 @@ enum rpc_kind {
     RPC_RESUME,
     RPC_RESTART_AS_NEW,
     RPC_STATUS, /* point read of the status, for pre-checks of admin operations */
+    RPC_INGEST, /* record = several Invoke records of other producers (rpc_ingest_add): appended in this order
+                   up to the first that is refused; RPC_OK when all are committed */
 };
 
 enum rpc_status {
@@ -71,7 +73,7 @@ struct partition_rpc {
     uint64_t partition_key;
     struct invocation_id id; /* the invocation concerned (INVOKE: the one inside `record`) */
     bool wait_result;        /* INVOKE */
-    struct bytes record;     /* INVOKE, SIGNAL, PATCH_STATE: a record with header room; consumed */
+    struct bytes record;     /* INVOKE, SIGNAL, PATCH_STATE: a record with header room; consumed. INGEST */
     bool kill;               /* TERMINATE */
     bool repin;              /* RESUME, RESTART */
     struct u128 deployment_id;
@@ -112,3 +114,10 @@ static inline void partition_router_cancel(struct partition_router *r, struct pa
 {
     r->ops->cancel(r, rpc);
 }
+
+/* RPC_INGEST: put a record behind others in `batch`. Its header is complete but for the time, which the
+ * leader fills in: CMD_INVOKE with DEDUP_PRODUCER, the key range being the key of its invocation. All records
+ * of a batch belong to the partition of rpc->partition_key. */
+void rpc_ingest_add(struct writer *batch, struct slice record);
+/* The next record; false at the end, or with r->failed. */
+bool rpc_ingest_next(struct reader *r, struct slice *record);

@@ -63,7 +63,7 @@ void rpc_cancel_encode(struct writer *w, uint64_t call)
 
 static bool has_record(enum rpc_kind kind)
 {
-    return kind == RPC_INVOKE || kind == RPC_SIGNAL || kind == RPC_PATCH_STATE;
+    return kind == RPC_INVOKE || kind == RPC_SIGNAL || kind == RPC_PATCH_STATE || kind == RPC_INGEST;
 }
 
 void rpc_request_encode(struct writer *w, uint64_t call, const struct partition_rpc *rpc)
@@ -99,7 +99,7 @@ bool rpc_request_decode(struct bytes message, uint64_t *call, struct partition_r
     *out = (struct partition_rpc){0};
     if (begin_read(&r, call) != RPC_MESSAGE_REQUEST)
         return false;
-    out->kind = (enum rpc_kind)read_enum(&r, RPC_STATUS + 1);
+    out->kind = (enum rpc_kind)read_enum(&r, RPC_INGEST + 1);
     out->request_id = read_u128(&r);
     out->partition_key = read_u64le(&r);
     out->id = read_id(&r);
@@ -123,6 +123,22 @@ bool rpc_request_decode(struct bytes message, uint64_t *call, struct partition_r
     out->record = bytes_part(message, record);
     bytes_compact(&out->record);
     return true;
+}
+
+/* ---- batches of records: u32 length, then the record ---- */
+
+void rpc_ingest_add(struct writer *batch, struct slice record)
+{
+    write_u32le(batch, (uint32_t)record.len);
+    write_slice_raw(batch, record);
+}
+
+bool rpc_ingest_next(struct reader *r, struct slice *record)
+{
+    if (reader_left(r) == 0)
+        return false;
+    *record = read_raw(r, read_u32le(r));
+    return !r->failed;
 }
 
 /* ---- replies ---- */
