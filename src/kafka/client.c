@@ -89,6 +89,13 @@ static void on_log(const rd_kafka_t *rk, int level, const char *facility, const 
         text);
 }
 
+/* Trouble with single brokers: librdkafka has logged it, and goes on trying. */
+static void on_error(rd_kafka_t *rk, int error, const char *reason, void *opaque)
+{
+    const struct consumer *c = opaque;
+    LOG(LOG_DEBUG, TARGET, LOG_FIELDS({"restate.subscription.id", c->name}), "librdkafka: %s", reason);
+}
+
 static rd_kafka_conf_t *new_conf(struct consumer *c)
 {
     char text[256];
@@ -104,6 +111,7 @@ static rd_kafka_conf_t *new_conf(struct consumer *c)
     rd_kafka_conf_set_opaque(conf, c);
     rd_kafka_conf_set_rebalance_cb(conf, assignment_changed);
     rd_kafka_conf_set_log_cb(conf, on_log);
+    rd_kafka_conf_set_error_cb(conf, on_error);
     return conf;
 }
 

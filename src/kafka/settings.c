@@ -80,8 +80,14 @@ void kafka_settings_init(struct kafka_settings *out, const struct schema_kafka_c
     *out = (struct kafka_settings){0};
     take(out, cluster->properties, cluster->n_properties);
     take(out, subscription->options, subscription->n_options);
-    if (!find(out, "client.id"))
-        set(out, "client.id", "restate");
+    static const struct schema_header defaults[] = {
+        {"client.id", "restate"},
+        /* So long the topic partitions of a node that died are read by nobody. librdkafka's own is 45 s. */
+        {"session.timeout.ms", "10000"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
+        if (!find(out, defaults[i].name))
+            set(out, defaults[i].name, defaults[i].value);
     /* Stored when the log has the records, and only then. */
     set(out, "enable.auto.commit", "true");
     set(out, "enable.auto.offset.store", "false");

@@ -74,7 +74,7 @@ export class Server {
         RESTATE_BIND_PORT: String(this.ports.fabric),
         RESTATE_INGRESS__BIND_PORT: String(this.ports.ingress),
         RESTATE_ADMIN__BIND_PORT: String(this.ports.admin),
-        RESTATE_LOG_FORMAT: "compact",
+        RESTATE_LOG_FORMAT: "compact", ...(process.env.SERVER_LOG && { RESTATE_LOG_FILTER: process.env.SERVER_LOG }),
         RESTATE_LOG_DISABLE_ANSI_CODES: "true",
         DO_NOT_TRACK: "1",
         ...this.env,

@@ -50,7 +50,6 @@ const options = parseArguments(process.argv.slice(2));
 // ---- what the server does not have yet ----
 
 const skipped = [
-  [/^(kafka|subscription)-/, "Kafka clusters and subscriptions are not served yet"],
   [/^rules-/, "concurrency rules are not served yet"],
   [/^vqueue-/, "virtual queues are not served yet"],
   [/^service-openapi$/, "OpenAPI documents of services are not served yet"],

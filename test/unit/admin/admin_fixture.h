@@ -21,6 +21,7 @@ struct fixture {
     struct kv *kv;
     struct schema_store *store;
     struct schema_defaults defaults;
+    const struct schema_fixed_clusters *fixed_clusters;
     struct admin *admin;
     struct admin_ui *ui;
     /* router: requests are answered one after the other with the scripted replies, the last one repeats */
@@ -120,6 +121,7 @@ static inline void fixture_open(struct fixture *f, size_t limit)
         .schema = f->store,
         .defaults = &f->defaults,
         .discovery = {fixture_discover, f},
+        .fixed_clusters = f->fixed_clusters,
         .info = {.version = "1.7.12",
                  .ingress_endpoint = "http://127.0.0.1:8080/",
                  .cluster_name = "localcluster",

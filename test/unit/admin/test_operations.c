@@ -67,15 +67,9 @@ static void plain_answers(void **state)
            "{\"cluster_name\":\"localcluster\",\"metadata_cluster_health\":{\"members\":[1]}}");
     expect(f, "GET", "/v4/subscriptions", NULL, 200, "{\"subscriptions\":[]}");
     expect(f, "GET", "/v4/kafka-clusters", NULL, 200, "{\"clusters\":[]}");
-    expect(
-        f, "POST", "/subscriptions", "{}", 501,
-        "{\"message\":\"Kafka subscriptions are not supported by this server yet.\",\"restate_code\":null}");
     static const struct {
         const char *method, *path;
-    } missing[] = {{"POST", "/kafka-clusters"},
-                   {"GET", "/kafka-clusters/x"},
-                   {"GET", "/subscriptions/x"},
-                   {"PUT", "/limits/rules"},
+    } missing[] = {{"PUT", "/limits/rules"},
                    {"POST", "/limits/rules/bulk-delete"},
                    {"POST", "/vqueues/x/pause"},
                    {"POST", "/internal/services/A/serdes/decode/a/b"}};

@@ -389,6 +389,100 @@ static void commit_replied_requests(void **state)
     bytes_unref(&v);
 }
 
+/* A record of an outside producer. */
+static void add_produced(struct writer *batch, uint64_t offset, uint64_t n)
+{
+    struct writer w = WRITER_INIT;
+    struct invocation_id id = id_of(n);
+    record_begin(&w, 64);
+    invocation_write(&w, &(struct invoke_options){.id = id}, id);
+    struct bytes record = writer_take(&w);
+    struct record_header h = {.version = RECORD_VERSION,
+                              .kind = CMD_INVOKE,
+                              .dedup = DEDUP_PRODUCER,
+                              .key_start = id.partition_key,
+                              .key_end = id.partition_key,
+                              .producer = {5, 6},
+                              .seq_lo = offset};
+    record_header_put((uint8_t *)record.ptr, &h);
+    rpc_ingest_add(batch, bytes_slice(record));
+    bytes_unref(&record);
+}
+
+static struct test_rpc ingest_rpc(uint64_t request_number, uint64_t from, uint64_t n)
+{
+    struct test_rpc t = new_rpc(RPC_INGEST, request_number, id_of(0));
+    struct writer batch = WRITER_INIT;
+    for (uint64_t i = from; i < from + n; i++)
+        add_produced(&batch, i, 1000 + i);
+    t.rpc.record = writer_take(&batch);
+    return t;
+}
+
+static void records_of_a_producer(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc a = ingest_rpc(1, 0, 3), again = ingest_rpc(2, 1, 4), old = ingest_rpc(3, 0, 2);
+    processor_rpc(r->p, &a.rpc);
+    assert_int_equal(a.replies, 0);
+    settle(w);
+    assert_int_equal(a.replies, 1);
+    assert_int_equal(a.reply.status, RPC_OK);
+    assert_int_equal(r->invoked, 3); /* sequence 0 counts */
+    processor_rpc(r->p, &again.rpc);
+    processor_rpc(r->p, &old.rpc);
+    settle(w);
+    assert_int_equal(again.reply.status, RPC_OK);
+    assert_int_equal(old.reply.status, RPC_OK);
+    assert_int_equal(r->invoked, 5); /* 3 and 4 were new */
+    /* The rule survives the replica. */
+    stop_replica(w, 0, false);
+    start_replica(w, 0);
+    processor_become_leader(r->p, 2);
+    settle(w);
+    struct test_rpc once_more = ingest_rpc(4, 0, 6);
+    processor_rpc(r->p, &once_more.rpc);
+    settle(w);
+    assert_int_equal(once_more.reply.status, RPC_OK);
+    assert_int_equal(r->invoked, 6);
+}
+
+static void refused_records_of_a_producer(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc empty = new_rpc(RPC_INGEST, 1, id_of(0)), cut = ingest_rpc(2, 0, 2);
+    struct test_rpc full = ingest_rpc(3, 0, 2), plain = new_rpc(RPC_INGEST, 4, id_of(0));
+    processor_rpc(r->p, &empty.rpc);
+    cut.rpc.record.len--;
+    processor_rpc(r->p, &cut.rpc);
+    struct writer batch = WRITER_INIT, record = WRITER_INIT;
+    record_begin(&record, 64); /* without a header that says whose it is */
+    invocation_write(&record, &(struct invoke_options){.id = id_of(9)}, id_of(9));
+    rpc_ingest_add(&batch, writer_slice(&record));
+    writer_free(&record);
+    plain.rpc.record = writer_take(&batch);
+    processor_rpc(r->p, &plain.rpc);
+    settle(w);
+    assert_int_equal(empty.reply.rc, RC_INVALID);
+    assert_int_equal(cut.reply.rc, RC_INVALID);
+    assert_int_equal(plain.reply.rc, RC_INVALID);
+    sim_logs_refuse(w->logs, RC_OVERLOADED);
+    processor_rpc(r->p, &full.rpc);
+    settle(w);
+    assert_int_equal(full.reply.status, RPC_FAILED);
+    assert_int_equal(full.reply.rc, RC_OVERLOADED);
+    sim_logs_refuse(w->logs, RC_OK);
+    processor_step_down(r->p);
+    settle(w);
+    struct test_rpc late = ingest_rpc(5, 0, 2);
+    processor_rpc(r->p, &late.rpc);
+    settle(w);
+    assert_int_equal(late.reply.rc, RC_NOT_LEADER);
+    assert_int_equal(r->invoked, 0);
+}
+
 static void operations(void **state)
 {
     struct world *w = *state;
@@ -829,6 +923,8 @@ int main(void)
         CASE(point_reads_and_attach),
         CASE(retention_ends_in_an_idle_partition),
         CASE(commit_replied_requests),
+        CASE(records_of_a_producer),
+        CASE(refused_records_of_a_producer),
         CASE(operations),
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
