@@ -53,7 +53,8 @@ void shard_set_config(struct shard *s, const struct node_config *config);
 /* Any thread. Begin accepting ingress connections on this loop. */
 void shard_serve_ingress(struct shard *s, struct net_listener **listeners, size_t n);
 /* Stop accepting ingress connections and reading from Kafka, and let requests in progress finish, at most
- * `timeout_ms`; `done` on `reply_loop`. The partitions of all shards go on meanwhile: a request may wait for a partition of any. */
+ * `timeout_ms`; `done` on `reply_loop`. The partitions of all shards go on meanwhile: a request may wait for
+ * a partition of any. */
 void shard_drain(struct shard *s, uint64_t timeout_ms, struct loop *reply_loop, void (*done)(void *ctx),
                  void *ctx);
 /* Step down, flush and close the partitions; `done` on `reply_loop`. Then shard_free joins the thread. */
