@@ -64,4 +64,5 @@ export const flow = restate.workflow({
   },
 });
 
-export const startServices = () => Endpoint.start(remember, sums, sink, hidden, box, flow);
+export const services = [remember, sums, sink, hidden, box, flow];
+export const startServices = () => Endpoint.start(...services);
