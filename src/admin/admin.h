@@ -59,7 +59,7 @@ struct admin_deps { /* everything outlives the admin object */
     struct schema_store *schema;
     const struct schema_defaults *defaults; /* read for every answer: follows configuration reloads */
     struct admin_discovery discovery;
-    const struct admin_ui *ui;    /* NULL: /ui answers 404 */
+    const struct admin_ui *ui;                          /* NULL: /ui answers 404 */
     const struct schema_fixed_clusters *fixed_clusters; /* Kafka clusters of the configuration; NULL: none */
     struct query_engine *queries; /* NULL: this node answers none; stopped before the admin object is freed */
     struct admin_info info;
