@@ -19,10 +19,10 @@ void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
     vfprintf(stderr, fmt, args);
     fprintf(stderr,
             "\nrepeat: sim --seed %lu --seeds 1 --ticks %lu --partitions %u --nodes %u --objects %u "
-            "--requests %u%s\n",
+            "--requests %u%s%s\n",
             (unsigned long)w->options.seed, (unsigned long)w->options.ticks, w->options.partitions,
             w->options.nodes, w->options.objects, w->options.requests,
-            w->options.faults ? "" : " --no-faults");
+            w->options.faults ? "" : " --no-faults", w->options.scopes ? " --scopes" : " --no-scopes");
     va_end(args);
     abort();
 }
@@ -77,6 +77,7 @@ static void step(struct sim_world *w)
     sim_nodes_tick(w);
     disturb(w);
     sim_operator_tick(w);
+    sim_limits_tick(w);
     sim_env_run(&w->env);
     sim_check_tick(w);
 }
@@ -108,16 +109,18 @@ static void run(const struct sim_options *options)
     if (options->verbose)
         printf("seed %lu: %zu requests, %lu operations, %lu attempts (%lu failed), %lu suspensions, %lu "
                "crashes, %lu leaderships, "
-               "%lu snapshots, %lu restored, %lu ms to heal\n",
+               "%lu snapshots, %lu restored, %lu ms to heal, %zu rule books, up to %zu held\n",
                (unsigned long)options->seed, w->n_clients, (unsigned long)w->operations,
                (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions,
                (unsigned long)w->crashes, (unsigned long)w->leader_changes, (unsigned long)w->snapshots_made,
-               (unsigned long)w->restored, (unsigned long)(w->env.mono_ms - healed_at));
+               (unsigned long)w->restored, (unsigned long)(w->env.mono_ms - healed_at), w->books.len,
+               w->most_held);
     sim_clients_stop(w);
     sim_nodes_stop(w);
     sim_logs_free(w->logs);
     for (uint32_t i = 0; i < options->partitions; i++)
         VEC_FREE(&w->partitions[i].hashes);
+    sim_limits_free(w);
     sim_env_free(&w->env);
     free(w);
 }
@@ -133,16 +136,103 @@ static uint64_t number(const char *name, const char *value, uint64_t min, uint64
     return n;
 }
 
+static void run_one(struct sim_options one, int scopes)
+{
+    /* Not given: from the seed. */
+    one.partitions = one.partitions ? one.partitions : 1 + (uint32_t)(one.seed % 4);
+    one.nodes = one.nodes ? one.nodes : 1 + (uint32_t)(one.seed / 4 % SIM_MAX_NODES);
+    one.scopes = scopes < 0 ? one.seed % 2 == 1 : scopes == 1;
+    run(&one);
+}
+
+#ifdef LIMITS_MUTATIONS
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "partition/limits_mutations.h"
+
+enum limits_mutation limits_mutation;
+
+/* In a process of its own, because what finds a broken rule ends the process. */
+static bool found_in(const struct sim_options *o, uint64_t seed, enum limits_mutation mutation, char line[200])
+{
+    int ends[2], status = 0;
+    if (pipe(ends) != 0)
+        exit(2);
+    pid_t child = fork();
+    if (child == 0) {
+        struct sim_options one = *o;
+        limits_mutation = mutation;
+        one.seed = seed;
+        dup2(ends[1], STDERR_FILENO);
+        run_one(one, 1);
+        _exit(0);
+    }
+    close(ends[1]);
+    FILE *f = fdopen(ends[0], "r");
+    char text[200];
+    line[0] = 0;
+    while (f && fgets(text, sizeof(text), f))
+        if (!line[0] || strncmp(text, "seed ", 5) == 0)
+            memcpy(line, text, sizeof(text));
+    if (f)
+        fclose(f);
+    waitpid(child, &status, 0);
+    line[strcspn(line, "\n")] = 0;
+    return status != 0;
+}
+
+static int run_mutations(const struct sim_options *o, uint64_t seeds)
+{
+    static const char *const names[] = {
+        [LIMITS_MUT_SUSPENDED_KEEPS] = "a suspended invocation keeps its slot",
+        [LIMITS_MUT_LEVEL2_FREE] = "counters of the second level never are full",
+        [LIMITS_MUT_NOBODY_NEXT] = "a slot that becomes free is given to nobody",
+        [LIMITS_MUT_RULES_LATER] = "new rules do not reach the counters that exist",
+        [LIMITS_MUT_DROPPED_WAITS] = "one that is dropped while it is held goes on waiting",
+        [LIMITS_MUT_RANK] = "the least literal pattern wins",
+        [LIMITS_MUT_ORDER_LOST] = "what is read back stands in another order",
+        [LIMITS_MUT_SLOT_LOST] = "what is read back as running is not counted",
+    };
+    int missed = 0;
+    for (size_t i = 1; i < ARRAY_LEN(names); i++) {
+        char line[200] = "";
+        uint64_t seed = o->seed;
+        while (seed < o->seed + seeds && !found_in(o, seed, (enum limits_mutation)i, line))
+            seed++;
+        bool found = seed < o->seed + seeds;
+        printf("%s %s%s%s\n", found ? "found " : "MISSED", names[i], found ? ": " : "", line);
+        fflush(stdout);
+        missed += !found;
+    }
+    return missed ? 1 : 0;
+}
+#endif
+
 int main(int argc, char **argv)
 {
     struct sim_options o = {.seed = 1, .ticks = 3000, .objects = 5, .requests = 100, .faults = true};
     uint64_t seeds = 20;
+    int scopes = -1; /* every other seed */
+#ifdef LIMITS_MUTATIONS
+    bool mutations = false; /* break one rule of the limits after the other: each must be found within the seeds */
+#endif
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(a, "--no-faults") == 0) {
             o.faults = false;
             continue;
         }
+        if (strcmp(a, "--scopes") == 0 || strcmp(a, "--no-scopes") == 0) {
+            scopes = a[2] == 's';
+            continue;
+        }
+#ifdef LIMITS_MUTATIONS
+        if (strcmp(a, "--mutations") == 0) {
+            mutations = true;
+            continue;
+        }
+#endif
         if (strcmp(a, "--verbose") == 0) {
             o.verbose = true;
             continue;
@@ -164,21 +254,22 @@ int main(int argc, char **argv)
         else {
             fprintf(stderr, "usage: sim [--seeds N] [--seed FIRST] [--ticks MS] [--partitions N] [--nodes N] "
                             "[--objects N] [--requests N]\n"
-                            "           [--no-faults] [--verbose]\n");
+                            "           [--no-faults] [--scopes | --no-scopes] [--verbose]\n");
             return 2;
         }
         i++;
     }
     struct err err = {0};
     log_set_filter("error", &err);
+#ifdef LIMITS_MUTATIONS
+    if (mutations)
+        return run_mutations(&o, seeds);
+#endif
     uint64_t first = o.seed;
     for (uint64_t i = 0; i < seeds; i++) {
         struct sim_options one = o;
         one.seed = first + i;
-        /* Not given: from the seed. */
-        one.partitions = o.partitions ? o.partitions : 1 + (uint32_t)(one.seed % 4);
-        one.nodes = o.nodes ? o.nodes : 1 + (uint32_t)(one.seed / 4 % SIM_MAX_NODES);
-        run(&one);
+        run_one(one, scopes);
     }
     printf("%lu seeds from %lu: ok\n", (unsigned long)seeds, (unsigned long)first);
     return 0;

@@ -199,6 +199,13 @@ static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum 
         pb_write_u64(&p, 4, delay_ms ? env_wall_ms(x->a->r->env) + delay_ms : 0);
     if (key)
         pb_write_bytes(&p, one_way ? 6 : 5, slice_cstr(key));
+    bool scoped = x->w->options.scopes && !one_way && kind == TARGET_SERVICE && parameter.ptr[0] % 3;
+    struct slice scope = scoped ? sim_scope(parameter.ptr[1]) : SLICE_EMPTY,
+                 limit_key = scoped ? sim_limit_key(parameter.ptr[2]) : SLICE_EMPTY;
+    if (scoped)
+        pb_write_bytes(&p, 7, scope);
+    if (limit_key.ptr)
+        pb_write_bytes(&p, 8, limit_key);
     pb_write_u64(&p, 10, id_cid);
     if (!one_way)
         pb_write_u64(&p, 11, cid);
@@ -206,7 +213,8 @@ static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum 
         .has_callee = true,
         .callee = {.kind = kind,
                    .id = {.partition_key =
-                              key ? partition_key_of_key(slice_cstr(key)) : sim_env_random(&x->w->env),
+                              scoped ? partition_key_of_key(scope)
+                              : key ? partition_key_of_key(slice_cstr(key)) : sim_env_random(&x->w->env),
                           .uuid = {sim_env_random(&x->w->env), sim_env_random(&x->w->env)}},
                    .completion_retention_ms = sim_env_below(&x->w->env, 2) ? SIM_DAY_MS : 0,
                    .journal_retention_ms = SIM_DAY_MS},

@@ -197,13 +197,16 @@ static void check_replay(struct sim_world *w, uint32_t partition)
     struct err err = {0};
     SIM_CHECK(w, store_open(kv, &w->env.env, &config, &s, &err) == RC_OK, "%s", err.msg);
     size_t n;
+    struct sim_limits_state *limits = xcalloc(1, sizeof(*limits));
     const struct bytes *records = sim_log_records(w->logs, partition, &n);
     for (size_t i = 0; i < n; i++) {
         struct apply_result result;
         SIM_CHECK(w, machine_apply(s, i + 1, records[i], NULL, &result, &err) == RC_OK, "%s", err.msg);
         note_hash(w, partition, i + 1, store_vars(s)->state_hash);
+        sim_limits_check(w, s, i + 1, limits);
         store_maintain(s);
     }
+    free(limits);
     bool done = false;
     store_close(s, true, closed, &done);
     for (int i = 0; i < 100 && !done; i++)

@@ -20,6 +20,7 @@ struct sim_client {
     enum client_kind kind;
     struct invocation_id id;
     struct target target;
+    struct slice limit_key;
     char key[24];
     uint8_t input[16];
     size_t input_len;
@@ -48,6 +49,7 @@ static struct bytes make_record(struct sim_client *c)
         .completion_retention_ms = SIM_DAY_MS,
         .journal_retention_ms = SIM_DAY_MS,
         .idempotency_key = SLICE_LIT("key"),
+        .limit_key = c->limit_key,
         .created_using = SLICE_LIT("1.7.0"),
         .notify_submission = !wait,
     };
@@ -157,6 +159,11 @@ static void make_client(struct sim_world *w, size_t i)
     c->id.partition_key = sim_env_random(&w->env);
     if (dice < 6) {
         c->kind = dice < 2 ? CLIENT_CALL : dice < 4 ? CLIENT_SEND : CLIENT_VICTIM;
+        if (w->options.scopes && sim_env_below(&w->env, 4)) {
+            c->target.scope = sim_scope(sim_env_random(&w->env));
+            c->limit_key = sim_limit_key(sim_env_random(&w->env));
+            c->id.partition_key = partition_key_of_key(c->target.scope);
+        }
         return;
     }
     if (dice < 8) {

@@ -17,6 +17,7 @@ struct sim_options {
     uint64_t seed, ticks; /* ticks: virtual milliseconds with load and faults */
     uint32_t partitions, nodes, objects, requests;
     bool faults, verbose;
+    bool scopes; /* some invocations have a scope, and rules limit them */
 };
 
 struct sim_world;
@@ -84,6 +85,11 @@ struct sim_world {
     struct sim_client *clients;
     size_t n_clients, clients_done;
     size_t operations_out; /* operator requests without an answer */
+    struct {
+        struct bytes *items;
+        size_t len, cap;
+    } books; /* rule books, by version - 1 */
+    size_t most_held;
     uint64_t operations, crashes, leader_changes, attempts, attempt_failures, suspensions, snapshots_made,
         restored;
 };
@@ -177,6 +183,19 @@ void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
 void sim_operator_tick(struct sim_world *w);
 /* The invocation of a random victim (true) or of any client. */
 bool sim_clients_pick(struct sim_world *w, bool victim, struct invocation_id *id);
+
+/* ---- sim_limits.c ---- */
+#define SIM_COUNTERS 64
+struct sim_limits_state { /* what the counters were after the record before */
+    size_t n;
+    char scope[SIM_COUNTERS][8], l1[SIM_COUNTERS][8], l2[SIM_COUNTERS][8];
+    uint32_t usage[SIM_COUNTERS];
+};
+struct slice sim_scope(uint64_t dice);
+struct slice sim_limit_key(uint64_t dice); /* ptr NULL: none */
+void sim_limits_tick(struct sim_world *w);
+void sim_limits_free(struct sim_world *w);
+void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn, struct sim_limits_state *state);
 
 /* ---- sim_check.c ---- */
 void sim_check_tick(struct sim_world *w);

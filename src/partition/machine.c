@@ -124,6 +124,10 @@ static enum rc dispatch(struct machine *m, enum command_kind kind, struct apply_
         return apply_signal(m, err);
     case CMD_PAUSE:
         return apply_pause(m, err);
+    case CMD_RULE_BOOK:
+        return apply_rule_book(m, err);
+    case CMD_ADMIT:
+        return RC_OK; /* what is left to do is done after every record */
     }
     return err_set(err, RC_UNSUPPORTED, "command kind %d at LSN %lu is not known to this version", (int)kind,
                    (unsigned long)m->lsn);
@@ -177,6 +181,8 @@ enum rc machine_apply(struct partition_store *s, lsn_t lsn, struct bytes record,
         result->skipped = true;
     else
         rc = dispatch(&m, (enum command_kind)h.kind, result, err);
+    if (rc == RC_OK && !result->skipped && store_slot_any_next(s))
+        machine_admit_held(&m);
     store_apply_end(s);
     return rc;
 }

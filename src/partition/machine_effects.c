@@ -35,6 +35,7 @@ void machine_quarantine(struct machine *m, struct invocation *inv, const char *f
     write_fmt(&w, "}}");
     machine_event(m, inv, writer_take(&w));
     inv->status = INV_PAUSED;
+    machine_leave_slot(m, inv);
     inv->quarantined = true;
     bytes_unref(&inv->awaiting.encoded);
     machine_touch(m, inv);
@@ -80,6 +81,7 @@ static void suspend(struct machine *m, struct invocation *inv, struct slice enco
         return;
     }
     inv->status = INV_SUSPENDED;
+    machine_leave_slot(m, inv);
     machine_touch(m, inv);
     if (is_tree)
         suspended_event(m, inv);
@@ -135,6 +137,7 @@ static enum after_effect apply_effect(struct machine *m, struct invocation *inv,
     case EFFECT_PAUSED:
         machine_event(m, inv, bytes_part(m->record, e->payload));
         inv->status = INV_PAUSED;
+        machine_leave_slot(m, inv);
         machine_touch(m, inv);
         return STOP;
     case EFFECT_END:

@@ -48,8 +48,10 @@ bool machine_timer_delete(struct machine *m, const struct timer_key *key);
 /* ---- machine_invoke.c: start and end ---- */
 void machine_touch(struct machine *m, struct invocation *inv); /* modified_at */
 void machine_start_or_inbox(struct machine *m, struct invocation *inv);
-/* To Invoked, with an Invoke action; clears what the invocation was waiting for. */
+/* To Invoked, with an Invoke action, or to Held; clears what the invocation was waiting for. */
 void machine_start_attempt(struct machine *m, struct invocation *inv);
+/* The same once it has its slot, if it needs one. */
+void machine_begin_attempt(struct machine *m, struct invocation *inv);
 /* §5.8: reply to the sinks, retain or delete, pass the lock on. `inv` may be gone afterwards. */
 void machine_end(struct machine *m, struct invocation *inv, const struct outcome *result, struct bytes owner);
 /* §5.8 pass_lock: the next in the object's inbox starts, or the object is unlocked. */
@@ -59,6 +61,13 @@ void machine_purge(struct machine *m, struct invocation *inv);
 enum rc apply_invoke(struct machine *m, struct err *err);
 enum rc apply_proxy_through(struct machine *m, struct err *err);
 enum rc apply_attach(struct machine *m, struct err *err);
+
+/* ---- machine_limits.c: an attempt of a scoped invocation needs a slot (§12.5) ---- */
+bool machine_take_slot(struct machine *m, struct invocation *inv); /* also if it has one; false: it is held */
+void machine_leave_slot(struct machine *m, const struct invocation *inv); /* no attempt any more, nor held */
+/* After each record: start those whose turn it is, up to a bound. */
+void machine_admit_held(struct machine *m);
+enum rc apply_rule_book(struct machine *m, struct err *err);
 
 /* ---- machine_effects.c ---- */
 enum rc apply_invoker_effects(struct machine *m, struct err *err);
@@ -73,9 +82,14 @@ void machine_event(struct machine *m, struct invocation *inv, struct bytes json_
 bool machine_entry(struct machine *m, struct invocation *inv, const struct effect *e);
 
 /* ---- machine_notify.c: results and signals that reach an invocation (§5.5, §5.6) ---- */
+/* Held before it ever ran: like one in an inbox, it can be dropped. */
+static inline bool held_unstarted(const struct invocation *inv)
+{
+    return inv->status == INV_HELD && inv->at.running_at == 0;
+}
 static inline bool status_in_flight(enum invocation_status s)
 {
-    return s == INV_INVOKED || s == INV_SUSPENDED || s == INV_PAUSED;
+    return s == INV_INVOKED || s == INV_SUSPENDED || s == INV_PAUSED || s == INV_HELD;
 }
 /* Append the notification and tell or wake the invocation, which must be in flight. */
 void machine_notify(struct machine *m, struct invocation *inv, uint16_t type,

@@ -9,10 +9,21 @@ void machine_touch(struct machine *m, struct invocation *inv)
 
 void machine_start_attempt(struct machine *m, struct invocation *inv)
 {
-    inv->status = INV_INVOKED;
     inv->quarantined = false;
     bytes_unref(&inv->awaiting.encoded);
     inv->awaiting.is_tree = false;
+    if (!inv->si.target.scope.ptr || machine_take_slot(m, inv)) {
+        machine_begin_attempt(m, inv);
+        return;
+    }
+    inv->status = INV_HELD;
+    inv->at.inboxed_at = m->now_ms;
+    machine_touch(m, inv);
+}
+
+void machine_begin_attempt(struct machine *m, struct invocation *inv)
+{
+    inv->status = INV_INVOKED;
     machine_touch(m, inv);
     if (inv->at.running_at == 0)
         inv->at.running_at = m->now_ms;
@@ -125,6 +136,7 @@ static void invoke_existing(struct machine *m, struct invocation *inv, const str
     case INV_INVOKED:
     case INV_SUSPENDED:
     case INV_PAUSED:
+    case INV_HELD:
         sink_add(inv, &si->response_sink);
         store_invocation_changed(m->store, inv);
         return;
@@ -211,6 +223,7 @@ enum rc apply_attach(struct machine *m, struct err *err)
     case INV_INVOKED:
     case INV_SUSPENDED:
     case INV_PAUSED:
+    case INV_HELD:
         if (c.block) {
             sink_add(inv, &c.sink);
             store_invocation_changed(m->store, inv);
@@ -321,6 +334,7 @@ void machine_end(struct machine *m, struct invocation *inv, const struct outcome
     for (size_t i = 0; i < inv->sinks.len; i++)
         machine_reply(m, &inv->sinks.items[i], inv->id, CMD_INVOCATION_RESPONSE, result, owner, 0);
     drop_open_sleeps(m, inv);
+    machine_leave_slot(m, inv);
 
     struct bytes origin = bytes_ref(inv->origin); /* the target outlives the invocation */
     struct target target = inv->si.target;

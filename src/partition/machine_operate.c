@@ -7,6 +7,16 @@ static enum rc undecodable(struct machine *m, enum command_kind kind, struct err
                    (unsigned long)m->lsn);
 }
 
+/* What an operation finds: held invocations are like those in an inbox until they have begun, then like suspended ones. */
+static enum invocation_status operated_status(const struct invocation *inv)
+{
+    if (!inv)
+        return INV_FREE;
+    if (inv->status == INV_HELD)
+        return held_unstarted(inv) ? INV_INBOXED : INV_SUSPENDED;
+    return inv->status;
+}
+
 /* ---- cancel and kill ---- */
 
 /* Before it ever ran: no completed record stays, not even with an idempotency key (§17 trap 4). */
@@ -21,12 +31,19 @@ static void drop_unstarted(struct machine *m, struct invocation *inv, const char
         machine_timer_delete(m, &(struct timer_key){.wake_up_ms = inv->si.execution_time_ms,
                                                     .kind = TIMER_INVOKE,
                                                     .id = inv->id});
-    } else {
+    } else if (inv->status == INV_INBOXED) {
         struct object_name o = object_name_of(&inv->si.target);
         store_inbox_remove(m->store, o.service, o.key, inv->inbox_seq);
         object_name_free(&o);
     }
+    machine_leave_slot(m, inv);
+    bool locked = inv->status == INV_HELD && inv->si.target.kind == TARGET_OBJECT_EXCLUSIVE;
+    struct bytes origin = bytes_ref(inv->origin); /* the target outlives the invocation */
+    struct target target = inv->si.target;
     store_invocation_delete(m->store, inv);
+    if (locked)
+        machine_pass_lock(m, &target);
+    bytes_unref(&origin);
 }
 
 static void kill_children(struct machine *m, struct invocation *inv)
@@ -59,7 +76,7 @@ static void kill_in_flight(struct machine *m, struct invocation *inv)
 static enum rpc_status terminate(struct machine *m, struct invocation_id id, bool kill)
 {
     struct invocation *inv = store_invocation_get(m->store, id);
-    switch (inv ? inv->status : INV_FREE) {
+    switch (operated_status(inv)) {
     case INV_FREE:
         machine_action(m, ACTION_ABORT, id);
         return RPC_NOT_FOUND;
@@ -79,6 +96,8 @@ static enum rpc_status terminate(struct machine *m, struct invocation_id id, boo
         return RPC_APPENDED;
     case INV_COMPLETED:
         return RPC_ALREADY_COMPLETED;
+    case INV_HELD:
+        break;
     }
     UNREACHABLE("status %d", (int)inv->status);
 }
@@ -129,7 +148,7 @@ enum rc apply_purge(struct machine *m, bool journal_only, struct err *err)
  * understands the command. */
 static enum rpc_status pause_invocation(struct machine *m, struct invocation *inv)
 {
-    switch (inv ? inv->status : INV_FREE) {
+    switch (operated_status(inv)) {
     case INV_FREE:
         return RPC_NOT_FOUND;
     case INV_INVOKED:
@@ -138,6 +157,8 @@ static enum rpc_status pause_invocation(struct machine *m, struct invocation *in
     case INV_SUSPENDED:
         bytes_unref(&inv->awaiting.encoded);
         break;
+    case INV_HELD:
+        UNREACHABLE("operated_status");
     case INV_PAUSED:
         return RPC_OK;
     case INV_SCHEDULED:
@@ -146,6 +167,7 @@ static enum rpc_status pause_invocation(struct machine *m, struct invocation *in
         return RPC_NOT_RUNNING;
     }
     inv->status = INV_PAUSED;
+    machine_leave_slot(m, inv);
     machine_event(m, inv, bytes_static(SLICE_LIT("{\"ty\":\"Paused\"}")));
     machine_touch(m, inv);
     store_invocation_changed(m->store, inv);
@@ -165,7 +187,7 @@ enum rc apply_pause(struct machine *m, struct err *err)
 
 enum rpc_status machine_resume_check(const struct invocation *inv, bool repin)
 {
-    switch (inv ? inv->status : INV_FREE) {
+    switch (operated_status(inv)) {
     case INV_FREE:
         return RPC_NOT_FOUND;
     case INV_SCHEDULED:
@@ -178,6 +200,8 @@ enum rpc_status machine_resume_check(const struct invocation *inv, bool repin)
     case INV_SUSPENDED:
     case INV_PAUSED:
         return repin && !inv->pinned ? RPC_BAD_DEPLOYMENT : RPC_OK;
+    case INV_HELD:
+        break;
     }
     UNREACHABLE("status %d", (int)inv->status);
 }
@@ -195,7 +219,8 @@ enum rc apply_resume(struct machine *m, struct err *err)
     } else if (status == RPC_OK) {
         if (c.repin)
             inv->deployment_id = c.deployment_id;
-        machine_start_attempt(m, inv);
+        if (inv->status != INV_HELD) /* its turn comes without being asked for */
+            machine_start_attempt(m, inv);
         store_invocation_changed(m->store, inv);
     }
     machine_operation_reply(m, c.reply_request_id, c.id, status, (struct invocation_id){0});
@@ -213,12 +238,14 @@ static bool completed_in_journal(struct partition_store *s, struct invocation *i
 enum rpc_status machine_restart_check(struct partition_store *s, struct invocation *old,
                                       uint32_t copy_prefix_up_to, uint64_t now_ms)
 {
-    switch (old ? old->status : INV_FREE) {
+    switch (operated_status(old)) {
     case INV_FREE:
         return RPC_NOT_FOUND;
     case INV_SCHEDULED:
     case INV_INBOXED:
         return RPC_NOT_STARTED;
+    case INV_HELD:
+        UNREACHABLE("operated_status");
     case INV_INVOKED:
     case INV_SUSPENDED:
     case INV_PAUSED:

@@ -172,6 +172,8 @@ static void become_follower(struct processor *p)
     rpcs_lost_leadership(p);
     p->self_bytes = p->self_count = 0;
     p->marked = false;
+    p->rules_proposed = 0;
+    p->admitting = false;
     p->trim_to = 0; /* the next leader trims */
     processor_schedule(p);
 }
@@ -241,6 +243,8 @@ static void on_own(struct processor *p, const struct apply_result *r, size_t siz
     note_read_back(p, r->seq_lo, size);
     if (r->kind == CMD_TRUNCATE_OUTBOX)
         shuffle_truncated(p);
+    if (r->kind == CMD_ADMIT)
+        p->admitting = false;
     if (r->kind == CMD_ANNOUNCE_LEADER && r->skipped)
         become_follower(p); /* a higher epoch was announced before */
 }
@@ -471,6 +475,39 @@ static void keep_house(struct processor *p)
     }
 }
 
+/* Rules that the log does not know yet, and one more record while held invocations are left that may start. */
+static void govern(struct processor *p)
+{
+    if (p->role != PROCESSOR_LEADER)
+        return;
+    if (p->rules_version > MAX(store_rules_version(p->store), p->rules_proposed)) {
+        struct writer w = WRITER_INIT;
+        record_begin(&w, p->rules.len);
+        write_slice_raw(&w, bytes_slice(p->rules));
+        if (processor_propose_writer(p, CMD_RULE_BOOK, &w) == RC_OK)
+            p->rules_proposed = p->rules_version;
+        else
+            env_timer_arm(p->env, &p->housekeeping, RETRY_MS);
+    }
+    if (store_slot_any_next(p->store) && !p->admitting) {
+        struct writer w = WRITER_INIT;
+        record_begin(&w, 0);
+        p->admitting = processor_propose_writer(p, CMD_ADMIT, &w) == RC_OK;
+        if (!p->admitting)
+            env_timer_arm(p->env, &p->housekeeping, RETRY_MS);
+    }
+}
+
+void processor_set_rules(struct processor *p, uint32_t version, struct bytes encoded)
+{
+    if (version <= p->rules_version || p->closing)
+        return;
+    bytes_unref(&p->rules);
+    p->rules = bytes_ref(encoded);
+    p->rules_version = version;
+    processor_schedule(p);
+}
+
 static void housekeeping(struct env_timer *t)
 {
     processor_schedule(CONTAINER_OF(t, struct processor, housekeeping));
@@ -484,6 +521,7 @@ static void run_pass(struct env_task *t)
     if (!p->closing) {
         leader_timers_run(p);
         shuffle_run(p);
+        govern(p);
     }
     rpcs_run(p);
     if (!p->closing)
@@ -525,6 +563,7 @@ static void store_closed(void *ctx)
     actions_free(&p->running);
     rpcs_free(p);
     shuffle_free(p);
+    bytes_unref(&p->rules);
     void (*closed)(void *) = p->closed;
     void *closed_ctx = p->closed_ctx;
     free(p);

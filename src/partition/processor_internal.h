@@ -66,6 +66,10 @@ struct processor {
     struct leader_timers timers;
     struct shuffle shuffle;
 
+    struct bytes rules; /* to be proposed by the leader, with their version; 0: none */
+    uint32_t rules_version, rules_proposed;
+    bool admitting; /* an Admit is on its way through the log */
+
     struct env_timer housekeeping;
     lsn_t durability; /* given by the owner; used unless config.trim_log */
     lsn_t trim_to, trimmed;

@@ -366,6 +366,12 @@ static void evaluate_pause(struct processor *p, struct partition_rpc *rpc, const
     case INV_INVOKED:
         refuse(rpc, p->ops->pause(p->host, p, rpc->id) ? RPC_APPENDED : RPC_NOT_RUNNING, "");
         return;
+    case INV_HELD:
+        if (held_unstarted(inv))
+            refuse(rpc, RPC_NOT_RUNNING, "");
+        else
+            propose_target_id(p, rpc, CMD_PAUSE);
+        return;
     case INV_SUSPENDED:
     case INV_PAUSED:
         refuse(rpc, RPC_OK, "");

@@ -196,7 +196,7 @@ bool rpc_reply_decode(struct bytes message, uint64_t *call, struct rpc_reply *ou
     out->expiry_ms = read_varint(&r);
     out->execution_time_ms = read_varint(&r);
     out->is_new = read_bool(&r);
-    out->invocation_status = (enum invocation_status)read_enum(&r, INV_COMPLETED + 1);
+    out->invocation_status = (enum invocation_status)read_enum(&r, INV_HELD + 1);
     out->pinned = read_bool(&r);
     out->deployment_id = read_u128(&r);
     out->protocol_version = read_varint32(&r);

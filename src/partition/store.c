@@ -140,6 +140,7 @@ static void on_batch_written(void *ctx, enum rc rc)
         objects_written(s);
         timers_written(s);
         dedup_written(s);
+        slots_written(s);
         blobs_written(s);
         s->outbox_written = s->outbox_flushed;
     }
@@ -158,6 +159,7 @@ static void start_batch(struct partition_store *s)
     timers_flush(s);
     outbox_flush(s);
     dedup_flush(s);
+    slots_flush(s);
     blobs_flush(s); /* last: the others have changed reference counts */
     vars_flush(s);
     ASSERT(s->dirty_objects == 0);
@@ -446,6 +448,7 @@ static void init_lists(struct partition_store *s)
     hmap_init(&s->dedups);
     hmap_init(&s->blobs);
     timers_init(s);
+    slots_init(s);
 }
 
 static void store_free(struct partition_store *s)
@@ -457,6 +460,7 @@ static void store_free(struct partition_store *s)
     timers_free(s);
     outbox_free(s);
     dedup_free(s);
+    slots_free(s);
     blobs_free(s);
     VEC_FREE(&s->touched);
     writer_free(&s->key);
@@ -476,6 +480,8 @@ enum rc store_open(struct kv_backend *backend, struct env *env, const struct sto
     env_timer_init(&s->timer, on_timer);
     env_task_init(&s->task, on_task);
     enum rc rc = load_vars(s, err);
+    if (rc == RC_OK)
+        rc = slots_load(s, err);
     if (rc != RC_OK) {
         store_free(s);
         return rc;

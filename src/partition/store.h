@@ -196,6 +196,20 @@ void store_promise_complete(struct partition_store *s, struct slice service, str
                             struct slice promise_key, const struct outcome *outcome);
 void store_promise_clear_all(struct partition_store *s, struct slice service, struct slice key);
 
+/* ---- limits of scopes (partition/limits.h) ----
+ * A scoped invocation that runs or is held has an entry; all of them are in memory, about 200 bytes each. */
+struct limits;
+/* True: it has a slot. False: it has to wait; store_slot_next tells when it is its turn. inv->inbox_seq is its place. */
+bool store_slot_enter(struct partition_store *s, const struct invocation *inv, bool woken);
+void store_slot_leave(struct partition_store *s, struct invocation_id id); /* nothing if it has no entry */
+/* The next one whose turn it is: it has a slot from now on. */
+bool store_slot_next(struct partition_store *s, struct invocation_id *out);
+bool store_slot_any_next(const struct partition_store *s);
+const struct limits *store_limits(const struct partition_store *s);
+/* `encoded`: a valid cmd_rule_book. */
+void store_rules_set(struct partition_store *s, uint32_t version, struct bytes encoded);
+uint32_t store_rules_version(const struct partition_store *s); /* 0: none yet */
+
 /* ---- timers, outbox, dedup ---- */
 void store_timer_put(struct partition_store *s, const struct timer_key *key);
 bool store_timer_delete(struct partition_store *s,

@@ -225,7 +225,7 @@ static void status_read(struct reader *r, struct bytes value, struct invocation 
     x->events = read_varint(r);
     if (!outcome_read(r, &inv->result))
         r->failed = true;
-    if (inv->status <= INV_FREE || inv->status > INV_COMPLETED || x->entries > UINT32_MAX ||
+    if (inv->status <= INV_FREE || inv->status > INV_HELD || x->entries > UINT32_MAX ||
         x->events > UINT32_MAX)
         r->failed = true;
 }

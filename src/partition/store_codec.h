@@ -23,7 +23,9 @@ enum store_table {
     TABLE_BLOB = 12,        /* blob id -> content */
     TABLE_BLOB_META = 13,   /* blob id -> references, expiry */
     TABLE_BLOB_EXPIRY = 14, /* expiry, blob id -> nothing */
-    TABLE_LAST = TABLE_BLOB_EXPIRY,
+    TABLE_SLOT = 15,        /* id -> entry of a scoped invocation that runs or is held */
+    TABLE_RULES = 16,       /* -> rule book */
+    TABLE_LAST = TABLE_RULES,
 };
 enum journal_part { PART_ORIGIN = 0, PART_ENTRY = 1, PART_EVENT = 2 };
 

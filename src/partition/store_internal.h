@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "partition/limits.h"
 #include "partition/store_codec.h"
 
 #define STORE_LOG           "restate_partition::store"
@@ -173,6 +174,13 @@ struct partition_store {
     uint64_t next_blob_id;
     uint64_t next_blob_expiry; /* no row of TABLE_BLOB_EXPIRY is due before */
 
+    struct hmap slots;
+    struct list slot_dirty, slot_flushing;
+    struct limits *limits;
+    struct bytes rules;
+    uint32_t rules_version;
+    bool rules_dirty;
+
     size_t cached_bytes, dirty_objects;
     size_t dirty_bytes; /* estimate, since the last batch began */
     bool dirty;
@@ -240,6 +248,8 @@ enum mutation {
     MUT_OUTBOX_PUSH,
     MUT_OUTBOX_TRUNCATE,
     MUT_DEDUP,
+    MUT_SLOT,
+    MUT_RULES,
 };
 uint64_t
 hash_value(struct slice value); /* of long values only length and ends: their content came through the log */
@@ -290,6 +300,12 @@ void dedup_flush(struct partition_store *s);
 void dedup_written(struct partition_store *s);
 void dedup_maintain(struct partition_store *s);
 void dedup_free(struct partition_store *s);
+void slots_init(struct partition_store *s);
+enum rc slots_load(struct partition_store *s, struct err *err);
+void slots_flush(struct partition_store *s);
+void slots_written(struct partition_store *s);
+void slots_free(struct partition_store *s);
+bool slot_decode(struct slice value, struct limit_entry *e, struct limit_address *a); /* borrows `value` */
 void blobs_flush(struct partition_store *s);
 void blobs_written(struct partition_store *s);
 bool blobs_evict_one(struct partition_store *s);

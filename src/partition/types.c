@@ -16,6 +16,8 @@ const char *invocation_status_name(enum invocation_status s)
         return "suspended";
     case INV_PAUSED:
         return "paused";
+    case INV_HELD:
+        return "held";
     case INV_COMPLETED:
         return "completed";
     }

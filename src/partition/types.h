@@ -17,6 +17,7 @@ enum invocation_status {
     INV_SUSPENDED,
     INV_PAUSED,
     INV_COMPLETED,
+    INV_HELD, /* could run, but the limits of its scope hold it back: no attempt */
 };
 const char *invocation_status_name(enum invocation_status s); /* "scheduled", ... */
 
@@ -99,7 +100,7 @@ struct invocation {
         size_t len, cap;
     } sinks; /* who gets the result */
     struct invocation_timestamps at;
-    uint64_t inbox_seq;       /* INBOXED */
+    uint64_t inbox_seq;       /* INBOXED; with a scope: its place among all */
     struct awaiting awaiting; /* SUSPENDED */
 
     bool pinned; /* in flight and completed */

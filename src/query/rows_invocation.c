@@ -133,7 +133,7 @@ static bool started(const struct invocation *inv)
 /* spec/sql.md §3.3 */
 static const char *view_status(const struct invocation *inv, const struct query_attempt *a)
 {
-    if (inv->status == INV_INBOXED)
+    if (inv->status == INV_INBOXED || inv->status == INV_HELD)
         return "pending";
     if (inv->status != INV_INVOKED)
         return invocation_status_name(inv->status);

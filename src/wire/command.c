@@ -4,6 +4,7 @@
 #include "wire/command.h"
 
 #include "wire/fields.h"
+#include "wire/scope.h"
 #include "wire/service_protocol.h"
 
 /* ---- record header ---- */
@@ -51,6 +52,10 @@ const char *command_kind_name(enum command_kind kind)
         return "NotifyGetInvocationOutputResponse";
     case CMD_SIGNAL:
         return "NotifySignal";
+    case CMD_RULE_BOOK:
+        return "UpsertRuleBook";
+    case CMD_ADMIT:
+        return "VQSchedulerDecisions";
     case CMD_PAUSE:
         return "PauseInvocation";
     }
@@ -60,7 +65,8 @@ const char *command_kind_name(enum command_kind kind)
 static bool command_kind_known(uint8_t kind)
 {
     return (kind >= CMD_ANNOUNCE_LEADER && kind <= CMD_TIMER) ||
-           (kind >= CMD_INVOCATION_RESPONSE && kind <= CMD_SIGNAL) || kind == CMD_PAUSE;
+           (kind >= CMD_INVOCATION_RESPONSE && kind <= CMD_SIGNAL) || kind == CMD_RULE_BOOK ||
+           kind == CMD_ADMIT || kind == CMD_PAUSE;
 }
 
 void record_header_put(uint8_t *record, const struct record_header *h)
@@ -441,4 +447,55 @@ const char *failure_code_name(uint32_t code)
         if (names[i].code == code)
             return names[i].name;
     return NULL;
+}
+
+/* ---- rules ---- */
+
+void cmd_rule_book_add(struct writer *rules, struct slice pattern, uint32_t limit)
+{
+    write_lp(rules, pattern);
+    write_varint(rules, limit);
+}
+
+void cmd_rule_book_write(struct writer *w, const struct cmd_rule_book *c)
+{
+    write_u32be(w, c->version);
+    write_varint(w, c->n_rules);
+    write_lp(w, c->rules);
+}
+
+bool cmd_rule_book_next(struct cmd_rule_book *c, struct slice *pattern, uint32_t *limit)
+{
+    if (c->n_rules == 0)
+        return false;
+    struct reader r = reader_make(c->rules);
+    *pattern = read_lp(&r);
+    *limit = read_varint32(&r);
+    c->n_rules--;
+    c->rules = slice_make(r.p, reader_left(&r));
+    return !r.failed;
+}
+
+static bool rules_valid(struct cmd_rule_book book)
+{
+    struct slice pattern, before = SLICE_EMPTY, levels[PATTERN_LEVELS];
+    uint32_t limit;
+    while (book.n_rules) {
+        char room[128];
+        if (!cmd_rule_book_next(&book, &pattern, &limit) || limit == 0 || pattern.len > PATTERN_MAX ||
+            pattern_problem(pattern, levels, room) || (before.ptr && slice_cmp(before, pattern) >= 0))
+            return false;
+        before = pattern;
+    }
+    return book.rules.len == 0;
+}
+
+bool cmd_rule_book_read(struct reader *r, struct cmd_rule_book *out)
+{
+    out->version = read_u32be(r);
+    out->n_rules = read_varint32(r);
+    out->rules = read_lp(r);
+    if (!r->failed && !rules_valid(*out))
+        field_fail(r);
+    return !r->failed;
 }

@@ -31,6 +31,8 @@ enum command_kind {
     CMD_INVOCATION_RESPONSE = 17,
     CMD_OUTPUT_RESPONSE = 18,
     CMD_SIGNAL = 19,
+    CMD_RULE_BOOK = 21,
+    CMD_ADMIT = 22, /* go on with what the limits of scopes let start; no body */
     CMD_PAUSE = 25,
 };
 const char *command_kind_name(enum command_kind kind); /* "Invoke", ... for logs and metrics */
@@ -229,6 +231,10 @@ struct cmd_signal {
     struct outcome outcome;
 };
 #define SIGNAL_INDEX_CANCEL 1u
+struct cmd_rule_book { /* the rules that limit something, in ascending order of patterns */
+    uint32_t version, n_rules;
+    struct slice rules; /* repeated {lp pattern, varint limit} */
+};
 
 void cmd_announce_leader_write(struct writer *w, const struct cmd_announce_leader *c);
 bool cmd_announce_leader_read(struct reader *r, struct cmd_announce_leader *out);
@@ -254,6 +260,11 @@ void timer_key_write(struct writer *w, const struct timer_key *k);
 bool timer_key_read(struct reader *r, struct timer_key *out);
 void cmd_invocation_response_write(struct writer *w, const struct cmd_invocation_response *c);
 bool cmd_invocation_response_read(struct reader *r, struct cmd_invocation_response *out);
+void cmd_rule_book_write(struct writer *w, const struct cmd_rule_book *c);
+void cmd_rule_book_add(struct writer *rules, struct slice pattern, uint32_t limit);
+bool cmd_rule_book_read(struct reader *r, struct cmd_rule_book *out); /* validates `rules` too */
+/* Takes the first rule off `c`; false at the end. */
+bool cmd_rule_book_next(struct cmd_rule_book *c, struct slice *pattern, uint32_t *limit);
 void cmd_signal_write(struct writer *w, const struct cmd_signal *c);
 bool cmd_signal_read(struct reader *r, struct cmd_signal *out);
 

@@ -1,0 +1,56 @@
+/* Concurrency limits of scopes (spec/invocation-lifecycle.md §12.5): an attempt of a scoped invocation needs a slot; without one
+ * the invocation is held. Decided while applying, so a decision costs no record and the limits hold exactly, whoever leads.
+ */
+#include "partition/limits_mutations.h"
+#include "partition/machine_internal.h"
+
+/* Held invocations started by one record: a rule that goes may free any number. */
+#define ADMIT_MAX 256
+
+bool machine_take_slot(struct machine *m, struct invocation *inv)
+{
+    bool woken = inv->at.running_at != 0;
+    if (inv->inbox_seq == 0) /* its place among all, for good */
+        inv->inbox_seq = m->vars->inbox_seq++;
+    return store_slot_enter(m->store, inv, woken);
+}
+
+void machine_leave_slot(struct machine *m, const struct invocation *inv)
+{
+    if (LIMITS_BROKEN(SUSPENDED_KEEPS) && inv->status == INV_SUSPENDED)
+        return;
+    if (LIMITS_BROKEN(DROPPED_WAITS) && inv->status == INV_HELD)
+        return;
+    if (inv->si.target.scope.ptr)
+        store_slot_leave(m->store, inv->id);
+}
+
+void machine_admit_held(struct machine *m)
+{
+    struct invocation_id id;
+    for (int i = LIMITS_BROKEN(NOBODY_NEXT) ? ADMIT_MAX : 0; i < ADMIT_MAX && store_slot_next(m->store, &id); i++) {
+        struct invocation *inv = store_invocation_get(m->store, id);
+        if (!inv || inv->status != INV_HELD) { /* contradicts the table; its slot must not be lost */
+            store_slot_leave(m->store, id);
+            continue;
+        }
+        machine_begin_attempt(m, inv);
+        store_invocation_changed(m->store, inv);
+    }
+}
+
+enum rc apply_rule_book(struct machine *m, struct err *err)
+{
+    struct cmd_rule_book c;
+    struct reader r = reader_make(m->body);
+    if (!cmd_rule_book_read(&r, &c))
+        return err_set(err, RC_CORRUPT, "the UpsertRuleBook record at LSN %lu cannot be decoded",
+                       (unsigned long)m->lsn);
+    if (c.version <= store_rules_version(m->store))
+        return RC_OK;
+    struct bytes encoded = bytes_part(m->record, m->body);
+    bytes_compact(&encoded);
+    store_rules_set(m->store, c.version, encoded);
+    bytes_unref(&encoded);
+    return RC_OK;
+}
