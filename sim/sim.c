@@ -154,7 +154,8 @@ static void run_one(struct sim_options one, int scopes)
 enum limits_mutation limits_mutation;
 
 /* In a process of its own, because what finds a broken rule ends the process. */
-static bool found_in(const struct sim_options *o, uint64_t seed, enum limits_mutation mutation, char line[200])
+static bool found_in(const struct sim_options *o, uint64_t seed, enum limits_mutation mutation,
+                     char line[200])
 {
     int ends[2], status = 0;
     if (pipe(ends) != 0)
@@ -215,7 +216,8 @@ int main(int argc, char **argv)
     uint64_t seeds = 20;
     int scopes = -1; /* every other seed */
 #ifdef LIMITS_MUTATIONS
-    bool mutations = false; /* break one rule of the limits after the other: each must be found within the seeds */
+    bool mutations =
+        false; /* break one rule of the limits after the other: each must be found within the seeds */
 #endif
     for (int i = 1; i < argc; i++) {
         const char *a = argv[i], *v = i + 1 < argc ? argv[i + 1] : NULL;

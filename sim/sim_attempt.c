@@ -212,9 +212,9 @@ static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum 
     struct effect e = {
         .has_callee = true,
         .callee = {.kind = kind,
-                   .id = {.partition_key =
-                              scoped ? partition_key_of_key(scope)
-                              : key ? partition_key_of_key(slice_cstr(key)) : sim_env_random(&x->w->env),
+                   .id = {.partition_key = scoped ? partition_key_of_key(scope)
+                                           : key  ? partition_key_of_key(slice_cstr(key))
+                                                  : sim_env_random(&x->w->env),
                           .uuid = {sim_env_random(&x->w->env), sim_env_random(&x->w->env)}},
                    .completion_retention_ms = sim_env_below(&x->w->env, 2) ? SIM_DAY_MS : 0,
                    .journal_retention_ms = SIM_DAY_MS},

@@ -1,6 +1,7 @@
-/* Scopes, limit keys and rules in the simulation (spec/invocation-lifecycle.md §12.4, §12.5): rules that change at random and
- * reach the nodes late, and what must hold after every record, by a model that counts anew: no counter goes above its limit by
- * starting somebody; the limits are those of the rules; who is held is held by a full counter. */
+/* Scopes, limit keys and rules in the simulation (spec/invocation-lifecycle.md §12.4, §12.5): rules that
+ * change at random and reach the nodes late, and what must hold after every record, by a model that counts
+ * anew: no counter goes above its limit by starting somebody; the limits are those of the rules; who is held
+ * is held by a full counter. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -129,8 +130,9 @@ static uint32_t model_limit(struct sim_world *w, uint32_t version, const struct 
     char room[128];
     while (cmd_rule_book_next(&book, &pattern, &limit)) {
         pattern_problem(pattern, part, room);
-        if (!part[1].ptr != !at->l1.ptr || !part[2].ptr != !at->l2.ptr || !level_matches(part[0], at->scope) ||
-            (part[1].ptr && !level_matches(part[1], at->l1)) || (part[2].ptr && !level_matches(part[2], at->l2)))
+        if (!part[1].ptr != !at->l1.ptr || !part[2].ptr != !at->l2.ptr ||
+            !level_matches(part[0], at->scope) || (part[1].ptr && !level_matches(part[1], at->l1)) ||
+            (part[2].ptr && !level_matches(part[2], at->l2)))
             continue;
         int rank = 4 * !slice_eq_cstr(part[0], "*") + 2 * (part[1].ptr && !slice_eq_cstr(part[1], "*")) +
                    (part[2].ptr && !slice_eq_cstr(part[2], "*"));
@@ -160,8 +162,8 @@ static void take_counter(void *ctx, const struct limit_counter *counter)
     struct counts *c = ctx;
     uint32_t limit = model_limit(c->w, c->version, &counter->address);
     SIM_CHECK(c->w, limit == counter->limit, "the limit of %.*s/%.*s/%.*s is %u instead of %u",
-              SLICE_FMT(counter->address.scope), SLICE_FMT(counter->address.l1), SLICE_FMT(counter->address.l2),
-              counter->limit, limit);
+              SLICE_FMT(counter->address.scope), SLICE_FMT(counter->address.l1),
+              SLICE_FMT(counter->address.l2), counter->limit, limit);
     VEC_PUSH(&c->all, ((struct counted){.at = counter->address, .usage = counter->usage, .limit = limit}));
 }
 
@@ -211,8 +213,9 @@ static void count_everything(struct counts *c, struct partition_store *s)
     store_scan_invocations(s, count_one, c);
     for (size_t i = 0; i < c->all.len; i++) {
         const struct counted *at = &c->all.items[i];
-        SIM_CHECK(c->w, at->usage == at->model_usage, "%.*s/%.*s/%.*s counts %u, but %u run", SLICE_FMT(at->at.scope),
-                  SLICE_FMT(at->at.l1), SLICE_FMT(at->at.l2), at->usage, at->model_usage);
+        SIM_CHECK(c->w, at->usage == at->model_usage, "%.*s/%.*s/%.*s counts %u, but %u run",
+                  SLICE_FMT(at->at.scope), SLICE_FMT(at->at.l1), SLICE_FMT(at->at.l2), at->usage,
+                  at->model_usage);
     }
     SIM_CHECK(c->w, c->held == limits_held(store_limits(s)), "%zu are held, but %zu wait", c->held,
               limits_held(store_limits(s)));
@@ -220,7 +223,8 @@ static void count_everything(struct counts *c, struct partition_store *s)
         store_scan_invocations(s, held_with_reason, c);
 }
 
-void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn, struct sim_limits_state *state)
+void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn,
+                      struct sim_limits_state *state)
 {
     if (!w->options.scopes)
         return;

@@ -195,7 +195,8 @@ struct slice sim_scope(uint64_t dice);
 struct slice sim_limit_key(uint64_t dice); /* ptr NULL: none */
 void sim_limits_tick(struct sim_world *w);
 void sim_limits_free(struct sim_world *w);
-void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn, struct sim_limits_state *state);
+void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn,
+                      struct sim_limits_state *state);
 
 /* ---- sim_check.c ---- */
 void sim_check_tick(struct sim_world *w);

@@ -6,6 +6,7 @@
  * know: the node wires `struct admin_discovery`. */
 #pragma once
 #include "base/env.h"
+#include "metadata/rule_store.h"
 #include "metadata/schema_store.h"
 #include "partition/rpc.h"
 
@@ -61,6 +62,7 @@ struct admin_deps { /* everything outlives the admin object */
     struct admin_discovery discovery;
     const struct admin_ui *ui;                          /* NULL: /ui answers 404 */
     const struct schema_fixed_clusters *fixed_clusters; /* Kafka clusters of the configuration; NULL: none */
+    struct rule_store *rules;                           /* NULL: concurrency rules are answered 501 */
     struct query_engine *queries; /* NULL: this node answers none; stopped before the admin object is freed */
     struct admin_info info;
     struct admin_config config;

@@ -162,6 +162,7 @@ void handle_create_kafka_cluster(struct admin_call *c);
 void handle_get_kafka_cluster(struct admin_call *c);
 void handle_patch_kafka_cluster(struct admin_call *c);
 void handle_delete_kafka_cluster(struct admin_call *c);
-void handle_limits(struct admin_call *c);
+void handle_put_rules(struct admin_call *c);
+void handle_delete_rules(struct admin_call *c);
 void handle_vqueues(struct admin_call *c);
 void handle_serdes(struct admin_call *c);

@@ -69,10 +69,6 @@ void handle_cluster_health(struct admin_call *c)
 
 /* ---- resources to come ---- */
 
-void handle_limits(struct admin_call *c)
-{
-    answer_not_implemented(c, "Concurrency rules are");
-}
 void handle_vqueues(struct admin_call *c)
 {
     answer_not_implemented(c, "Virtual queues are");

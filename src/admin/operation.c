@@ -136,8 +136,7 @@ static bool deployment_matters(const struct operation *o, enum invocation_status
 {
     if (o->op == OP_RESTART_AS_NEW)
         return status == INV_COMPLETED;
-    return status == INV_INVOKED || status == INV_SUSPENDED || status == INV_PAUSED ||
-           status == INV_HELD;
+    return status == INV_INVOKED || status == INV_SUSPENDED || status == INV_PAUSED || status == INV_HELD;
 }
 
 static void on_status(struct admin_call *c, const struct rpc_reply *reply)

@@ -124,6 +124,7 @@ struct node_config {
             initial_connection_window, max_frame_size;
     } invoker;
 
+    uint64_t rule_book_poll_interval_ms;
     char *config_file; /* NULL: "[default]" */
     struct {
         const char *endpoint; /* of traces of invocations; NULL: none */

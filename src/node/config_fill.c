@@ -145,6 +145,7 @@ static char *no_proxy(const struct cv *v)
 
 static void fill_invoker(const struct cv *root, struct node_config *c)
 {
+    c->rule_book_poll_interval_ms = ms(root, "worker.rule-book-poll-interval", 30000);
     const struct cv *i = cv_get(root, "worker.invoker");
     c->invoker.concurrent_invocations_limit = (uint32_t)integer(i, "concurrent-invocations-limit", 1000);
     c->invoker.message_size_warning = integer(i, "message-size-warning", 10u << 20);

@@ -94,6 +94,9 @@ static void release(struct node *n)
     cluster_view_free(&n->view);
     if (n->schemas)
         schema_store_free(n->schemas);
+    if (n->rules)
+        rule_store_free(n->rules);
+    n->rules = NULL;
     if (n->router)
         router_free(n->router);
     if (n->map)

@@ -160,6 +160,7 @@ enum rc node_admin_new(struct node *n, struct err *err)
         .env = n->env,
         .router = n->router,
         .schema = n->schemas,
+        .rules = n->rules,
         .defaults = &n->schema_cell.defaults,
         .discovery = {discover, n},
         .ui = n->ui,

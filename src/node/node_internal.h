@@ -3,6 +3,7 @@
 #include "admin/admin_http.h"
 #include "admin/ui.h"
 #include "ingress/ingress.h"
+#include "metadata/rule_store.h"
 #include "metadata/schema_store.h"
 #include "node/cluster.h"
 #include "node/cluster_view.h"
@@ -52,6 +53,7 @@ struct node {
     struct joined joined;
     struct cluster *cluster; /* from joining on */
     struct schema_store *schemas;
+    struct rule_store *rules; /* concurrency rules of scopes */
     bool schemas_loaded;
     struct partition_map *map;
     struct partition_router *router;

@@ -290,6 +290,20 @@ static void schema_changed(void *ctx, struct schema *schema)
     cluster_schema_changed(n->cluster, schema_version(schema));
 }
 
+/* Partitions need rules only where there can be scopes. */
+static void rules_changed(void *ctx, const struct rule_book *book)
+{
+    struct node *n = ctx;
+    if (!n->config->invoker.scopes)
+        return;
+    struct writer w = WRITER_INIT;
+    rule_book_command(&w, book);
+    struct bytes encoded = writer_take(&w);
+    for (uint32_t i = 0; i < n->n_shards; i++)
+        shard_set_rules(n->shards[i], book->version, encoded);
+    bytes_unref(&encoded);
+}
+
 static void schema_loaded(void *ctx, const struct err *err)
 {
     struct node *n = ctx;
@@ -588,6 +602,7 @@ static void start_partitions(struct node *n)
     }
     n->cluster = cluster_new(n);
     n->view.epochs = cluster_epochs(n->cluster);
+    n->rules = rule_store_new(n->env, n->kv, n->config->rule_book_poll_interval_ms, rules_changed, n);
     n->schemas = schema_store_new(n->env, n->kv, schema_changed, schema_loaded, n);
     links_nodes(n->links, &n->view.nodes); /* to the links of the other loops */
     for (uint32_t i = 0; i < n->n_shards; i++)
@@ -616,6 +631,8 @@ static void metadata_seen(void *ctx, const struct kv_entry *entry)
     struct node *n = ctx;
     if (n->cluster)
         cluster_seen(n->cluster, entry);
+    if (n->rules)
+        rule_store_seen(n->rules, entry);
     if (!cluster_view_seen(&n->view, entry))
         return;
     if (slice_eq_cstr(entry->key, LOGS_CONFIG_KEY) && n->logs)

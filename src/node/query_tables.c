@@ -285,6 +285,26 @@ static void put_replica_sets(struct row_set *s, const struct node *n)
     }
 }
 
+/* ---- rules ---- */
+
+static void put_rules(struct row_set *s, const struct node *n)
+{
+    const struct rule_book *book = rule_store_current(n->rules);
+    for (size_t i = 0; i < book->n_rules; i++) {
+        const struct rule *r = &book->rules[i];
+        row_text(s, slice_cstr(r->pattern));
+        if (r->concurrency)
+            row_int(s, r->concurrency);
+        else
+            row_null(s);
+        row_text(s, r->description ? slice_cstr(r->description) : SLICE_EMPTY);
+        row_bool(s, r->disabled);
+        row_int(s, r->version);
+        row_int(s, (int64_t)r->modified_ms);
+        row_end(s);
+    }
+}
+
 /* ---- configuration ---- */
 
 struct config_rows {
@@ -339,6 +359,9 @@ void node_query_rows(struct node *n, struct rows_request *r)
         break;
     case TABLE_PARTITION_STATE:
         put_partition_states(&r->rows, n);
+        break;
+    case TABLE_SYS_RULES:
+        put_rules(&r->rows, n);
         break;
     case TABLE_PARTITION_REPLICA_SET:
         put_replica_sets(&r->rows, n);

@@ -379,6 +379,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     r->target = 0;
     r->failed = r->gap = false;
     r->processor = processor_new(r->host->env, &pc, store, r->log, &host_ops, r);
+    processor_set_rules(r->processor, r->host->rules_version, r->host->rules);
     add_snapshots(r, store);
     r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
     shipper_set_remote(r->shipper, r->host->ships);
@@ -576,6 +577,12 @@ static void look_at_progress(struct replica *r, lsn_t applied)
         return;
     r->stalled = stalled;
     changed(r);
+}
+
+void replica_rules_changed(struct replica *r)
+{
+    if (r->phase == PHASE_OPEN)
+        processor_set_rules(r->processor, r->host->rules_version, r->host->rules);
 }
 
 void replica_tick(struct replica *r)

@@ -25,6 +25,8 @@ struct replica_host {
     const struct schema_cell *schema;
     struct tracer *tracer;      /* NULL: no tracing */
     struct remote_ships *ships; /* to partitions that other nodes lead */
+    struct bytes rules;         /* the newest rule book, with its version; 0: none */
+    uint32_t rules_version;
     /* Leadership, or whether it runs, has changed. */
     void (*changed)(struct replica_host *h);
 };
@@ -70,6 +72,8 @@ void replica_trim_log(struct replica *r, lsn_t upto);
 /* What the other members of the current and the next replica set have flushed, 0 for those of whom it is not
  * known; copied. In a cluster in which nobody said so, what needs the replicas' word for trimming waits. */
 void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n);
+/* host->rules are newer. */
+void replica_rules_changed(struct replica *r);
 /* About every second: how far the log may be trimmed (spec/cluster.md §6.4). */
 void replica_tick(struct replica *r);
 /* A snapshot on request of an operator; only of an active leader (RC_NOT_LEADER). As

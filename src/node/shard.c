@@ -68,6 +68,8 @@ struct call {
     bool wanted;
     uint64_t epoch;
     lsn_t upto;
+    uint32_t version;
+    struct bytes bytes;
     lsn_t *lsns;
     size_t n_lsns;
     snapshot_create_done snapshot_done;
@@ -356,6 +358,24 @@ void shard_set_schema(struct shard *s, struct schema *schema)
 {
     struct call *c = call_new(s, set_schema_on_loop);
     c->schema = schema_ref(schema);
+    loop_post(s->loop, &c->msg);
+}
+
+static void set_rules_on_loop(struct call *c)
+{
+    struct shard *s = c->shard;
+    bytes_unref(&s->host.rules);
+    s->host.rules = c->bytes;
+    s->host.rules_version = c->version;
+    for (uint32_t i = 0; i < s->n_replicas && !s->closing; i++)
+        replica_rules_changed(s->replicas[i]);
+}
+
+void shard_set_rules(struct shard *s, uint32_t version, struct bytes encoded)
+{
+    struct call *c = call_new(s, set_rules_on_loop);
+    c->version = version;
+    c->bytes = bytes_ref(encoded);
     loop_post(s->loop, &c->msg);
 }
 
@@ -661,6 +681,7 @@ void shard_free(struct shard *s)
     loop_free(s->loop);
     router_free(s->router);
     schema_unref(s->schema.schema);
+    bytes_unref(&s->host.rules);
     for (uint32_t i = 0; i < s->n_replicas; i++)
         replica_free(s->replicas[i]);
     free(s->replicas);

@@ -50,6 +50,8 @@ void shard_lead(struct shard *s, uint16_t partition, uint64_t epoch);
 /* Any thread. New schema snapshot / configuration for this loop. */
 void shard_set_schema(struct shard *s, struct schema *schema);
 void shard_set_config(struct shard *s, const struct node_config *config);
+/* Any thread. The newest rule book, as processor_set_rules wants it. */
+void shard_set_rules(struct shard *s, uint32_t version, struct bytes encoded);
 /* Any thread. Begin accepting ingress connections on this loop. */
 void shard_serve_ingress(struct shard *s, struct net_listener **listeners, size_t n);
 /* Stop accepting ingress connections and reading from Kafka, and let requests in progress finish, at most

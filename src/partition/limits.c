@@ -17,12 +17,13 @@ struct rule {
 /* The counter of a scope, or of a level of its limit keys. A scope's is the root of a tree. */
 struct limit_node {
     struct limit_node *parent;
-    struct omap_node by_name;  /* among the parent's children, or the scopes */
-    struct omap children;      /* limit_node */
-    struct omap flows;         /* limit_flow: entries with exactly this limit key */
-    struct omap ready;         /* fair: children and flows from which an entry could run but for this counter and those above */
-    struct fair fair;          /* in the parent's `ready`, or in `runnable` */
-    uint64_t waiting;          /* held entries at or below */
+    struct omap_node by_name; /* among the parent's children, or the scopes */
+    struct omap children;     /* limit_node */
+    struct omap flows;        /* limit_flow: entries with exactly this limit key */
+    struct omap ready; /* fair: children and flows from which an entry could run but for this counter and
+                          those above */
+    struct fair fair;  /* in the parent's `ready`, or in `runnable` */
+    uint64_t waiting;  /* held entries at or below */
     uint32_t usage, limit;
     struct slice pattern; /* of the rule, into `rules` */
     unsigned depth;
@@ -110,7 +111,8 @@ static int rule_cmp(const void *key, const void *rule)
     return slice_cmp(*(const struct slice *)key, ((const struct rule *)rule)->pattern);
 }
 
-/* The rule of highest rank for the counter: literals count 4 for the scope, 2 and 1 for the levels (§12.5). */
+/* The rule of highest rank for the counter: literals count 4 for the scope, 2 and 1 for the levels (§12.5).
+ */
 static const struct rule *rule_for(const struct limits *l, const struct limit_node *n)
 {
     struct slice names[DEPTHS] = {0};
@@ -133,8 +135,9 @@ static const struct rule *rule_for(const struct limits *l, const struct limit_no
             len += part.len;
         }
         struct slice pattern = slice_make(text, len);
-        const struct rule *r =
-            possible && l->n_rules ? bsearch(&pattern, l->rules, l->n_rules, sizeof(*l->rules), rule_cmp) : NULL;
+        const struct rule *r = possible && l->n_rules
+                                   ? bsearch(&pattern, l->rules, l->n_rules, sizeof(*l->rules), rule_cmp)
+                                   : NULL;
         if (r)
             return r;
     }
@@ -493,7 +496,8 @@ void limits_visit_counters(const struct limits *l, void (*visit)(void *ctx, cons
         visit_counters(node_of(n), &v);
 }
 
-static void visit_line(const struct limit_flow *f, void (*visit)(void *ctx, const struct limit_line *line), void *ctx)
+static void visit_line(const struct limit_flow *f, void (*visit)(void *ctx, const struct limit_line *line),
+                       void *ctx)
 {
     struct limit_line line = {.waiting = f->entries.count,
                               .head = CONTAINER_OF(first(&f->entries), struct limit_entry, fair)->id};
@@ -507,7 +511,8 @@ static void visit_line(const struct limit_flow *f, void (*visit)(void *ctx, cons
     visit(ctx, &line);
 }
 
-static void visit_lines(const struct limit_node *n, void (*visit)(void *ctx, const struct limit_line *line), void *ctx)
+static void visit_lines(const struct limit_node *n, void (*visit)(void *ctx, const struct limit_line *line),
+                        void *ctx)
 {
     for (struct omap_node *f = omap_first(&n->flows); f; f = omap_next(f))
         visit_line(flow_of(f), visit, ctx);

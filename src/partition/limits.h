@@ -1,16 +1,17 @@
-/* Who of the invocations that have a scope may run (spec/invocation-lifecycle.md §12.5): counters per scope and per level of
- * limit keys, the rules that bound them, and the invocations that wait. A pure structure without clock or I/O; its owner
- * is the partition store, which persists the entries.
+/* Who of the invocations that have a scope may run (spec/invocation-lifecycle.md §12.5): counters per scope
+ * and per level of limit keys, the rules that bound them, and the invocations that wait. A pure structure
+ * without clock or I/O; its owner is the partition store, which persists the entries.
  *
- * The order is a function of the entries and the rules alone, so that every replica admits the same ones, also one
- * that has just read its entries back. Fair between the flows of a scope - those of one service and limit key - by
- * virtual time: an entry is tagged one above the one before it in its flow, but not below the one that is next in line;
- * the smallest tag goes first, among equals the smaller sequence number. So flows take turns, whatever their lengths.
+ * The order is a function of the entries and the rules alone, so that every replica admits the same ones,
+ * also one that has just read its entries back. Fair between the flows of a scope - those of one service and
+ * limit key - by virtual time: an entry is tagged one above the one before it in its flow, but not below the
+ * one that is next in line; the smallest tag goes first, among equals the smaller sequence number. So flows
+ * take turns, whatever their lengths.
  *
  * Every call costs O(log n) in the number of entries, limits_set_rules O(counters). */
 #pragma once
-#include "base/containers.h"
 #include "base/codec.h"
+#include "base/containers.h"
 #include "wire/id.h"
 
 #define NO_LIMIT UINT32_MAX
@@ -45,8 +46,8 @@ struct limit_address {
 struct limits *limits_new(void);
 void limits_free(struct limits *l); /* the entries are forgotten, not touched */
 
-/* A new entry with its id; `seq` is above that of all that came before, or, with `woken`, the one it had when it began: then it
- * stands before all that have not begun. True: it runs. */
+/* A new entry with its id; `seq` is above that of all that came before, or, with `woken`, the one it had when
+ * it began: then it stands before all that have not begun. True: it runs. */
 bool limits_enter(struct limits *l, struct limit_entry *e, const struct limit_address *a, uint64_t seq,
                   bool woken);
 /* An entry as it was: id, tag, seq and held are set. In any order, before anything else but the rules. */

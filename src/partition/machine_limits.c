@@ -1,5 +1,6 @@
-/* Concurrency limits of scopes (spec/invocation-lifecycle.md §12.5): an attempt of a scoped invocation needs a slot; without one
- * the invocation is held. Decided while applying, so a decision costs no record and the limits hold exactly, whoever leads.
+/* Concurrency limits of scopes (spec/invocation-lifecycle.md §12.5): an attempt of a scoped invocation needs
+ * a slot; without one the invocation is held. Decided while applying, so a decision costs no record and the
+ * limits hold exactly, whoever leads.
  */
 #include "partition/limits_mutations.h"
 #include "partition/machine_internal.h"
@@ -10,8 +11,10 @@
 bool machine_take_slot(struct machine *m, struct invocation *inv)
 {
     bool woken = inv->at.running_at != 0;
-    if (inv->inbox_seq == 0) /* its place among all, for good */
-        inv->inbox_seq = m->vars->inbox_seq++;
+    if (inv->inbox_seq == 0) { /* its place among all, for good */
+        inv->inbox_seq = MAX(m->vars->inbox_seq, 1u);
+        m->vars->inbox_seq = inv->inbox_seq + 1;
+    }
     return store_slot_enter(m->store, inv, woken);
 }
 
@@ -28,7 +31,8 @@ void machine_leave_slot(struct machine *m, const struct invocation *inv)
 void machine_admit_held(struct machine *m)
 {
     struct invocation_id id;
-    for (int i = LIMITS_BROKEN(NOBODY_NEXT) ? ADMIT_MAX : 0; i < ADMIT_MAX && store_slot_next(m->store, &id); i++) {
+    for (int i = LIMITS_BROKEN(NOBODY_NEXT) ? ADMIT_MAX : 0; i < ADMIT_MAX && store_slot_next(m->store, &id);
+         i++) {
         struct invocation *inv = store_invocation_get(m->store, id);
         if (!inv || inv->status != INV_HELD) { /* contradicts the table; its slot must not be lost */
             store_slot_leave(m->store, id);

@@ -7,7 +7,8 @@ static enum rc undecodable(struct machine *m, enum command_kind kind, struct err
                    (unsigned long)m->lsn);
 }
 
-/* What an operation finds: held invocations are like those in an inbox until they have begun, then like suspended ones. */
+/* What an operation finds: held invocations are like those in an inbox until they have begun, then like
+ * suspended ones. */
 static enum invocation_status operated_status(const struct invocation *inv)
 {
     if (!inv)

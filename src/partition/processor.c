@@ -475,7 +475,8 @@ static void keep_house(struct processor *p)
     }
 }
 
-/* Rules that the log does not know yet, and one more record while held invocations are left that may start. */
+/* Rules that the log does not know yet, and one more record while held invocations are left that may start.
+ */
 static void govern(struct processor *p)
 {
     if (p->role != PROCESSOR_LEADER)

@@ -87,7 +87,8 @@ void processor_outbox_shipped(struct processor *p, uint64_t index);
  * it was told, this replica trims the log up to it. A smaller one than before also takes back what waits. */
 void processor_set_durability(struct processor *p, lsn_t lsn);
 
-/* The newest rule book this node knows: `encoded` is a valid cmd_rule_book. The leader brings it into the log. */
+/* The newest rule book this node knows: `encoded` is a valid cmd_rule_book. The leader brings it into the
+ * log. */
 void processor_set_rules(struct processor *p, uint32_t version, struct bytes encoded);
 
 struct partition_store *processor_store(struct processor *p);

@@ -199,7 +199,8 @@ void store_promise_clear_all(struct partition_store *s, struct slice service, st
 /* ---- limits of scopes (partition/limits.h) ----
  * A scoped invocation that runs or is held has an entry; all of them are in memory, about 200 bytes each. */
 struct limits;
-/* True: it has a slot. False: it has to wait; store_slot_next tells when it is its turn. inv->inbox_seq is its place. */
+/* True: it has a slot. False: it has to wait; store_slot_next tells when it is its turn. inv->inbox_seq is
+ * its place. */
 bool store_slot_enter(struct partition_store *s, const struct invocation *inv, bool woken);
 void store_slot_leave(struct partition_store *s, struct invocation_id id); /* nothing if it has no entry */
 /* The next one whose turn it is: it has a slot from now on. */

@@ -1,7 +1,7 @@
-/* The entries of scoped invocations that run or wait (partition/limits.h), and the rules: all in memory while they exist; a
- * row each in the backend, unless they come and go between two batches (store.h). */
-#include "partition/store_internal.h"
+/* The entries of scoped invocations that run or wait (partition/limits.h), and the rules: all in memory while
+ * they exist; a row each in the backend, unless they come and go between two batches (store.h). */
 #include "partition/limits_mutations.h"
+#include "partition/store_internal.h"
 #include "wire/scope.h"
 
 #define SLOT_VERSION  1

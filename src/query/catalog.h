@@ -17,18 +17,18 @@ enum sql_table_id {
     TABLE_SYS_PROMISE,
     TABLE_STATE_ENTRIES,
     TABLE_SYS_LOCKS,
+    TABLE_SYS_USER_LIMITS,
+    TABLE_SYS_SCHEDULER,
     TABLE_SYS_IDEMPOTENCY,
     /* from the schema registry */
     TABLE_SYS_SERVICE,
     TABLE_SYS_DEPLOYMENT,
     /* of features that this server does not have: no rows */
-    TABLE_SYS_RULES,
-    TABLE_SYS_USER_LIMITS,
-    TABLE_SYS_SCHEDULER,
     TABLE_SYS_VQUEUES,
     TABLE_SYS_VQUEUE_ENTRY_STATUS,
     TABLE_SYS_VQUEUE_META,
     /* of the cluster */
+    TABLE_SYS_RULES,
     TABLE_NODES,
     TABLE_PARTITIONS,
     TABLE_PARTITION_STATE,
@@ -43,7 +43,8 @@ enum sql_table_id {
     TABLE_IS_COLUMNS,
     TABLE_IS_VIEWS,
     TABLE_IS_SCHEMATA,
-    SQL_TABLES
+    SQL_TABLES,
+    TABLE_CLUSTER_FIRST = TABLE_SYS_RULES,
 };
 
 struct sql_column {

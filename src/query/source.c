@@ -35,6 +35,8 @@ void partition_request_serve(struct partition_request *r, struct partition_store
     hmap_init(&r->attempts.by_id);
     if (r->want_store)
         r->scan = store_scan_new(store, r->kind, &r->filter);
+    if (r->want_rows)
+        limit_rows(&r->rows, r->want_rows, store);
 }
 
 void query_attempts_free(struct query_attempts *a)
@@ -60,5 +62,6 @@ void partition_request_release(struct partition_request *r)
     if (r->scan)
         store_scan_free(r->scan);
     query_attempts_free(&r->attempts);
+    row_set_free(&r->rows);
     *r = (struct partition_request){0};
 }

@@ -31,12 +31,16 @@ struct partition_request {
     bool want_store;
     enum scan_kind kind;
     struct scan_filter filter;
-    bool want_attempts; /* all of them, or the one of filter.id */
+    enum sql_table_id want_rows; /* TABLE_SYS_USER_LIMITS, TABLE_SYS_SCHEDULER, else none */
+    bool want_attempts;          /* all of them, or the one of filter.id */
     /* The answer; both are the asker's. */
     struct err err;
     struct store_scan *scan;
     struct query_attempts attempts;
+    struct row_set rows;
 };
+/* The rows of want_rows (rows_limits.c). */
+void limit_rows(struct row_set *out, enum sql_table_id table, const struct partition_store *store);
 /* On the partition's loop: takes the scan of the store along. Attempts are added by the host with
  * query_attempts_add, to r->attempts: all that its invoker knows, or the one of filter.id. */
 void partition_request_serve(struct partition_request *r, struct partition_store *store);

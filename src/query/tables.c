@@ -84,6 +84,12 @@ static bool of_objects(enum sql_table_id id)
            id == TABLE_STATE_ENTRIES || id == TABLE_SYS_LOCKS;
 }
 
+/* Rows that come whole from the partition's loop. */
+static bool of_limits(enum sql_table_id id)
+{
+    return id == TABLE_SYS_USER_LIMITS || id == TABLE_SYS_SCHEDULER;
+}
+
 static int column_of(const struct sql_table *t, const char *name)
 {
     for (size_t i = 0; i < t->n_columns; i++)
@@ -113,12 +119,12 @@ static int table_connect(sqlite3 *db, void *aux_, int argc, const char *const *a
     bool objects = of_objects(def->id),
          view = def->id == TABLE_SYS_INVOCATION || def->id == TABLE_SYS_INVOCATION_STATUS;
     t->aux = aux;
-    t->id = objects ? -1 : column_of(def, "id");
+    t->id = objects || of_limits(def->id) ? -1 : column_of(def, "id");
     t->service = objects ? column_of(def, "service_name") : -1;
     t->key = objects ? column_of(def, "service_key") : view ? column_of(def, "target_service_key") : -1;
     t->partition_key = column_of(def, "partition_key");
     t->status = view ? column_of(def, "status") : -1;
-    t->scope = objects || view ? column_of(def, "scope") : -1;
+    t->scope = objects || view || def->id == TABLE_SYS_USER_LIMITS ? column_of(def, "scope") : -1;
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     *out = &t->base;
     return SQLITE_OK;
@@ -330,6 +336,13 @@ static int remote_failed(struct cursor *c, const struct err *err)
     return cursor_fail(c, err->rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION, err->msg);
 }
 
+static void rows_begin(struct cursor *c, struct slice rows)
+{
+    if (!c->values)
+        c->values = xcalloc(c->aux->table->n_columns, sizeof(*c->values));
+    c->rows = reader_make(rows);
+}
+
 static int open_remote(struct cursor *c, uint32_t partition)
 {
     const struct query_source *s = c->q->source;
@@ -352,9 +365,7 @@ static int open_remote(struct cursor *c, uint32_t partition)
     writer_free(&w);
     if (rc != RC_OK)
         return remote_failed(c, &err);
-    if (!c->values)
-        c->values = xcalloc(c->aux->table->n_columns, sizeof(*c->values));
-    c->rows = reader_make(SLICE_EMPTY);
+    rows_begin(c, SLICE_EMPTY);
     c->open = true;
     return SQLITE_OK;
 }
@@ -410,7 +421,8 @@ static int open_partition(struct cursor *c, uint32_t partition)
     enum sql_table_id id = c->aux->table->id;
     c->request = (struct partition_request){
         .partition = partition,
-        .want_store = id != TABLE_SYS_INVOCATION_STATE,
+        .want_store = id != TABLE_SYS_INVOCATION_STATE && !of_limits(id),
+        .want_rows = of_limits(id) ? id : 0,
         .want_attempts = id == TABLE_SYS_INVOCATION_STATE || id == TABLE_SYS_INVOCATION,
         .kind = scan_of(id),
         .filter = {.by_id = c->by_id,
@@ -426,12 +438,17 @@ static int open_partition(struct cursor *c, uint32_t partition)
         return open_remote(c, partition);
     int rc = visited(c, &c->request, asked);
     c->open = rc == SQLITE_OK;
+    if (c->open && of_limits(id))
+        rows_begin(c, writer_slice(&c->request.rows.bytes));
     return rc;
 }
 
 static bool row_of_partition(struct cursor *c)
 {
     switch (c->aux->table->id) {
+    case TABLE_SYS_USER_LIMITS:
+    case TABLE_SYS_SCHEDULER:
+        return row_read(&c->rows, c->values, c->aux->table->n_columns);
     case TABLE_SYS_INVOCATION_STATE:
         return attempt_row_next(c);
     case TABLE_SYS_JOURNAL:
@@ -475,7 +492,7 @@ static int partitioned_next(struct cursor *c)
 
 static bool of_cluster(enum sql_table_id id)
 {
-    return id >= TABLE_NODES && id < TABLE_IS_TABLES;
+    return id >= TABLE_CLUSTER_FIRST && id < TABLE_IS_TABLES;
 }
 
 static int cluster_next(struct cursor *c)
@@ -487,7 +504,7 @@ static int cluster_next(struct cursor *c)
 
 static int cluster_open(struct cursor *c)
 {
-    struct table_rows *t = &c->q->cluster_rows[c->aux->table->id - TABLE_NODES];
+    struct table_rows *t = &c->q->cluster_rows[c->aux->table->id - TABLE_CLUSTER_FIRST];
     if (!t->filled) {
         const struct query_source *s = c->q->source;
         struct rows_request r = {.table = c->aux->table->id};
@@ -500,9 +517,7 @@ static int cluster_open(struct cursor *c)
         t->rows = r.rows;
         t->filled = true;
     }
-    if (!c->values)
-        c->values = xcalloc(c->aux->table->n_columns, sizeof(*c->values));
-    c->rows = reader_make(writer_slice(&t->rows.bytes));
+    rows_begin(c, writer_slice(&t->rows.bytes));
     return cluster_next(c);
 }
 
@@ -668,7 +683,7 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
         object_column(c, out, column);
         break;
     default:
-        if (of_cluster(c->aux->table->id))
+        if (of_cluster(c->aux->table->id) || of_limits(c->aux->table->id))
             out_value(out, &c->values[column]);
         else
             meta_column(c, out, column);
@@ -717,7 +732,7 @@ void query_init(struct query *q, const struct query_source *source, enum sql_con
     q->now_ms = source->ops->wall_ms(source->ctx);
     q->n_partitions = source->ops->partition_count(source->ctx);
     q->attempts = xcalloc(MAX(q->n_partitions, 1u), sizeof(*q->attempts));
-    q->cluster_rows = xcalloc(TABLE_IS_TABLES - TABLE_NODES, sizeof(*q->cluster_rows));
+    q->cluster_rows = xcalloc(TABLE_IS_TABLES - TABLE_CLUSTER_FIRST, sizeof(*q->cluster_rows));
     q->aux = xcalloc(SQL_TABLES, sizeof(*q->aux));
     for (size_t i = 0; i < SQL_TABLES; i++) {
         const struct sql_table *t = &sql_tables[i];
@@ -735,7 +750,7 @@ void query_free(struct query *q)
     for (uint32_t i = 0; i < q->n_partitions; i++)
         query_attempts_free(&q->attempts[i].attempts);
     free(q->attempts);
-    for (size_t i = 0; i < TABLE_IS_TABLES - TABLE_NODES; i++)
+    for (size_t i = 0; i < TABLE_IS_TABLES - TABLE_CLUSTER_FIRST; i++)
         row_set_free(&q->cluster_rows[i].rows);
     free(q->cluster_rows);
     for (size_t i = 0; q->aux && i < SQL_TABLES; i++)

@@ -33,7 +33,7 @@ struct query {
     bool restricted; /* to only_partition: the request of another node is answered */
     uint32_t only_partition;
     struct attempts_cache *attempts;
-    struct table_rows *cluster_rows; /* by table, from TABLE_NODES on */
+    struct table_rows *cluster_rows; /* by table, from TABLE_CLUSTER_FIRST on */
     struct table_aux *aux;
 };
 void query_init(struct query *q, const struct query_source *source, enum sql_context context);

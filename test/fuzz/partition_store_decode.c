@@ -2,7 +2,7 @@
  * again and decodes to the same encoding. The first byte selects the decoder. */
 #include <stdlib.h>
 
-#include "partition/store_codec.h"
+#include "partition/store_internal.h"
 
 static bool blob_content(void *ctx, uint64_t id, struct bytes *out)
 {
@@ -81,6 +81,9 @@ static void small_rows(struct bytes value)
         bytes_unref(&m.record);
     struct blob_meta meta;
     blob_meta_decode(v, &meta);
+    struct limit_entry slot;
+    struct limit_address at;
+    slot_decode(v, &slot, &at);
     struct timer_key t;
     key_timer_decode(v, &t);
 }

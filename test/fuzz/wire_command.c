@@ -55,7 +55,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         return 0;
     struct slice body = slice_make(data + 1, size - 1);
     struct reader r = reader_make(body);
-    switch (data[0] % 18) {
+    switch (data[0] % 19) {
     case 0:
         CHECK(service_invocation, service_invocation);
         break;
@@ -103,6 +103,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         break;
     case 15:
         CHECK(notification_id, notification_id);
+        break;
+    case 17:
+        CHECK(cmd_rule_book, cmd_rule_book);
         break;
     case 16:
         check_effects(&r);

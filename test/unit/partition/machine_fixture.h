@@ -204,7 +204,7 @@ static inline struct u128 request(uint64_t n)
 struct invoke_options {
     struct invocation_id id; /* zero: fresh */
     enum target_kind kind;
-    const char *service, *key, *input;
+    const char *service, *key, *input, *scope, *limit_key;
     uint64_t execution_time_ms, request; /* request != 0: wait for the result */
     uint64_t submit;                     /* != 0: tell when submitted */
     bool no_retention;
@@ -232,6 +232,8 @@ static inline void invocation_write(struct writer *w, const struct invoke_option
         si.journal_retention_ms = o->journal_retention_ms;
     if (target_is_keyed(o->kind))
         si.target.key = slice_cstr(o->key ? o->key : "k");
+    si.target.scope = o->scope ? slice_cstr(o->scope) : SLICE_EMPTY;
+    si.limit_key = o->limit_key ? slice_cstr(o->limit_key) : SLICE_EMPTY;
     si.source_request_id = request(o->request ? o->request : o->submit);
     if (o->request)
         si.response_sink = (struct sink){.kind = SINK_INGRESS, .request_id = request(o->request)};

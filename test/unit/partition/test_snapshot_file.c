@@ -164,7 +164,7 @@ static void rows_are_checked(void **state)
     } cases[] = {
         {"\1", "\3a", 0, 1234, RC_OK},       {"\1", "\3a", 0, 1235, RC_CORRUPT},
         {"\1", "\1\1", 0, 1234, RC_CORRUPT}, {"\3a", "\3b", 0, 1234, RC_CORRUPT},
-        {"\1", "\3a", 1, 1234, RC_CORRUPT},  {"\1", "\17", 0, 1234, RC_UNSUPPORTED},
+        {"\1", "\3a", 1, 1234, RC_CORRUPT},  {"\1", "\21", 0, 1234, RC_UNSUPPORTED},
         {NULL, NULL, 0, 1234, RC_CORRUPT},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {

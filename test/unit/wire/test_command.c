@@ -55,7 +55,8 @@ static void every_kind_has_a_name(void **state)
 {
     assert_string_equal(command_kind_name(CMD_INVOKE), "Invoke");
     for (int kind = CMD_ANNOUNCE_LEADER; kind <= CMD_PAUSE; kind++) {
-        bool unassigned = kind == 16 || (kind > CMD_SIGNAL && kind < CMD_PAUSE);
+        bool unassigned = kind == 16 || (kind > CMD_SIGNAL && kind < CMD_PAUSE && kind != CMD_RULE_BOOK &&
+                                         kind != CMD_ADMIT);
         assert_int_equal(strcmp(command_kind_name((enum command_kind)kind), "unknown") == 0, unassigned);
     }
 }
@@ -108,6 +109,7 @@ READER(cmd_restart_as_new, cmd_restart_as_new)
 READER(timer_key, timer_key)
 READER(cmd_invocation_response, cmd_invocation_response)
 READER(cmd_signal, cmd_signal)
+READER(cmd_rule_book, cmd_rule_book)
 READER(outcome, outcome)
 
 /* Write, check robustness, and leave the decoded value of the original in got_<name>. The writer stays alive
@@ -470,6 +472,37 @@ static void effects_round_trip(void **state)
     writer_free(&failure);
 }
 
+static void rule_books(void **state)
+{
+    static const struct {
+        const char *first, *second;
+        uint32_t limit;
+        bool good;
+    } cases[] = {
+        {"*", "s/a/x", 1, true},  {"s", "s/*", UINT32_MAX, true}, {"s", "s", 1, false}, {"t", "s", 1, false},
+        {"s", "t/a b", 1, false}, {"s", "t/a/b/c", 1, false},     {"s", "t", 0, false}, {"s", "t/", 1, true},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct writer rules = WRITER_INIT, w = WRITER_INIT;
+        cmd_rule_book_add(&rules, slice_cstr(cases[i].first), 3);
+        cmd_rule_book_add(&rules, slice_cstr(cases[i].second), cases[i].limit);
+        struct cmd_rule_book book = {.version = 7, .n_rules = 2, .rules = writer_slice(&rules)};
+        cmd_rule_book_write(&w, &book);
+        struct reader r = reader_make(writer_slice(&w));
+        assert_int_equal(cmd_rule_book_read(&r, &got_cmd_rule_book) && reader_done(&r), cases[i].good);
+        if (cases[i].good)
+            assert_robust(writer_slice(&w), do_read_cmd_rule_book);
+        writer_free(&rules);
+        writer_free(&w);
+    }
+    /* a number of rules that is not there */
+    struct writer w = WRITER_INIT;
+    cmd_rule_book_write(&w, &(struct cmd_rule_book){.version = 1, .n_rules = 1});
+    struct reader r = reader_make(writer_slice(&w));
+    assert_false(cmd_rule_book_read(&r, &got_cmd_rule_book));
+    writer_free(&w);
+}
+
 static void effects_that_no_replica_could_apply_are_refused(void **state)
 {
     static const struct effect bad[] = {
@@ -511,6 +544,7 @@ int main(void)
         cmocka_unit_test(state_patches),
         cmocka_unit_test(invocation_commands),
         cmocka_unit_test(timers_and_responses),
+        cmocka_unit_test(rule_books),
         cmocka_unit_test(effects_round_trip),
         cmocka_unit_test(effects_that_no_replica_could_apply_are_refused),
     };
