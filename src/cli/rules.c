@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "cli/cli.h"
+#include "wire/scope.h"
 
 #define COLUMNS "pattern, concurrency, description, disabled, version, last_modified"
 
@@ -39,6 +40,18 @@ static int list_run(struct tool *t)
     }
     table_print(tb);
     return 0;
+}
+
+/* Said before anything is asked of the server. */
+static bool pattern_good(struct tool *t)
+{
+    struct slice levels[PATTERN_LEVELS];
+    char room[128];
+    const char *pattern = tool_text(t, "PATTERN"),
+               *problem = pattern_problem(slice_cstr(pattern), levels, room);
+    if (problem)
+        tool_fail(t, "Invalid rule pattern '%s': %s", pattern, problem);
+    return !problem;
 }
 
 /* The rule now; `*rule` NULL: there is none. false: failed. */
@@ -95,7 +108,7 @@ static int set_run(struct tool *t)
 {
     json_t *old;
     int64_t version;
-    if (!current(t, &old))
+    if (!pattern_good(t) || !current(t, &old))
         return 1;
     int64_t concurrency = tool_flag(t, "unlimited")      ? -1
                           : tool_given(t, "concurrency") ? (int64_t)tool_number(t, "concurrency")
@@ -151,6 +164,10 @@ static int delete_run(struct tool *t)
     table_key_value(tb, "Pattern", "%s", pattern);
     if (concurrency_of(old) >= 0)
         table_key_value(tb, "Concurrency", "%lld", (long long)concurrency_of(old));
+    else
+        table_key_value(tb, "Concurrency", "unlimited");
+    if (jtext(old, "description")[0])
+        table_key_value(tb, "Description", "%s", jtext(old, "description"));
     table_key_value(tb, "Disabled", "%s", jbool(old, "disabled") ? "yes" : "no");
     table_print(tb);
     if (!tool_confirm(t, tool_format(t, "Delete rule '%s'?", pattern)))

@@ -91,6 +91,25 @@ describe("the restate tool and a server", () => {
     assert.deepEqual(rows, [{ target: "Counter/k/add", status: "completed" }]);
   });
 
+  test("rules: list, set, disable, enable, delete", async () => {
+    assert.match(await good("rules", "list"), /No rules defined/);
+    assert.match(await good("rules", "set", "acme/*", "--concurrency", "3", "--description", "hello"), /\[OK\]: Created rule 'acme\/\*' \(version v\d+\)/);
+    assert.match(await good("rules", "set", "acme/*", "--concurrency", "4"), /\[OK\]: Updated rule 'acme\/\*'/);
+    assert.match(await good("rules", "list", "--extra"), /acme\/\* +4 +no +hello/);
+    assert.match(await good("rules", "disable", "acme/*"), /Rule 'acme\/\*' disabled/);
+    assert.match(await good("rules", "disable", "acme/*"), /already disabled/);
+    assert.match(await good("rules", "enable", "acme/*"), /Rule 'acme\/\*' enabled/);
+    assert.match(await good("rules", "set", "acme/*", "--unlimited"), /Updated/);
+    assert.match(await good("rules", "list"), /acme\/\* +unlimited +no/);
+    const bad = await run("rules", "set", "a b", "--concurrency", "1");
+    assert.equal(bad.code, 1);
+    assert.match(bad.err, /^Error: Invalid rule pattern 'a b': invalid component: value contains characters outside/);
+    const deleted = await good("rules", "delete", "acme/*", "--yes");
+    assert.match(deleted, /Concurrency: +unlimited/);
+    assert.match(deleted, /Description: +hello/);
+    assert.match(await good("rules", "list"), /No rules defined/);
+  });
+
   test("environments of the configuration file", async () => {
     const dir = join(home, "conf");
     const env = { RESTATE_CLI_CONFIG_HOME: dir, RESTATE_ADMIN_URL: "" };

@@ -113,7 +113,20 @@ describe("the official restate CLI", () => {
     assert.notEqual(refused.code, 0);
   });
 
-  test("rules list", async () => assert.match(await run("rules", "list"), /No rules defined/));
+  test("rules: list, set, disable, enable, delete", async () => {
+    assert.match(await run("rules", "list"), /No rules defined/);
+    assert.match(await run("rules", "set", "acme/*", "--concurrency", "3", "--description", "hello"), /\[OK\]: Created rule 'acme\/\*' \(version v\d+\)/);
+    assert.match(await run("rules", "set", "acme/*", "--concurrency", "4"), /\[OK\]: Updated rule 'acme\/\*'/);
+    assert.match(await run("rules", "list", "--extra"), /acme\/\* +4 +no +hello/);
+    assert.match(await run("rules", "disable", "acme/*"), /Rule 'acme\/\*' disabled/);
+    assert.match(await run("rules", "disable", "acme/*"), /already disabled/);
+    assert.match(await run("rules", "enable", "acme/*"), /Rule 'acme\/\*' enabled/);
+    assert.match(await run("rules", "set", "acme/*", "--unlimited"), /Updated/);
+    assert.match(await run("rules", "list"), /acme\/\* +unlimited +no/);
+    assert.match((await cli("rules", "set", "a b", "--concurrency", "1")).all, /Invalid rule pattern/);
+    assert.match(await run("-y", "rules", "delete", "acme/*"), /Deleted rule/);
+    assert.match(await run("rules", "list"), /No rules defined/);
+  });
 
   test("operators: resume, pause, cancel, kill, restart-as-new, purge", async () => {
     assert.match(await run("-y", "invocations", "resume", ids.INV), /Resumed 1 invocations/);
