@@ -47,7 +47,8 @@ struct processor_config {
     size_t
         self_proposal_limit_bytes; /* 64 MiB: beyond it proposals of clients are refused with RC_OVERLOADED */
     size_t max_timers_in_memory;   /* the earliest ones; 0: 4096 */
-    uint64_t trim_delay_ms;        /* after durable before the log is trimmed */
+    size_t max_held;        /* scoped invocations that wait; above it clients are refused. 0: 1,000,000 */
+    uint64_t trim_delay_ms; /* after durable before the log is trimmed */
     bool trim_log;       /* to what its own store has flushed; false: to what processor_set_durability says */
     bool traces;         /* ops->ended is wanted */
     const char *version; /* for AnnounceLeader / created_using */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "partition/limits.h"
 #include "partition/machine_internal.h"
 #include "partition/processor_internal.h"
 
@@ -200,6 +201,19 @@ static void append(struct processor *p, struct partition_rpc *rpc, enum command_
 
 /* ---- entry points ---- */
 
+#define HELD_MAX 1000000u
+
+/* Those that wait are in memory: what clients add to them has a limit, what handlers send has not. */
+static bool too_many_held(struct processor *p, const struct partition_rpc *rpc)
+{
+    size_t held = limits_held(store_limits(p->store));
+    struct service_invocation si;
+    if (held < (p->config.max_held ? p->config.max_held : HELD_MAX))
+        return false;
+    struct reader r = reader_make(record_body(bytes_slice(rpc->record)));
+    return service_invocation_read(&r, &si) && si.target.scope.ptr;
+}
+
 /* Whatever enters the log must be decodable by every replica (spec/service-protocol.md §13): a record that is
  * not would stop them all. */
 static bool record_valid(const struct partition_rpc *rpc)
@@ -235,6 +249,8 @@ void processor_rpc(struct processor *p, struct partition_rpc *rpc)
         rpc_fail_later(p, rpc, RC_NOT_LEADER, "this node does not lead the partition");
     } else if (has_record && !record_valid(rpc)) {
         rpc_fail_later(p, rpc, RC_INVALID, "the record of the request cannot be decoded");
+    } else if (rpc->kind == RPC_INVOKE && too_many_held(p, rpc)) {
+        rpc_fail_later(p, rpc, RC_OVERLOADED, "too many invocations of scopes wait for their turn");
     } else if (rpc->kind == RPC_INVOKE) {
         struct bytes record = rpc->record;
         rpc->record = BYTES_EMPTY;

@@ -67,6 +67,8 @@ static void discover(void *ctx, const struct admin_discovery_request *request,
 }
 static void changed(void *ctx, struct schema *schema) {}
 static void loaded(void *ctx, const struct err *err) {}
+static struct rule_store *rules;
+static void rules_changed(void *ctx, const struct rule_book *book) {}
 
 static void start(void)
 {
@@ -80,10 +82,12 @@ static void start(void)
     env_task_init(&kv_task, kv_serve);
     env_task_init(&rpc_task, rpc_serve);
     store = schema_store_new(&fenv.env, &kv, changed, loaded, NULL);
+    rules = rule_store_new(&fenv.env, &kv, 1u << 30, rules_changed, NULL);
     fake_env_run(&fenv);
     struct admin_deps deps = {.env = &fenv.env,
                               .router = &router,
                               .schema = store,
+                              .rules = rules,
                               .defaults = &defaults,
                               .discovery = {discover, NULL},
                               .info = {.version = "1.7.12", .cluster_name = "c"}};
@@ -94,6 +98,7 @@ static void stop(void)
 {
     admin_free(api);
     schema_store_free(store);
+    rule_store_free(rules);
     fake_env_run(&fenv);
     fake_env_free(&fenv);
 }

@@ -4,7 +4,7 @@
 
 #include "partition/store_internal.h"
 
-static bool blob_content(void *ctx, uint64_t id, struct bytes *out)
+static bool fuzz_content(void *ctx, uint64_t id, struct bytes *out)
 {
     static const uint8_t content[16] = {1, 2, 3};
     if (id > 3)
@@ -12,7 +12,7 @@ static bool blob_content(void *ctx, uint64_t id, struct bytes *out)
     *out = bytes_static(slice_make(content, id * 4));
     return true;
 }
-static const struct blob_source blobs = {blob_content, NULL};
+static const struct blob_source blobs = {fuzz_content, NULL};
 
 static void invocation(struct bytes value)
 {

@@ -140,6 +140,7 @@ static void start_replica(struct world *w, int i)
         .max_inflight_ship = 8,
         .self_proposal_limit_bytes = 1 << 20,
         .max_timers_in_memory = 4,
+        .max_held = 3,
         .trim_delay_ms = 1000,
         .trim_log = !w->owner_trims,
         .version = "1.7.0",
@@ -563,6 +564,88 @@ static void refused_appends_fail_safely(void **state)
     assert_string_equal(call.value, "done");
 }
 
+static struct bytes rule_book(uint32_t version, const char *pattern, uint32_t limit)
+{
+    struct writer rules = WRITER_INIT, w = WRITER_INIT;
+    cmd_rule_book_add(&rules, slice_cstr(pattern), limit);
+    cmd_rule_book_write(
+        &w, &(struct cmd_rule_book){.version = version, .n_rules = 1, .rules = writer_slice(&rules)});
+    writer_free(&rules);
+    return writer_take(&w);
+}
+
+static void set_rules(struct replica *r, uint32_t version, uint32_t limit)
+{
+    struct bytes book = rule_book(version, "s", limit);
+    processor_set_rules(r->p, version, book);
+    bytes_unref(&book);
+}
+
+static struct test_rpc scoped_rpc(uint64_t n, const char *scope)
+{
+    return invoke_rpc(n, (struct invoke_options){.id = id_of(n), .submit = n, .scope = scope});
+}
+
+/* By the leader, once per version, also when the log refuses at first; a new leader brings what the old one
+ * could not. */
+static void rules_get_into_the_log(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    sim_logs_refuse(w->logs, RC_NO_SPACE);
+    set_rules(r, 1, 1);
+    settle(w);
+    assert_int_equal(store_rules_version(processor_store(r->p)), 0);
+    sim_logs_refuse(w->logs, RC_OK);
+    sim_env_advance(&w->env, 200);
+    assert_int_equal(store_rules_version(processor_store(r->p)), 1);
+    lsn_t applied = store_vars(processor_store(r->p))->applied_lsn;
+    set_rules(r, 1, 1); /* not news */
+    settle(w);
+    assert_true(store_vars(processor_store(r->p))->applied_lsn == applied);
+    processor_step_down(r->p);
+    set_rules(r, 2, 2);
+    settle(w);
+    assert_int_equal(store_rules_version(processor_store(r->p)), 1);
+    processor_become_leader(r->p, 50);
+    settle(w);
+    assert_int_equal(store_rules_version(processor_store(r->p)), 2);
+}
+
+static void clients_are_refused_when_too_many_are_held(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct bytes none = rule_book(2, "other", 1);
+    set_rules(r, 1, 1);
+    settle(w);
+    r->idle = true;
+    struct test_rpc first = scoped_rpc(100, "s");
+    processor_rpc(r->p, &first.rpc);
+    settle(w);
+    struct test_rpc rpcs[4];
+    for (uint64_t i = 0; i < ARRAY_LEN(rpcs); i++) {
+        rpcs[i] = scoped_rpc(101 + i, "s");
+        processor_rpc(r->p, &rpcs[i].rpc);
+        settle(w);
+    }
+    assert_int_equal(rpcs[2].reply.status, RPC_OK);
+    assert_int_equal(rpcs[3].reply.status, RPC_FAILED);
+    assert_int_equal(rpcs[3].reply.rc, RC_OVERLOADED);
+    struct test_rpc other = scoped_rpc(110, NULL);
+    processor_rpc(r->p, &other.rpc);
+    settle(w);
+    assert_int_equal(other.reply.status, RPC_OK);
+    r->idle = false;
+    processor_set_rules(r->p, 2, none);
+    bytes_unref(&none);
+    settle(w);
+    rpcs[3] = scoped_rpc(104, "s");
+    processor_rpc(r->p, &rpcs[3].rpc);
+    settle(w);
+    assert_int_equal(rpcs[3].reply.status, RPC_OK);
+}
+
 static void undecodable_records_never_reach_the_log(void **state)
 {
     struct world *w = *state;
@@ -928,6 +1011,8 @@ int main(void)
         CASE(operations),
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
+        CASE(rules_get_into_the_log),
+        CASE(clients_are_refused_when_too_many_are_held),
         CASE(undecodable_records_never_reach_the_log),
         CASE(timers_fire_even_when_many_and_refused),
         CASE(timers_registered_while_others_fire),
