@@ -522,6 +522,7 @@ bool replica_report(const struct replica *r, struct partition_report *out)
         .target = r->target,
         .archived = r->snapshots ? snapshot_partition_status(r->snapshots)->archived : 0,
         .oldest_waiting_ms = st.oldest_waiting_ms,
+        .held = st.held,
         .schema_version = schema_version(r->host->schema->schema),
     };
     if (r->phase == PHASE_OPEN) {

@@ -60,6 +60,7 @@ struct partition_report {
     lsn_t target;                               /* of catching up; 0: not known yet */
     lsn_t archived; /* of the oldest snapshot that is retained; 0: none, or not known */
     uint64_t oldest_waiting_ms;
+    size_t held;              /* scoped invocations that wait for their turn */
     uint64_t announced_epoch; /* of the last announcement that was applied, and who made it; 0: none */
     struct node_ref announced_leader;
     uint32_t schema_version; /* that its invocations see */

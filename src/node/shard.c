@@ -32,6 +32,7 @@ struct shard {
     struct replica **replicas; /* of all partitions that belong to this shard, whether they run or not */
     uint32_t n_replicas;
     struct env_timer stats_timer;
+    struct metric *held; /* scoped invocations that wait in the partitions led here */
 
     /* start and stop */
     struct loop *reply_loop;
@@ -213,7 +214,7 @@ void shard_client_config(const struct node_config *c, struct http_client_config 
 static void publish_stats(struct env_timer *t)
 {
     struct shard *s = CONTAINER_OF(t, struct shard, stats_timer);
-    int64_t lag = 0, waiting = 0;
+    int64_t lag = 0, waiting = 0, held = 0;
     uint32_t partitions = 0, leaders = 0;
     for (uint32_t i = 0; i < s->n_replicas; i++) {
         struct partition_report r;
@@ -221,6 +222,7 @@ static void publish_stats(struct env_timer *t)
             continue;
         partitions++;
         leaders += r.role == PROCESSOR_LEADER;
+        held += r.role == PROCESSOR_LEADER ? (int64_t)r.held : 0;
         lag = MAX(lag, (int64_t)(r.committed - MIN(r.applied, r.committed)));
         waiting = MAX(waiting, (int64_t)r.oldest_waiting_ms);
         replica_tick(s->replicas[i]);
@@ -230,6 +232,7 @@ static void publish_stats(struct env_timer *t)
     atomic_store(&s->stat_lag, lag);
     atomic_store(&s->stat_waiting_ms, waiting);
     atomic_store(&s->stat_busy_us, loop_busy_us(s->loop));
+    metric_set(s->held, held);
     loop_logs_publish(s->logs);
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
 }
@@ -282,6 +285,10 @@ static void start_on_loop(struct call *c)
         return;
     }
     env_timer_init(&s->stats_timer, publish_stats);
+    char label[32];
+    snprintf(label, sizeof(label), "shard=\"%u\"", s->index);
+    s->held = metric_gauge("restate_scope_held_invocations", label,
+                           "Invocations that the limits of their scope hold back");
     env_timer_arm(s->env, &s->stats_timer, STATS_INTERVAL_MS);
     start_kafka(s);
     answer_ready(s, NULL);

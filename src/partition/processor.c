@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/metrics.h"
+#include "partition/limits.h"
 #include "partition/processor_internal.h"
 
 #define HOUSEKEEPING_MS      1000
@@ -638,6 +639,7 @@ void processor_get_status(struct processor *p, struct processor_status *out)
         .waiting_rpcs = p->waiting.count,
         .timers = p->timers.map.count,
         .outbox_depth = store_vars(p->store)->outbox_seq - store_vars(p->store)->outbox_head,
+        .held = limits_held(store_limits(p->store)),
         .self_inflight = p->self_bytes,
     };
 }

@@ -102,6 +102,7 @@ struct processor_status {
     uint64_t
         oldest_waiting_ms; /* age of the oldest committed but unapplied record or unanswered proposal (B1) */
     size_t waiting_rpcs, timers, outbox_depth;
+    size_t held;          /* scoped invocations that wait for their turn */
     size_t self_inflight; /* bytes proposed and not read back */
 };
 void processor_get_status(struct processor *p, struct processor_status *out);

@@ -1,7 +1,7 @@
 // Concurrency rules on scopes and limit keys (spec/invocation-lifecycle.md §12.5, spec/admin-api.md §14): who may run at once, who is
 // next, what survives, and the API of the rules.
 import { describe } from "node:test";
-import { assert, attach, check, eventually, restate, row, sleep, unique, world } from "./world.mjs";
+import { assert, attach, check, eventually, official, restate, row, sleep, unique, world } from "./world.mjs";
 import { gate, seen, tick } from "./services.mjs";
 
 const json = { inputSerde: restate.serde.json, outputSerde: restate.serde.json };
@@ -218,8 +218,14 @@ describe("concurrency rules", () => {
       blocked_level: "level1",
       blocked_rule: `${scope}/*`,
     });
+    const held = async () => {
+      const { body } = await w.server.get("/metrics", { base: w.server.fabric });
+      return [...body.matchAll(/^restate_scope_held_invocations\{[^}]*\} (\d+)$/gm)].reduce((sum, m) => sum + Number(m[1]), 0);
+    };
+    if (!official) await eventually(async () => (await held()) === 2);
     keys.forEach((key) => gate(key).resolve());
     for (const id of ids) await attach(w.server, id);
+    if (!official) await eventually(async () => (await held()) === 0);
     await deleteRules(w.server, `${scope}/*`);
   });
 });
