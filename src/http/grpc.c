@@ -16,6 +16,7 @@ struct grpc_call {
     bool started; /* response head is out */
     bool ended;   /* status is out */
     struct grpc_reader reader;
+    enum grpc_encoding replies;
 };
 
 /* Everything that is not visible ASCII, and what the reference escapes as well. */
@@ -80,20 +81,34 @@ void grpc_call_finish(struct grpc_call *c, enum grpc_code code, const char *mess
     writer_free(&w);
 }
 
+static void start_response(struct grpc_call *c)
+{
+    struct http_header h[2] = {CONTENT_TYPE};
+    size_t n = 1;
+    if (c->replies != GRPC_IDENTITY)
+        h[n++] = (struct http_header){SLICE_LIT("grpc-encoding"), slice_cstr(grpc_encoding_name(c->replies))};
+    c->started = true;
+    http_response_start(c->request, 200, h, n);
+}
+
 size_t grpc_call_send(struct grpc_call *c, struct bytes take)
 {
     if (c->ended) {
         bytes_unref(&take);
         return 0;
     }
-    if (!c->started) {
-        c->started = true;
-        http_response_start(c->request, 200, &CONTENT_TYPE, 1);
+    if (!c->started)
+        start_response(c);
+    struct writer w = WRITER_INIT;
+    bool smaller = grpc_deflate(c->replies, bytes_slice(take), &w) == RC_OK;
+    if (smaller) {
+        bytes_unref(&take);
+        take = writer_take(&w);
     }
+    writer_free(&w);
     ASSERT(take.len <= UINT32_MAX);
-    struct writer w;
     writer_init(&w, 5 + (take.len < GRPC_COPY_BELOW ? take.len : 0));
-    write_u8(&w, 0);
+    write_u8(&w, smaller);
     write_u32be(&w, (uint32_t)take.len);
     if (take.len >= GRPC_COPY_BELOW) {
         http_response_write(c->request, writer_take(&w));
@@ -197,14 +212,26 @@ struct grpc_call *grpc_call_accept(struct http_request *r, bool unary, size_t ma
     c->reader.limit = max_message_bytes;
     http_request_set_user(r, c);
     http_request_set_ops(r, &request_ops);
-    if (slice_eq_cstr(encoding, "zstd"))
-        c->reader.encoding = GRPC_ZSTD;
-    else if (slice_eq_cstr(encoding, "gzip"))
-        c->reader.encoding = GRPC_GZIP;
-    else if (encoding.ptr && !slice_eq_cstr(encoding, "identity"))
+    if (encoding.ptr && !grpc_encoding_parse(encoding, &c->reader.encoding))
         refuse_encoding(c, encoding);
     http_request_stream(r);
     return c;
+}
+
+void grpc_call_compress(struct grpc_call *c)
+{
+    struct slice list = http_request_header(c->request, "grpc-accept-encoding");
+    ASSERT(!c->started);
+    for (size_t from = 0; from < list.len;) {
+        ptrdiff_t comma = slice_find(list, ',', from);
+        size_t end = comma < 0 ? list.len : (size_t)comma;
+        while (from < end && list.ptr[from] == ' ')
+            from++;
+        if (grpc_encoding_parse(slice_sub(list, from, end - from), &c->replies))
+            return;
+        from = end + 1;
+    }
+    c->replies = GRPC_IDENTITY;
 }
 
 void *grpc_call_user(const struct grpc_call *c)

@@ -2,6 +2,7 @@
  * (spec/restatectl.md §3.2 to §3.4). Unary and all streaming shapes. Messages are opaque bytes here. All
  * calls and callbacks on the loop's thread. */
 #pragma once
+#include "base/codec.h"
 #include "http/server.h"
 
 enum grpc_code {
@@ -46,6 +47,9 @@ struct grpc_call *grpc_call_accept(struct http_request *r, bool unary, size_t ma
                                    const struct grpc_call_ops *ops, void *user);
 void *grpc_call_user(const struct grpc_call *c);
 struct http_request *grpc_call_request(const struct grpc_call *c);
+/* Before the first message: replies are compressed in the first encoding of `grpc-accept-encoding` that is
+ * known here, as far as that makes them smaller. */
+void grpc_call_compress(struct grpc_call *c);
 /* From `grpc-timeout`, GRPC_NO_TIMEOUT without (or with a malformed) one. Nothing is enforced here. */
 uint64_t grpc_call_timeout_ms(const struct grpc_call *c);
 /* True once a status was sent, by the handler or for a fault found here: send and finish are ignored then. */
@@ -65,6 +69,11 @@ void grpc_refuse(struct http_request *r, enum grpc_code code, const char *messag
 /* ---- frames, apart from HTTP ---- */
 
 enum grpc_encoding { GRPC_IDENTITY, GRPC_GZIP, GRPC_ZSTD };
+/* By its name in a header; false if it is not known here. */
+bool grpc_encoding_parse(struct slice name, enum grpc_encoding *out);
+const char *grpc_encoding_name(enum grpc_encoding e);
+/* The message in that encoding, or RC_EOF when it is better sent as it is. */
+enum rc grpc_deflate(enum grpc_encoding e, struct slice message, struct writer *w);
 
 /* Splits a byte stream into messages. Zero-initialise, then set encoding and limit. */
 struct grpc_reader {

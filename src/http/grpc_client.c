@@ -65,13 +65,7 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
     struct slice encoding = http_header_find(headers, n, "grpc-encoding");
     c->http_status = status;
     take_status(c, headers, n);
-    if (encoding.len == 0 || slice_eq_cstr(encoding, "identity"))
-        c->reader.encoding = GRPC_IDENTITY;
-    else if (slice_eq_cstr(encoding, "gzip"))
-        c->reader.encoding = GRPC_GZIP;
-    else if (slice_eq_cstr(encoding, "zstd"))
-        c->reader.encoding = GRPC_ZSTD;
-    else
+    if (encoding.len && !grpc_encoding_parse(encoding, &c->reader.encoding))
         abort_call(c, GRPC_UNIMPLEMENTED, false, "the answer is compressed in an unknown way");
 }
 
@@ -157,14 +151,57 @@ static void on_deadline(struct env_timer *t)
 static const struct http_stream_ops stream_ops = {
     .on_head = on_head, .on_data = on_data, .on_trailers = on_trailers, .on_end = on_end, .on_done = on_done};
 
+/* The message in its frame; consumed. */
+static struct bytes frame_of(struct bytes message_take, enum grpc_encoding encoding)
+{
+    struct writer body = WRITER_INIT, w = WRITER_INIT;
+    bool smaller = grpc_deflate(encoding, bytes_slice(message_take), &body) == RC_OK;
+    struct slice payload = smaller ? writer_slice(&body) : bytes_slice(message_take);
+    write_u8(&w, smaller);
+    write_u32be(&w, (uint32_t)payload.len);
+    write_slice_raw(&w, payload);
+    bytes_unref(&message_take);
+    writer_free(&body);
+    return writer_take(&w);
+}
+
+static struct grpc_client_call *start(struct loop *loop, struct http_client *client,
+                                      const struct http_uri *uri, const char *path,
+                                      const struct http_header *headers, size_t n_headers,
+                                      struct bytes frame_take, uint64_t timeout_ms, size_t max_message_bytes,
+                                      const struct grpc_client_ops *ops, void *ctx)
+{
+    struct grpc_client_call *c = xcalloc(1, sizeof(*c));
+    c->env = loop_env(loop);
+    c->ops = *ops;
+    c->ctx = ctx;
+    c->reader.limit = max_message_bytes;
+    env_timer_init(&c->deadline, on_deadline);
+    c->stream = http_client_open(client, uri, HTTP_CLIENT_H2, SLICE_LIT("POST"), slice_cstr(path), headers,
+                                 n_headers, &stream_ops, c);
+    http_stream_write(c->stream, frame_take);
+    http_stream_end(c->stream);
+    if (timeout_ms)
+        env_timer_arm(c->env, &c->deadline, timeout_ms);
+    return c;
+}
+
+#define COMMON_HEADERS                                                                                       \
+    {SLICE_LIT("te"), SLICE_LIT("trailers")}, {SLICE_LIT("content-type"), SLICE_LIT("application/grpc")},    \
+    {                                                                                                        \
+        SLICE_LIT("grpc-accept-encoding"), SLICE_LIT("zstd,gzip,identity")                                   \
+    }
+
 struct grpc_client_call *grpc_client_call(struct loop *loop, struct http_client *client,
                                           const struct http_uri *uri, const char *path,
                                           struct bytes message_take, uint64_t timeout_ms,
                                           size_t max_message_bytes, const struct grpc_client_ops *ops,
                                           void *ctx)
 {
-    return grpc_client_call_with(loop, client, uri, path, NULL, 0, message_take, timeout_ms,
-                                 max_message_bytes, ops, ctx);
+    static const struct http_header headers[] = {COMMON_HEADERS,
+                                                 {SLICE_LIT("grpc-encoding"), SLICE_LIT("zstd")}};
+    return start(loop, client, uri, path, headers, ARRAY_LEN(headers), frame_of(message_take, GRPC_ZSTD),
+                 timeout_ms, max_message_bytes, ops, ctx);
 }
 
 struct grpc_client_call *grpc_client_call_with(struct loop *loop, struct http_client *client,
@@ -174,33 +211,12 @@ struct grpc_client_call *grpc_client_call_with(struct loop *loop, struct http_cl
                                                size_t max_message_bytes, const struct grpc_client_ops *ops,
                                                void *ctx)
 {
-    struct http_header headers[3 + GRPC_CLIENT_METADATA_MAX] = {
-        {SLICE_LIT("te"), SLICE_LIT("trailers")},
-        {SLICE_LIT("content-type"), SLICE_LIT("application/grpc")},
-        {SLICE_LIT("grpc-accept-encoding"), SLICE_LIT("zstd,gzip,identity")},
-    };
+    struct http_header headers[3 + GRPC_CLIENT_METADATA_MAX] = {COMMON_HEADERS};
     size_t n_headers = 3;
     for (size_t i = 0; i < n_metadata && n_headers < ARRAY_LEN(headers); i++)
         headers[n_headers++] = metadata[i];
-    struct grpc_client_call *c = xcalloc(1, sizeof(*c));
-    struct buf *frame = buf_new(5 + message_take.len);
-    c->env = loop_env(loop);
-    c->ops = *ops;
-    c->ctx = ctx;
-    c->reader.limit = max_message_bytes;
-    env_timer_init(&c->deadline, on_deadline);
-    frame->data[0] = 0;
-    put_u32be(frame->data + 1, (uint32_t)message_take.len);
-    if (message_take.len)
-        memcpy(frame->data + 5, message_take.ptr, message_take.len);
-    c->stream = http_client_open(client, uri, HTTP_CLIENT_H2, SLICE_LIT("POST"), slice_cstr(path), headers,
-                                 n_headers, &stream_ops, c);
-    http_stream_write(c->stream, bytes_take_buf(frame, 0, 5 + message_take.len));
-    http_stream_end(c->stream);
-    bytes_unref(&message_take);
-    if (timeout_ms)
-        env_timer_arm(c->env, &c->deadline, timeout_ms);
-    return c;
+    return start(loop, client, uri, path, headers, n_headers, frame_of(message_take, GRPC_IDENTITY),
+                 timeout_ms, max_message_bytes, ops, ctx);
 }
 
 void grpc_client_cancel(struct grpc_client_call *c)

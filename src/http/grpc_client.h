@@ -1,5 +1,6 @@
 /* gRPC for clients, on top of one http_stream: unary calls and server streaming, with a deadline. Requests
- * are sent uncompressed; answers may be zstd or gzip. All calls and callbacks on the loop's thread. */
+ * are sent as zstd when that makes them smaller; answers may be zstd or gzip. All calls and callbacks on the
+ * loop's thread. */
 #pragma once
 #include "http/client.h"
 #include "http/grpc.h"

@@ -74,6 +74,58 @@ static enum rc inflate_gzip(struct slice in, size_t limit, struct writer *w, str
     return rc;
 }
 
+/* ---- the other way ---- */
+
+#define DEFLATE_FROM 256u /* smaller messages do not get smaller */
+
+bool grpc_encoding_parse(struct slice name, enum grpc_encoding *out)
+{
+    for (int e = GRPC_IDENTITY; e <= GRPC_ZSTD; e++) {
+        if (!slice_eq_cstr(name, grpc_encoding_name((enum grpc_encoding)e)))
+            continue;
+        *out = (enum grpc_encoding)e;
+        return true;
+    }
+    return false;
+}
+
+const char *grpc_encoding_name(enum grpc_encoding e)
+{
+    return e == GRPC_ZSTD ? "zstd" : e == GRPC_GZIP ? "gzip" : "identity";
+}
+
+static void deflate_zstd(struct slice in, struct writer *w)
+{
+    size_t room = ZSTD_compressBound(in.len);
+    size_t n = ZSTD_compress(writer_reserve(w, room), room, in.ptr, in.len, 1);
+    ASSERT(!ZSTD_isError(n));
+    w->len += n;
+}
+
+static void deflate_gzip(struct slice in, struct writer *w)
+{
+    z_stream z = {.next_in = (Bytef *)in.ptr, .avail_in = (uInt)in.len};
+    ASSERT(deflateInit2(&z, 1, Z_DEFLATED, 16 + MAX_WBITS, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    size_t room = deflateBound(&z, in.len);
+    z.next_out = writer_reserve(w, room);
+    z.avail_out = (uInt)room;
+    ASSERT(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    w->len += room - z.avail_out;
+    deflateEnd(&z);
+}
+
+enum rc grpc_deflate(enum grpc_encoding e, struct slice message, struct writer *w)
+{
+    if (e == GRPC_IDENTITY || message.len < DEFLATE_FROM || message.len > UINT32_MAX / 2)
+        return RC_EOF;
+    size_t before = w->len;
+    if (e == GRPC_ZSTD)
+        deflate_zstd(message, w);
+    else
+        deflate_gzip(message, w);
+    return w->len - before < message.len ? RC_OK : RC_EOF;
+}
+
 static enum rc decode(struct grpc_reader *g, struct bytes *message, struct err *err)
 {
     struct writer w = WRITER_INIT;

@@ -77,6 +77,7 @@ struct node_config {
     struct snapshot_config snapshots;
     uint64_t storage_memory_bytes; /* rocksdb-total-memory-size */
     uint64_t message_size_limit;   /* networking.message-size-limit */
+    bool disable_compression;      /* networking.disable-compression */
     bool disable_idempotent_sharding;
     struct { /* [networking] */
         uint64_t connect_timeout_ms, handshake_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms;

@@ -353,6 +353,7 @@ void config_fill(struct loaded *l)
     fill_snapshots(root, c);
     c->storage_memory_bytes = MAX(integer(root, "rocksdb-total-memory-size", 2ull << 30), 256ull << 20);
     c->message_size_limit = integer(root, "networking.message-size-limit", 32u << 20);
+    c->disable_compression = boolean(root, "networking.disable-compression");
     c->disable_idempotent_sharding = boolean(root, "disable-controlled-idempotent-sharding");
     c->ingress_options.request_size_limit = integer(root, "ingress.request-size-limit", 32u << 20);
     c->ingress_options.concurrent_requests_limit = integer(root, "ingress.concurrent-api-requests-limit", 0);

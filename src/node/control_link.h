@@ -16,6 +16,7 @@ enum link_command { LINK_COMMAND_LEAD = 1 /* become leader of the partition */ }
 enum node_method {
     NODE_METHOD_CREATE_SNAPSHOT = 1, /* of a partition that the node leads */
     NODE_METHOD_SCAN,                /* rows of SQL tables */
+    NODE_METHOD_TRIM_LOG,            /* of a partition that the node leads */
     NODE_METHOD_END
 };
 struct node_call {

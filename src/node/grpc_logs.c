@@ -7,7 +7,6 @@
 #include "bifrost/replicated_client.h"
 #include "node/grpc_messages.h"
 #include "node/node_internal.h"
-#include "node/partition_reports.h"
 
 #define PATIENCE_MS 10000u
 
@@ -44,18 +43,20 @@ void grpc_list_logs(struct rpc *rpc, struct node *n, struct bytes message)
 
 struct log_question {
     struct rpc *rpc;
+    struct node *node;
     uint32_t log_id;
 };
 
-static void describe_known(void *ctx, struct node *n, const struct partition_reports *r)
+/* What nobody could say is at least what the chain says. */
+static void describe(void *ctx, bool known, lsn_t trim_point)
 {
     struct log_question *q = ctx;
+    struct node *n = q->node;
     struct writer w = WRITER_INIT, chain = WRITER_INIT;
-    const struct log_chain *known = logs_config_chain(&n->view.logs, q->log_id);
-    bool here = q->log_id < r->n && r->present[q->log_id];
-    log_chain_encode(&chain, known);
+    const struct log_chain *c = logs_config_chain(&n->view.logs, q->log_id);
+    log_chain_encode(&chain, c);
     pb_put_message(&w, 1, &chain);
-    pb_write_u64(&w, 4, MAX(here ? r->items[q->log_id].trimmed : 0, known->segments[0].base_lsn - 1));
+    pb_write_u64(&w, 4, MAX(known ? trim_point : 0, c->segments[0].base_lsn - 1));
     pb_write_u64(&w, 5, q->log_id);
     pb_write_u64(&w, 6, n->view.logs_value.version);
     pb_write_bytes_always(&w, 7, bytes_slice(n->view.nodes_value.stored));
@@ -71,23 +72,11 @@ void grpc_describe_log(struct rpc *rpc, struct node *n, struct bytes message)
         return;
     }
     struct log_question *q = xcalloc(1, sizeof(*q));
-    q->rpc = rpc;
-    q->log_id = (uint32_t)log_id;
-    partition_reports_collect(n, describe_known, q);
-}
-
-/* ---- TrimLog ---- */
-
-void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    uint64_t log_id, trim_point;
-    grpc_logs_read_request(message, &log_id, &trim_point);
-    if (!requested_log(n, message, &log_id) || log_id >= n->joined.n_partitions) {
-        rpc_fail(rpc, GRPC_INTERNAL, "unknown log '%llu'", (unsigned long long)log_id);
-        return;
-    }
-    shard_trim_log(n->shards[log_id % n->n_shards], (uint16_t)log_id, trim_point);
-    rpc_reply_empty(rpc);
+    *q = (struct log_question){rpc, n, (uint32_t)log_id};
+    if (log_id < n->joined.n_partitions)
+        trim_point_ask(n, (uint16_t)log_id, describe, q);
+    else
+        describe(q, false, 0);
 }
 
 /* ---- FindTail ---- */

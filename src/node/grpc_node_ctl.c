@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/grpc_compaction.h"
 #include "node/grpc_messages.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
@@ -278,66 +279,12 @@ static void cluster_health(struct rpc *rpc, struct node *n, struct bytes message
     rpc_reply(rpc, &w);
 }
 
-enum { DATABASE_PARTITION_STORE = 2, DATABASE_LOG_SERVER, DATABASE_METADATA_SERVER, DATABASE_LOCAL_LOGLET };
-
-static void put_compaction(struct writer *w, const char *name, const char *error)
-{
-    struct writer result = WRITER_INIT;
-    pb_put_text(&result, 1, name);
-    pb_write_bool(&result, 2, !error);
-    pb_put_text(&result, 3, error ? error : "");
-    pb_put_message(w, 1, &result);
-}
-
-static uint64_t selected_database(const struct pb_field *f, unsigned *set)
-{
-    struct reader packed = reader_make(f->bytes);
-    uint64_t kind = f->value;
-    if (f->wire == PB_VARINT) {
-        *set |= 1u << (kind & 7);
-        return kind;
-    }
-    uint64_t first_bad = DATABASE_PARTITION_STORE;
-    while (pb_packed_next(&packed, &kind)) {
-        *set |= 1u << (kind & 7);
-        if (kind < DATABASE_PARTITION_STORE || kind > DATABASE_LOCAL_LOGLET)
-            first_bad = kind;
-    }
-    return first_bad;
-}
-
-/* The stores of logs and metadata reclaim their space themselves: there is nothing to trigger. */
-static void trigger_compaction(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    unsigned set = 0;
-    while (pb_next(&r, &f)) {
-        uint64_t kind = f.number == 1 ? selected_database(&f, &set) : DATABASE_PARTITION_STORE;
-        if (kind < DATABASE_PARTITION_STORE || kind > DATABASE_LOCAL_LOGLET) {
-            rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "database kind '%s' is not a valid selection",
-                     kind == 0 ? "unspecified" : "unknown");
-            return;
-        }
-    }
-    if (!set)
-        set = ~0u;
-    struct writer w = WRITER_INIT;
-    if ((set & 1u << DATABASE_LOG_SERVER) && n->log_host)
-        put_compaction(&w, "log-server", NULL);
-    if ((set & 1u << DATABASE_METADATA_SERVER) && n->kv)
-        put_compaction(&w, "metadata", NULL);
-    if ((set & 1u << DATABASE_PARTITION_STORE) && n->db)
-        put_compaction(&w, "db", "manual compaction is not supported by this server yet");
-    rpc_reply(rpc, &w);
-}
-
 static const struct rpc_method methods[] = {
     {"GetIdent", get_ident},
     {"GetMetadata", get_metadata},
     {"ProvisionCluster", provision_cluster},
     {"ClusterHealth", cluster_health},
-    {"TriggerCompaction", trigger_compaction},
+    {"TriggerCompaction", grpc_trigger_compaction},
 };
 const struct rpc_service node_ctl_service = {
     .name = "restate.node_ctl_svc.NodeCtlSvc",

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/grpc_reflection.h"
 #include "node/node_internal.h"
 
 #define MESSAGE_ALLOWANCE (1u << 20) /* above networking.message-size-limit (spec/restatectl.md §3.4) */
@@ -16,6 +17,7 @@ struct rpc {
     struct grpc_call *call; /* NULL once the exchange is over */
     bool running;           /* the method was called and has not answered */
     struct rpc_stream stream;
+    struct env_timer deadline; /* `grpc-timeout` */
 };
 
 static const struct rpc_service *const services[] = {
@@ -42,12 +44,20 @@ static void on_finished(struct grpc_call *c, bool completed)
 {
     struct rpc *rpc = grpc_call_user(c);
     rpc->call = NULL;
+    env_timer_cancel(rpc->node->env, &rpc->deadline);
     if (rpc->running && rpc->stream.gone) {
         rpc->running = false;
         rpc->stream.gone(rpc->stream.ctx);
     }
     if (!rpc->running)
         free(rpc);
+}
+
+/* Nobody waits any more; the method goes on, and what it answers is dropped. */
+static void on_deadline(struct env_timer *t)
+{
+    struct rpc *rpc = CONTAINER_OF(t, struct rpc, deadline);
+    grpc_call_finish(rpc->call, GRPC_DEADLINE_EXCEEDED, "the deadline of the caller has passed");
 }
 
 static void on_writable(struct grpc_call *c)
@@ -149,22 +159,40 @@ static const struct rpc_service *find_service(const struct node *n, struct slice
     return NULL;
 }
 
-bool grpc_server_serve(struct node *n, struct http_request *r, struct slice service, struct slice method)
+static void serve(struct node *n, struct http_request *r, const struct rpc_service *s,
+                  const struct rpc_method *m)
 {
     static const struct grpc_call_ops ops = {
         .on_message = on_message, .on_writable = on_writable, .on_finished = on_finished};
+    struct rpc *rpc = xcalloc(1, sizeof(*rpc));
+    rpc->node = n;
+    rpc->service = s;
+    rpc->method = m;
+    env_timer_init(&rpc->deadline, on_deadline);
+    rpc->call = grpc_call_accept(r, true, n->config->message_size_limit + MESSAGE_ALLOWANCE, &ops, rpc);
+    if (grpc_call_ended(rpc->call))
+        return;
+    if (!n->config->disable_compression)
+        grpc_call_compress(rpc->call);
+    uint64_t timeout_ms = grpc_call_timeout_ms(rpc->call);
+    if (timeout_ms != GRPC_NO_TIMEOUT)
+        env_timer_arm(n->env, &rpc->deadline, timeout_ms);
+}
+
+bool grpc_server_serve(struct node *n, struct http_request *r, struct slice service, struct slice method)
+{
+    if (slice_eq_cstr(service, GRPC_REFLECTION_SERVICE)) {
+        grpc_reflection_serve(r, method, n->config->roles);
+        return true;
+    }
     const struct rpc_service *s = find_service(n, service);
     if (!s)
         return false;
     for (size_t i = 0; i < s->n_methods; i++) {
-        if (!slice_eq_cstr(method, s->methods[i].name))
-            continue;
-        struct rpc *rpc = xcalloc(1, sizeof(*rpc));
-        rpc->node = n;
-        rpc->service = s;
-        rpc->method = &s->methods[i];
-        rpc->call = grpc_call_accept(r, true, n->config->message_size_limit + MESSAGE_ALLOWANCE, &ops, rpc);
-        return true;
+        if (slice_eq_cstr(method, s->methods[i].name)) {
+            serve(n, r, s, &s->methods[i]);
+            return true;
+        }
     }
     grpc_refuse(r, GRPC_UNIMPLEMENTED, NULL);
     return true;

@@ -121,6 +121,8 @@ int node_run(struct node_config *config)
     config_log_warnings(config);
     n.loop = loop_new("main");
     n.env = loop_env(n.loop);
+    list_init(&n.leader_calls);
+    list_init(&n.compactions);
     loop_on_signal(n.loop, SIGTERM, on_terminate, &n);
     loop_on_signal(n.loop, SIGINT, on_terminate, &n);
     loop_on_signal(n.loop, SIGUSR1, on_dump, &n);

@@ -86,6 +86,9 @@ struct node {
     struct invoker *invoker;    /* discovery only: runs no attempts */
     struct schema_cell schema_cell;
 
+    struct list leader_calls; /* of operators: leader_call.c */
+    struct list compactions;  /* of operators: grpc_compaction.c */
+    void (*compactions_stopped)(void *ctx);
     struct env_timer retry_timer, deadline_timer, leaders_timer, states_timer;
     bool leaders_waited; /* long enough for leaders of all partitions */
     uint32_t draining;

@@ -9,10 +9,10 @@
 #include "invoker/identity.h"
 #include "metadata/schema_records.h"
 #include "node/grpc_server.h"
+#include "node/leader_call.h"
 #include "node/node_internal.h"
 #include "node/node_metrics.h"
 #include "node/query_remote.h"
-#include "node/snapshot_rpc.h"
 #include "node/tracing.h"
 #include "node/version.h"
 
@@ -686,8 +686,8 @@ static void question_arrived(void *ctx, const struct node_ref *from, enum node_m
                              struct slice payload, struct node_answer *answer)
 {
     struct node *n = ctx;
-    if (method == NODE_METHOD_CREATE_SNAPSHOT)
-        snapshot_rpc_asked(n, payload, answer);
+    if (method == NODE_METHOD_CREATE_SNAPSHOT || method == NODE_METHOD_TRIM_LOG)
+        leader_call_asked(n, method, payload, answer);
     else if (method == NODE_METHOD_SCAN && n->scans)
         query_scans_question(n->scans, payload, answer);
     else

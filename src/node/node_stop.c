@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "node/grpc_compaction.h"
+#include "node/leader_call.h"
 #include "node/node_internal.h"
 
 #define DRAIN_MS  5000u
@@ -121,7 +123,7 @@ static void part_drained(void *ctx)
 static void left(void *ctx)
 {
     struct node *n = ctx;
-    n->draining = 1 + n->n_shards;
+    n->draining = 2 + n->n_shards;
     service_close(&n->admin_service);
     if (n->admin_server) {
         n->draining++;
@@ -129,6 +131,7 @@ static void left(void *ctx)
     }
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_drain(n->shards[i], DRAIN_MS, n->loop, part_drained, n);
+    grpc_compactions_stop(n, part_drained);
     part_drained(n);
 }
 
@@ -137,6 +140,7 @@ void node_stop(struct node *n)
     bool served = n->state == NODE_ALIVE;
     n->stopping = true;
     n->state = NODE_SHUTTING_DOWN;
+    leader_calls_stop(n);
     env_timer_cancel(n->env, &n->retry_timer);
     env_timer_cancel(n->env, &n->leaders_timer);
     env_timer_cancel(n->env, &n->states_timer);

@@ -536,23 +536,63 @@ bool replica_report(const struct replica *r, struct partition_report *out)
 struct trim_request {
     struct replica *replica;
     lsn_t upto;
+    replica_trim_done done;
+    void *ctx;
 };
+
+static void not_open(const struct replica *r, struct err *err)
+{
+    err_set(err, RC_NOT_LEADER, "partition %u has no active leader here", (unsigned)r->id);
+}
+
+/* What no replica needs from the log: all have it, or a snapshot that is retained has it. */
+static lsn_t needed_by_nobody(const struct replica *r, lsn_t durable)
+{
+    lsn_t all = durable;
+    if (!r->peers_known && node_snapshots_is_cluster(r->host->shared->snapshots))
+        all = 0;
+    for (size_t i = 0; i < r->peers.len; i++)
+        all = MIN(all, r->peers.items[i]);
+    return MIN(durable, MAX(all, snapshot_partition_status(r->snapshots)->archived));
+}
 
 static void flushed_for_trim(void *ctx, lsn_t durable)
 {
     struct trim_request *t = ctx;
-    if (t->replica->phase == PHASE_OPEN)
-        log_trim(t->replica->log, MIN(t->upto, durable));
+    struct replica *r = t->replica;
+    struct err err = {0};
+    if (r->phase != PHASE_OPEN) {
+        not_open(r, &err);
+        t->done(t->ctx, 0, &err);
+        free(t);
+        return;
+    }
+    lsn_t upto = MIN(t->upto, needed_by_nobody(r, durable));
+    if (upto < t->upto)
+        LOG0(
+            LOG_WARN, "restate_server",
+            "log %u is trimmed to LSN %llu only, not to %llu as was asked: replicas of partition %u have not "
+            "more of it on their disks, nor has a snapshot",
+            (unsigned)r->id, (unsigned long long)upto, (unsigned long long)t->upto, (unsigned)r->id);
+    log_trim(r->log, upto);
+    t->done(t->ctx, MAX(upto, r->log->trim_point), NULL);
     free(t);
 }
 
-void replica_trim_log(struct replica *r, lsn_t upto)
+void replica_trim_log(struct replica *r, lsn_t upto, replica_trim_done done, void *ctx)
 {
-    if (r->phase != PHASE_OPEN)
+    struct err err = {0};
+    if (r->phase != PHASE_OPEN) {
+        not_open(r, &err);
+        done(ctx, 0, &err);
         return;
+    }
+    if (upto <= r->log->trim_point) {
+        done(ctx, r->log->trim_point, NULL);
+        return;
+    }
     struct trim_request *t = xcalloc(1, sizeof(*t));
-    t->replica = r;
-    t->upto = upto;
+    *t = (struct trim_request){r, upto, done, ctx};
     store_flush(processor_store(r->processor), flushed_for_trim, t);
 }
 
@@ -614,7 +654,7 @@ void replica_create_snapshot(struct replica *r, lsn_t min_lsn, snapshot_create_d
         return;
     }
     struct err err = {0};
-    err_set(&err, RC_NOT_LEADER, "partition %u has no active leader here", (unsigned)r->id);
+    not_open(r, &err);
     done(ctx, NULL, &err);
 }
 

@@ -67,9 +67,12 @@ struct partition_report {
 };
 /* False if it does not run here. */
 bool replica_report(const struct replica *r, struct partition_report *out);
-/* Trim its log up to and including `upto`, but never beyond what the store holds durably: there may be no
- * other copy. Flushes the store first. */
-void replica_trim_log(struct replica *r, lsn_t upto);
+/* Trim its log up to and including `upto`, but never what a replica may still need: what this store does not
+ * hold durably, or neither all replicas nor a retained snapshot. Flushes the store first; upto 0 trims
+ * nothing. `done`, possibly from inside, with the LSN up to which the log is trimmed from now on, or
+ * RC_NOT_LEADER: it is not open here. */
+typedef void (*replica_trim_done)(void *ctx, lsn_t trim_point, const struct err *err);
+void replica_trim_log(struct replica *r, lsn_t upto, replica_trim_done done, void *ctx);
 /* What the other members of the current and the next replica set have flushed, 0 for those of whom it is not
  * known; copied. In a cluster in which nobody said so, what needs the replicas' word for trimming waits. */
 void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n);

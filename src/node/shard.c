@@ -74,6 +74,7 @@ struct call {
     lsn_t *lsns;
     size_t n_lsns;
     snapshot_create_done snapshot_done;
+    replica_trim_done trim_done;
     struct snapshot_created created;
     void *ctx;
     struct err err;
@@ -459,17 +460,55 @@ void shard_report(struct shard *s, struct loop *reply_loop,
     loop_post(s->loop, &c->msg);
 }
 
-static void trim_on_loop(struct call *c)
+struct trim_call {
+    struct shard *shard;
+    struct loop *reply_loop;
+    replica_trim_done done; /* may be NULL */
+    void *ctx;
+};
+
+static void trim_told(struct call *c)
 {
-    if (!c->shard->closing)
-        replica_trim_log(replica_of(c->shard, c->partition), c->upto);
+    c->trim_done(c->ctx, c->upto, c->err.rc == RC_OK ? NULL : &c->err);
 }
 
-void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto)
+static void trim_ended(void *ctx, lsn_t trim_point, const struct err *err)
+{
+    struct trim_call *q = ctx;
+    if (q->done) {
+        struct call *answer = call_new(q->shard, trim_told);
+        answer->trim_done = q->done;
+        answer->ctx = q->ctx;
+        answer->upto = trim_point;
+        if (err)
+            answer->err = *err;
+        loop_post(q->reply_loop, &answer->msg);
+    }
+    free(q);
+}
+
+static void trim_on_loop(struct call *c)
+{
+    struct trim_call *q = xcalloc(1, sizeof(*q));
+    *q = (struct trim_call){c->shard, c->reply_loop, c->trim_done, c->ctx};
+    struct err err = {0};
+    if (c->shard->closing) {
+        err_set(&err, RC_CANCELED, "the node is stopping");
+        trim_ended(q, 0, &err);
+        return;
+    }
+    replica_trim_log(replica_of(c->shard, c->partition), c->upto, trim_ended, q);
+}
+
+void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto, struct loop *reply_loop,
+                    replica_trim_done done, void *ctx)
 {
     struct call *c = call_new(s, trim_on_loop);
     c->partition = partition;
     c->upto = upto;
+    c->reply_loop = reply_loop;
+    c->trim_done = done;
+    c->ctx = ctx;
     loop_post(s->loop, &c->msg);
 }
 

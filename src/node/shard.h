@@ -67,9 +67,10 @@ void shard_free(struct shard *s);
  * the call. Not answered any more once shard_stop was called. */
 void shard_report(struct shard *s, struct loop *reply_loop,
                   void (*done)(void *ctx, const struct partition_report *reports, size_t n), void *ctx);
-/* Any thread. Trim the log of a partition up to and including `upto`, but never beyond what the partition's
- * store holds durably: there is no other copy. Flushes the store first. */
-void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto);
+/* Any thread. replica_trim_log; `done` (may be NULL) on `reply_loop`, also when the shard is stopping
+ * (RC_CANCELED). */
+void shard_trim_log(struct shard *s, uint16_t partition, lsn_t upto, struct loop *reply_loop,
+                    replica_trim_done done, void *ctx);
 /* Any thread. replica_set_peers. */
 void shard_set_peers(struct shard *s, uint16_t partition, const lsn_t *durable, size_t n);
 /* Any thread. replica_create_snapshot; `done` on `reply_loop`, also when the shard is stopping (RC_CANCELED).

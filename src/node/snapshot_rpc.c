@@ -3,31 +3,60 @@
 
 #include <stdlib.h>
 
-#include "node/cluster.h"
 #include "node/grpc_messages.h"
+#include "node/leader_call.h"
 #include "node/node_internal.h"
 
-/* Operators' tools give up earlier; the snapshot is made nevertheless. */
-#define REMOTE_TIMEOUT_MS 120000u
+/* ---- the leader's side ---- */
 
-/* One request, whoever made it: exactly one of rpc and answer is set. */
-struct snapshot_rpc {
+struct making {
     struct node *node;
-    struct rpc *rpc;
-    struct node_answer *answer;
-    struct node_call call; /* to the leader's node */
+    struct leader_reply *reply;
     uint16_t partition;
-    lsn_t min_lsn;
     bool trim_log;
+};
+
+static void created(void *ctx, const struct snapshot_created *c, const struct err *err)
+{
+    struct making *m = ctx;
+    struct node *n = m->node;
+    struct writer w = WRITER_INIT;
+    if (!err && m->trim_log)
+        shard_trim_log(n->shards[m->partition % n->n_shards], m->partition, c->ref.lsn, NULL, NULL, NULL);
+    if (!err) {
+        write_lp(&w, slice_cstr(c->ref.id));
+        write_varint(&w, c->ref.lsn);
+    }
+    m->reply->send(m->reply, err ? err->rc : RC_OK, err ? err->msg : "", writer_slice(&w));
+    writer_free(&w);
+    free(m);
+}
+
+void snapshot_run(struct node *n, uint16_t partition, struct reader *request, struct leader_reply *reply)
+{
+    lsn_t min_lsn = read_varint(request);
+    bool trim_log = read_u8(request) != 0;
+    if (request->failed) {
+        reply->send(reply, RC_INVALID, "bad request for a snapshot", SLICE_EMPTY);
+        return;
+    }
+    struct making *m = xcalloc(1, sizeof(*m));
+    *m = (struct making){n, reply, partition, trim_log};
+    shard_create_snapshot(n->shards[partition % n->n_shards], partition, min_lsn, n->loop, created, m);
+}
+
+/* ---- the operator's side ---- */
+
+struct snapshot_rpc {
+    struct rpc *rpc;
+    struct leader_call call;
 };
 
 static void fail(struct snapshot_rpc *q, enum rc rc, const char *message)
 {
-    if (q->answer)
-        node_answer_send(q->answer, rc, message, SLICE_EMPTY);
-    else if (rc == RC_NOT_LEADER)
+    if (rc == RC_NOT_LEADER)
         rpc_fail(q->rpc, GRPC_INTERNAL, "Can not find a suitable node to take snapshot of partition %u",
-                 (unsigned)q->partition);
+                 (unsigned)q->call.partition);
     else
         rpc_fail(q->rpc, GRPC_INTERNAL,
                  "Failed to create snapshot: SnapshotCreationFailed(\"export error: %s%s\")",
@@ -35,93 +64,33 @@ static void fail(struct snapshot_rpc *q, enum rc rc, const char *message)
     free(q);
 }
 
-static void succeed(struct snapshot_rpc *q, struct slice id, lsn_t lsn)
+static void answered(struct leader_call *c, enum rc rc, const char *message, struct slice payload)
 {
-    struct writer w = WRITER_INIT;
-    if (q->answer) {
-        write_lp(&w, id);
-        write_varint(&w, lsn);
-        node_answer_send(q->answer, RC_OK, "", writer_slice(&w));
-        writer_free(&w);
-    } else {
-        pb_write_bytes(&w, 1, id);
-        pb_write_u64(&w, 2, q->partition);
-        pb_write_u64(&w, 3, lsn);
-        rpc_reply(q->rpc, &w);
-    }
-    free(q);
-}
-
-/* ---- the leader is here ---- */
-
-static void created(void *ctx, const struct snapshot_created *c, const struct err *err)
-{
-    struct snapshot_rpc *q = ctx;
-    struct node *n = q->node;
-    if (err) {
-        fail(q, err->rc, err->msg);
-        return;
-    }
-    if (q->trim_log)
-        shard_trim_log(n->shards[q->partition % n->n_shards], q->partition, c->ref.lsn);
-    succeed(q, slice_cstr(c->ref.id), c->ref.lsn);
-}
-
-static void create_here(struct snapshot_rpc *q)
-{
-    struct node *n = q->node;
-    shard_create_snapshot(n->shards[q->partition % n->n_shards], q->partition, q->min_lsn, n->loop, created,
-                          q);
-}
-
-/* ---- the leader is elsewhere ---- */
-
-static void answered(struct node_call *call, enum rc rc, const char *message, struct slice payload)
-{
-    struct snapshot_rpc *q = CONTAINER_OF(call, struct snapshot_rpc, call);
+    struct snapshot_rpc *q = CONTAINER_OF(c, struct snapshot_rpc, call);
     struct reader r = reader_make(payload);
     struct slice id = read_lp(&r);
     lsn_t lsn = read_varint(&r);
-    if (rc != RC_OK)
-        fail(q, rc, message);
-    else if (r.failed)
-        fail(q, RC_CORRUPT, "the leader's answer was not understood");
-    else
-        succeed(q, id, lsn);
-}
-
-static void ask_leader(struct snapshot_rpc *q, uint32_t leader)
-{
     struct writer w = WRITER_INIT;
-    write_varint(&w, q->partition);
-    write_varint(&w, q->min_lsn);
-    write_u8(&w, q->trim_log);
-    q->call.done = answered;
-    control_link_call(q->node->control, &q->call, leader, NODE_METHOD_CREATE_SNAPSHOT, writer_slice(&w),
-                      REMOTE_TIMEOUT_MS);
-    writer_free(&w);
-}
-
-void snapshot_rpc_asked(struct node *n, struct slice payload, struct node_answer *answer)
-{
-    struct reader r = reader_make(payload);
-    uint64_t partition = read_varint(&r);
-    struct snapshot_rpc *q = xcalloc(1, sizeof(*q));
-    *q = (struct snapshot_rpc){.node = n, .answer = answer, .partition = (uint16_t)partition};
-    q->min_lsn = read_varint(&r);
-    q->trim_log = read_u8(&r) != 0;
-    if (r.failed || partition >= n->joined.n_partitions || n->n_shards == 0)
-        fail(q, RC_INVALID, "bad request for a snapshot");
-    else
-        create_here(q);
+    if (rc != RC_OK) {
+        fail(q, rc, message);
+        return;
+    }
+    if (r.failed) {
+        fail(q, RC_CORRUPT, "the leader's answer was not understood");
+        return;
+    }
+    pb_write_bytes(&w, 1, id);
+    pb_write_u64(&w, 2, c->partition);
+    pb_write_u64(&w, 3, lsn);
+    rpc_reply(q->rpc, &w);
+    free(q);
 }
 
 void grpc_create_snapshot(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    uint64_t partition = 0, min_lsn = 0, trim = 0, epoch;
+    uint64_t partition = 0, min_lsn = 0, trim = 0;
     struct reader r = reader_make(bytes_slice(message));
     struct pb_field f;
-    struct node_ref leader = {0, 0};
     while (pb_next(&r, &f)) {
         if (f.wire == PB_VARINT && f.number == 1)
             partition = f.value;
@@ -136,14 +105,17 @@ void grpc_create_snapshot(struct rpc *rpc, struct node *n, struct bytes message)
         return;
     }
     struct snapshot_rpc *q = xcalloc(1, sizeof(*q));
-    *q = (struct snapshot_rpc){
-        .node = n, .rpc = rpc, .partition = (uint16_t)partition, .min_lsn = min_lsn, .trim_log = trim != 0};
-    bool led = partition < n->joined.n_partitions &&
-               membership_leader(cluster_membership(n->cluster), q->partition, &leader, &epoch);
-    if (!led)
+    q->rpc = rpc;
+    q->call.done = answered;
+    q->call.partition = (uint16_t)partition;
+    if (partition >= n->joined.n_partitions) { /* no use in waiting for its leader */
         fail(q, RC_NOT_LEADER, "");
-    else if (leader.id == n->joined.node_id)
-        create_here(q);
-    else
-        ask_leader(q, leader.id);
+        return;
+    }
+    struct writer w = WRITER_INIT;
+    write_varint(&w, min_lsn);
+    write_u8(&w, trim != 0);
+    leader_call_start(&q->call, n, NODE_METHOD_CREATE_SNAPSHOT, (uint16_t)partition, writer_slice(&w),
+                      LEADER_CALL_PATIENCE_MS);
+    writer_free(&w);
 }

@@ -180,6 +180,74 @@ void rocks_db_sync(struct rocks_db *db, struct rocks_sync *q)
     pthread_mutex_unlock(&db->lock);
 }
 
+/* ---- compaction ---- */
+
+static void compaction_deliver(struct loop_msg *m)
+{
+    struct rocks_compaction *c = CONTAINER_OF(m, struct rocks_compaction, msg);
+    c->done(c, c->err.rc == RC_OK ? NULL : &c->err);
+}
+
+static void compaction_finish(struct rocks_compaction *c, bool canceled)
+{
+    if (canceled)
+        err_set(&c->err, RC_CANCELED, "the compaction was canceled: the node is shutting down");
+    c->msg.deliver = compaction_deliver;
+    loop_post(c->loop, &c->msg);
+}
+
+static void compact(struct rocks_db *db, const struct rocks_compaction *c)
+{
+    rocksdb_compactoptions_t *o = rocksdb_compactoptions_create();
+    rocksdb_compactoptions_set_exclusive_manual_compaction(o, 0);
+    rocksdb_compactoptions_set_bottommost_level_compaction(o, (unsigned char)c->bottommost);
+    rocksdb_compactoptions_set_change_level(o, c->change_level);
+    rocksdb_compact_range_opt(db->db, o, NULL, 0, NULL, 0);
+    rocksdb_compactoptions_destroy(o);
+}
+
+static void *compact_run(void *arg)
+{
+    struct rocks_db *db = arg;
+    struct list *n;
+    pthread_setname_np(pthread_self(), "store-compact");
+    pthread_mutex_lock(&db->lock);
+    while ((n = list_pop_front(&db->compactions))) {
+        struct rocks_compaction *c = CONTAINER_OF(n, struct rocks_compaction, link);
+        bool stopped = db->compact_stopped;
+        pthread_mutex_unlock(&db->lock);
+        if (!stopped)
+            compact(db, c);
+        pthread_mutex_lock(&db->lock);
+        compaction_finish(c, db->compact_stopped);
+    }
+    db->compacting = false;
+    pthread_mutex_unlock(&db->lock);
+    return NULL;
+}
+
+void rocks_db_compact(struct rocks_db *db, struct rocks_compaction *c)
+{
+    pthread_mutex_lock(&db->lock);
+    list_push_back(&db->compactions, &c->link);
+    if (!db->compacting) {
+        if (db->compact_joinable)
+            pthread_join(db->compact_thread, NULL); /* has done its work */
+        int failed = pthread_create(&db->compact_thread, NULL, compact_run, db);
+        ASSERT_MSG(failed == 0, "cannot start a thread: %s", strerror(failed));
+        db->compacting = db->compact_joinable = true;
+    }
+    pthread_mutex_unlock(&db->lock);
+}
+
+void rocks_db_compact_stop(struct rocks_db *db)
+{
+    pthread_mutex_lock(&db->lock);
+    db->compact_stopped = true;
+    pthread_mutex_unlock(&db->lock);
+    rocksdb_disable_manual_compaction(db->db);
+}
+
 /* ---- open, close ---- */
 
 enum rc rocks_db_open(const struct rocks_db_config *config, struct rocks_db **out, struct err *err)
@@ -188,6 +256,7 @@ enum rc rocks_db_open(const struct rocks_db_config *config, struct rocks_db **ou
     pthread_mutex_init(&db->lock, NULL);
     pthread_cond_init(&db->wake, NULL);
     list_init(&db->syncs);
+    list_init(&db->compactions);
     db->options = rocksdb_options_create();
     db->filter = rocks_filter_new(&db->watermarks);
     set_memory(db, config->memory_budget_bytes ? config->memory_budget_bytes : MEMORY_DEFAULT);
@@ -215,12 +284,14 @@ enum rc rocks_db_open(const struct rocks_db_config *config, struct rocks_db **ou
 
 void rocks_db_close(struct rocks_db *db)
 {
-    ASSERT(db->backends == 0 && list_empty(&db->syncs));
+    ASSERT(db->backends == 0 && list_empty(&db->syncs) && list_empty(&db->compactions));
     pthread_mutex_lock(&db->lock);
     db->stopping = true;
     pthread_cond_signal(&db->wake);
     pthread_mutex_unlock(&db->lock);
     pthread_join(db->sync_thread, NULL);
+    if (db->compact_joinable)
+        pthread_join(db->compact_thread, NULL);
     rocksdb_close(db->db);
     destroy(db);
 }

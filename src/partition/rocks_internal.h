@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "loop/loop.h"
+#include "partition/rocks_compact.h"
 #include "partition/store_codec.h"
 
 #define ROCKS_LOG "restate_partition::rocksdb"
@@ -48,6 +49,9 @@ struct rocks_db {
     struct list syncs; /* rocks_sync waiting for the next flush */
     bool stopping;
     size_t backends;
+    pthread_t compact_thread;
+    struct list compactions;                            /* that wait */
+    bool compacting, compact_joinable, compact_stopped; /* the thread runs; is to be joined */
 };
 
 /* Consumes `text` (from RocksDB; may be NULL: RC_OK). */

@@ -59,7 +59,7 @@ struct rocks_db_config {
     uint64_t memory_budget_bytes; /* block cache + memtables */
 };
 enum rc rocks_db_open(const struct rocks_db_config *config, struct rocks_db **out, struct err *err);
-void rocks_db_close(struct rocks_db *db); /* all backends freed before */
+void rocks_db_close(struct rocks_db *db); /* all backends freed before, all compactions done */
 /* Any thread: sets the gauges restate_rocksdb_* (docs/metrics.md). */
 void rocks_db_refresh_metrics(struct rocks_db *db);
 /* A view of the database for one shard loop. */

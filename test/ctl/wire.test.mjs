@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
-import { gzipSync } from "node:zlib";
+import { gunzipSync, gzipSync, zstdDecompressSync } from "node:zlib";
 import { frame, Node } from "./operator.mjs";
 
 const IDENT = "/restate.node_ctl_svc.NodeCtlSvc/GetIdent";
@@ -35,10 +35,46 @@ describe("the node port", () => {
     const message = gzipSync(Buffer.alloc(0));
     const head = Buffer.from([1, 0, 0, 0, message.length]);
     assert.equal((await node.grpc(IDENT, Buffer.concat([head, message]), { "grpc-encoding": "gzip" })).status, 0);
+    // Answers in what the client accepts first and the server knows.
+    for (const [accept, unpack] of [["zstd,gzip,identity", zstdDecompressSync], ["snappy, gzip", gunzipSync]]) {
+      const c = await node.grpc(METADATA, frame("1001"), { "grpc-accept-encoding": accept });
+      assert.equal(c.status, 0);
+      assert.equal(c.headers["grpc-encoding"], accept.startsWith("zstd") ? "zstd" : "gzip");
+      assert.equal(c.data.readUInt8(0), 1);
+      assert.match(unpack(c.data.subarray(5)).toString("latin1"), /cluster_fingerprint/);
+    }
     const r = await node.grpc(IDENT, frame(""));
     assert.equal(r.status, 0);
     assert.equal(r.data.readUInt8(0), 0);
     assert.equal(r.data.readUInt32BE(1), r.data.length - 5);
+  });
+
+  test("a call ends when its deadline has passed", async () => {
+    const r = await node.grpc(IDENT, Buffer.alloc(0), { "grpc-timeout": "1n" });
+    assert.ok([4, 13].includes(r.status), r.message); // 13: it was seen to be empty first
+    assert.equal((await node.grpc(IDENT, frame(""), { "grpc-timeout": "10S" })).status, 0);
+  });
+
+  test("reflection: what there is to call", async () => {
+    const INFO = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
+    const text = (number, value) => Buffer.concat([Buffer.from([(number << 3) | 2, value.length]), Buffer.from(value)]).toString("hex");
+    const list = await node.grpc(INFO, frame(text(7, "*")));
+    assert.equal(list.status, 0);
+    for (const name of ["restate.node_ctl_svc.NodeCtlSvc", "restate.cluster_ctrl.ClusterCtrlSvc", "restate.log_server.LogServerSvc", "restate.metadata_proxy_svc.MetadataProxySvc", "restate.metadata_server_svc.MetadataServerSvc", "grpc.reflection.v1.ServerReflection"])
+      assert.ok(list.data.includes(name), name);
+    // Every method that is described is there, and every file that is imported.
+    for (const service of ["NodeCtlSvc", "ClusterCtrlSvc", "LogServerSvc", "MetadataProxySvc", "MetadataServerSvc"]) {
+      const full = /restate\.\w+\.(\w+)/g;
+      const name = [...list.data.toString("latin1").matchAll(full)].map((m) => m[0]).find((n) => n.endsWith(`.${service}`));
+      const file = await node.grpc(INFO, frame(text(4, name)));
+      assert.equal(file.status, 0);
+      const described = file.data.toString("latin1");
+      for (const [, imported] of described.matchAll(/((?:restate|google\/protobuf)\/\w+\.proto)/g))
+        assert.ok((await node.grpc(INFO, frame(text(3, imported)))).data.length > imported.length + 30, imported);
+    }
+    const unknown = await node.grpc(INFO, frame(text(4, "restate.nope.NopeSvc")));
+    assert.match(unknown.data.toString("latin1"), /no such symbol: 'restate\.nope\.NopeSvc'/);
+    assert.equal((await node.grpc("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", frame(""))).http, 404);
   });
 
   test("faults of transport", async () => {

@@ -10,6 +10,15 @@ static void on_finished(struct grpc_call *c, bool completed)
 {
     finished++;
 }
+static void long_message(struct grpc_call *c, struct bytes m)
+{
+    struct writer w = WRITER_INIT;
+    grpc_call_compress(c);
+    for (int i = 0; i < 1000; i++)
+        write_fmt(&w, "%s", m.len ? "0123456789" : "");
+    grpc_call_reply(c, writer_take(&w));
+    writer_free(&w);
+}
 static void echo_message(struct grpc_call *c, struct bytes m)
 {
     seen_timeout_ms = grpc_call_timeout_ms(c);
@@ -32,12 +41,15 @@ static void fail_message(struct grpc_call *c, struct bytes m)
 static void on_grpc_request(void *ctx, struct http_request *r)
 {
     static const struct grpc_call_ops echo = {.on_message = echo_message, .on_finished = on_finished};
+    static const struct grpc_call_ops longer = {.on_message = long_message, .on_finished = on_finished};
     static const struct grpc_call_ops stream = {
         .on_message = stream_message, .on_end = stream_end, .on_finished = on_finished};
     static const struct grpc_call_ops fail = {.on_message = fail_message, .on_finished = on_finished};
     struct slice t = http_request_target(r);
     if (slice_eq_cstr(t, "/echo"))
         grpc_call_accept(r, true, 1000, &echo, NULL);
+    else if (slice_eq_cstr(t, "/long"))
+        grpc_call_accept(r, true, 1000, &longer, NULL);
     else if (slice_eq_cstr(t, "/stream"))
         grpc_call_accept(r, false, 1 << 20, &stream, NULL);
     else if (slice_eq_cstr(t, "/fail"))
@@ -122,6 +134,42 @@ static void limits_and_encodings(void **state)
              "grpc-status: 11\r\n");
 }
 
+/* Answers in the first encoding that both know; small ones as they are. */
+static void compressed_answers(void **state)
+{
+    struct slice ask = S("\0\0\0\0\1x"), ask_short = S("\0\0\0\0\0");
+    EXCHANGE("/long", "grpc-accept-encoding: snappy, zstd,gzip\r\n", ask, "grpc-encoding: zstd\r\n",
+             "\x28\xb5\x2f\xfd", "grpc-status: 0\r\n");
+    EXCHANGE("/long", "grpc-accept-encoding: gzip,zstd\r\n", ask, "grpc-encoding: gzip\r\n", "\x1f\x8b\x08",
+             "grpc-status: 0\r\n");
+    EXCHANGE("/long", "grpc-accept-encoding: identity\r\n", ask, "01234567890123456789",
+             "grpc-status: 0\r\n");
+    EXCHANGE("/long", "", ask, "01234567890123456789", "grpc-status: 0\r\n");
+    EXCHANGE("/long", "grpc-accept-encoding: zstd\r\n", ask_short, "grpc-status: 0\r\n");
+    for (enum grpc_encoding e = GRPC_GZIP; e <= GRPC_ZSTD; e++) { /* and back */
+        struct writer body = WRITER_INIT, frame = WRITER_INIT, text = WRITER_INIT;
+        struct grpc_reader g = {.limit = 100000, .encoding = e};
+        struct bytes m = BYTES_EMPTY;
+        struct err err = {0};
+        for (int i = 0; i < 5000; i++)
+            write_fmt(&text, "%d,", i);
+        assert_int_equal(grpc_deflate(e, S("short"), &body), RC_EOF);
+        assert_int_equal(grpc_deflate(e, writer_slice(&text), &body), RC_OK);
+        assert_true(body.len < text.len / 2);
+        write_u8(&frame, 1);
+        write_u32be(&frame, (uint32_t)body.len);
+        write_slice_raw(&frame, writer_slice(&body));
+        struct bytes whole = writer_take(&frame);
+        struct slice in = bytes_slice(whole);
+        assert_int_equal(grpc_reader_next(&g, whole, &in, &m, &err), RC_OK);
+        assert_true(slice_eq(bytes_slice(m), writer_slice(&text)));
+        bytes_unref(&m);
+        bytes_unref(&whole);
+        writer_free(&body);
+        writer_free(&text);
+    }
+}
+
 static void messages_in_pieces(void **state)
 {
     struct grpc_reader g = {.limit = 100};
@@ -163,7 +211,8 @@ static void over_http2(void **state)
 int main(void)
 {
 #define GT(f) cmocka_unit_test_setup_teardown(f, grpc_setup, teardown)
-    const struct CMUnitTest tests[] = {GT(unary), GT(statuses), GT(limits_and_encodings),
-                                       GT(messages_in_pieces), GT(over_http2)};
+    const struct CMUnitTest tests[] = {
+        GT(unary),     GT(statuses), GT(limits_and_encodings), GT(messages_in_pieces), GT(compressed_answers),
+        GT(over_http2)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -100,6 +100,54 @@ static void expired_values_are_compacted_away(void **state)
     sf_free(&f);
 }
 
+struct asked {
+    struct rocks_compaction c;
+    struct store_fixture *f;
+    enum rc rc;
+    int *left;
+};
+
+static void compacted(struct rocks_compaction *c, const struct err *err)
+{
+    struct asked *a = CONTAINER_OF(c, struct asked, c);
+    a->rc = err ? err->rc : RC_OK;
+    if (--*a->left == 0)
+        sf_stop_loop(a->f);
+}
+
+/* Two at once are done one after the other; after the stop there are no others. */
+static void compaction_on_request(void **state)
+{
+    struct store_fixture f;
+    int left = 2;
+    size_t rows;
+    sf_init(&f, true);
+    for (uint64_t i = 0; i < 50; i++)
+        put_completed(&f, i, spec_of(TARGET_SERVICE, 10000, 10000), 1000);
+    sf_evict(&f);
+    pass_time(&f, 20000);
+    struct asked a[2];
+    for (int i = 0; i < 2; i++) {
+        a[i] = (struct asked){.f = &f, .rc = RC_INTERNAL, .left = &left};
+        a[i].c.loop = f.loop;
+        a[i].c.done = compacted;
+        a[i].c.bottommost = i == 0 ? ROCKS_IF_HAVE_FILTER : ROCKS_FORCE;
+        a[i].c.change_level = i == 1;
+        rocks_db_compact(f.db, &a[i].c);
+    }
+    sf_wait(&f);
+    assert_true(a[0].rc == RC_OK && a[1].rc == RC_OK);
+    stored_bytes(&f, &rows);
+    assert_int_equal(rows, 0);
+    rocks_db_compact_stop(f.db);
+    left = 1;
+    a[0].rc = RC_OK;
+    rocks_db_compact(f.db, &a[0].c);
+    sf_wait(&f);
+    assert_int_equal(a[0].rc, RC_CANCELED);
+    sf_free(&f);
+}
+
 static void put_state(struct store_fixture *f, const char *value)
 {
     sf_begin(f);
@@ -312,7 +360,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed_between_write_and_sync), cmocka_unit_test(expired_values_are_compacted_away),
         cmocka_unit_test(partitions_share_a_database),   cmocka_unit_test(empty_is_small_and_opens_fast),
-        cmocka_unit_test(large_state_is_written_once),
+        cmocka_unit_test(large_state_is_written_once),   cmocka_unit_test(compaction_on_request),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
