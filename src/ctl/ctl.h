@@ -294,6 +294,8 @@ int provision_run(struct tool *t);
 int sql_run(struct tool *t);
 /* parts of a group that stand in files of their own */
 extern const struct command placement_commands[], leadership_commands[];
+extern const struct option metadata_migrate_options[];
+int metadata_migrate_run(struct tool *t);
 int logs_describe_run(struct tool *t);
 int logs_trim_run(struct tool *t);
 int logs_reconfigure_run(struct tool *t);

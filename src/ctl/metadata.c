@@ -112,12 +112,6 @@ static int patch_run(struct tool *t)
     return store(t, d, present, version);
 }
 
-static int migrate_run(struct tool *t)
-{
-    return tool_fail(t,
-                     "this tool cannot migrate the metadata store: the servers have one kind of store only");
-}
-
 #define KEY_OPTION                                                                                           \
     {                                                                                                        \
         "key", 'k', "KEY", OPTION_REQUIRED, "Key of the metadata store", .check = check_key                  \
@@ -141,11 +135,6 @@ static const struct option patch_options[] = {KEY_OPTION,
                                                        "[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]"},
                                               WRITE_OPTIONS,
                                               {0}};
-static const struct option migrate_options[] = {
-    {"toml", 0, "TOML", OPTION_REQUIRED, .help = "Settings of the target store"},
-    {"force", .help = "Overwrite what is there"},
-    {0}};
-
 const struct command metadata_commands[] = {
     {"get", "Print the value of a key as JSON", .options = get_options, .run = get_run,
      .examples = "restatectl metadata get -k nodes_config"},
@@ -154,6 +143,7 @@ const struct command metadata_commands[] = {
          "restatectl metadata patch -k demo -p '[{\"op\":\"add\",\"path\":\"/a\",\"value\":1}]' --dry-run"},
     {"put", "Replace a value", .options = put_options, .run = put_run,
      .examples = "restatectl metadata put -k demo demo.json"},
-    {"migrate", "Move to another metadata store (not supported)", .hidden = true, .options = migrate_options,
-     .run = migrate_run},
+    {"migrate", "Copy the metadata of the cluster to another metadata store",
+     .options = metadata_migrate_options, .run = metadata_migrate_run,
+     .examples = "restatectl metadata migrate --toml target.toml"},
     {0}};

@@ -1,5 +1,5 @@
-/* restate.cluster_ctrl.ClusterCtrlSvc (spec/restatectl.md §5.2, §6.4, §8.2) on a single node: state of
- * partitions and logs, configuration, and clear refusals of what needs a cluster. */
+/* restate.cluster_ctrl.ClusterCtrlSvc (spec/restatectl.md §5.2, §6.4, §8.2): state of partitions
+ * and logs, configuration; the methods stand in files of their own. */
 #include <jansson.h>
 #include <stdlib.h>
 
@@ -12,7 +12,7 @@
 #include "node/node_internal.h"
 #include "node/snapshot_rpc.h"
 
-/* ---- what a single node refuses ---- */
+/* ---- MigrateMetadata: there is no other store to migrate to ---- */
 
 static void migrate_metadata(struct rpc *rpc, struct node *n, struct bytes message)
 {
@@ -26,16 +26,17 @@ static void migrate_metadata(struct rpc *rpc, struct node *n, struct bytes messa
     }
     json_t *config = json_loadb((const char *)target.ptr, target.len, JSON_REJECT_DUPLICATES, &parse);
     const char *type = config ? json_string_value(json_object_get(config, "type")) : NULL;
-    if (!config)
+    if (!json_is_object(config))
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "invalid target metadata store configuration: %s", parse.text);
-    else if (type && strcmp(type, "replicated") == 0)
+    else if (!type || strcmp(type, "replicated") == 0)
         rpc_fail(rpc, GRPC_UNIMPLEMENTED,
                  "Metadata migration to replicated metadata store is not supported yet");
     else
-        rpc_fail(rpc, GRPC_FAILED_PRECONDITION,
-                 "Node N%u:%u is not running with --metadata-migration-mode; start all nodes with this flag "
-                 "before migrating metadata",
-                 n->joined.node_id, n->joined.generation);
+        rpc_fail(
+            rpc, GRPC_UNIMPLEMENTED,
+            "this server keeps the metadata of its cluster in the replicated store of its nodes only: it "
+            "can not be migrated to a store of type '%.64s'",
+            type ? type : "");
     json_decref(config);
 }
 

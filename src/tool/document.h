@@ -22,6 +22,8 @@ struct doc {
 
 /* RC_INVALID with line and column. */
 enum rc doc_parse(struct arena *a, struct slice json, struct doc **out, struct err *err);
+/* The same from TOML; RC_INVALID shows the line. */
+enum rc doc_parse_toml(struct arena *a, struct slice toml, struct doc **out, const char **error);
 /* What stands in a stored value: FlexBuffers or JSON. RC_UNSUPPORTED names another codec. */
 enum rc doc_decode(struct arena *a, struct slice stored, struct doc **out, struct err *err);
 /* Stored form of a map with its version in front. */

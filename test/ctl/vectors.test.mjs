@@ -6,7 +6,7 @@ import { createServer } from "node:http2";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { zstdCompressSync, gzipSync } from "node:zlib";
+import { gzipSync, zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import { ours, ownCtl, runTool } from "./operator.mjs";
 
 const exchanges = Object.fromEntries(JSON.parse(readFileSync(new URL("../vectors/restatectl-exchanges.json", import.meta.url))).map((e) => [e.id, e]));
@@ -35,9 +35,9 @@ class Recorded {
     const path = headers[":path"];
     assert.equal(headers["content-type"], "application/grpc");
     assert.equal(headers.te, "trailers");
-    assert.equal(body[0], 0);
     assert.equal(body.readUInt32BE(1), body.length - 5);
-    const message = body.subarray(5).toString("hex");
+    assert.equal(headers["grpc-encoding"], "zstd"); // of those that get smaller by it
+    const message = (body[0] ? zstdDecompressSync(body.subarray(5)) : body.subarray(5)).toString("hex");
     this.requests.push({ path, message });
     const metadata = { "1001": "A3", "1004": "A4", "1003": "A5" };
     const id = this.answers[path] ?? (path.endsWith("/GetIdent") ? "A2" : path.endsWith("/GetMetadata") ? metadata[message] : undefined);
@@ -183,6 +183,30 @@ describe("recorded exchanges", { skip: !ours }, () => {
     const r = await run({ [PROXY + "Get"]: "C1", [PROXY + "Put"]: "C3", [CTRL + "SyncEpochMetadata"]: "B11" }, "partitions", "leadership", "freeze", "0", "--reason", "maint");
     assert.equal(r.stdout, "Froze leader election for partition 0.\n", r.stderr);
     assert.deepEqual(server.sent(CTRL + "SyncEpochMetadata"), ["0a0100"]);
+  });
+
+  test("migration: B12, and the steps that are left to do", async () => {
+    const file = join(dir, "target.toml");
+    writeFileSync(file, '[metadata-client]\ntype = "replicated"\naddresses = ["http://127.0.0.1:21698"]\n');
+    const refused = await run({ [CTRL + "MigrateMetadata"]: "B12" }, "metadata", "migrate", "--toml", file);
+    assert.equal(refused.code, 1);
+    assert.deepEqual(server.sent(CTRL + "MigrateMetadata"), [exchanges.B12.request]);
+    writeFileSync(file, '[metadata-client]\ntype = "object-store"\npath = "s3://b/p"\naws-allow-http = true\n');
+    const done = await run({ [CTRL + "MigrateMetadata"]: { replies: [""] } }, "metadata", "migrate", "--toml", file, "--force");
+    assert.equal(done.code, 0, done.stderr);
+    assert.match(done.text, /^\n\n ✅ {2}Metadata migration completed\n 1\. [^]*\n {5}\[metadata-client\]\n {5}type = "object-store"\n {5}path = "s3:\/\/b\/p"\n {5}aws-allow-http = true\n/);
+    assert.match(Buffer.from(server.sent(CTRL + "MigrateMetadata")[0], "hex").toString(), /^\x08\x01[^]*\{"type":"object-store","path":"s3:\/\/b\/p","aws-allow-http":true,"object-store-retry-policy":/);
+    for (const [toml, what] of [
+      ['type = "etcd"', /missing field `metadata-client`/],
+      ['[metadata-client]\ntype = "etcd"', /missing field `addresses` of a `metadata-client` of type etcd/],
+      ['[metadata-client]\ntype = "paper"', /unknown type 'paper'/],
+      ["[x", /TOML parse error at line 1, column 3/],
+    ]) {
+      writeFileSync(file, toml);
+      const r = await run({}, "metadata", "migrate", "--toml", file);
+      assert.equal(r.code, 1);
+      assert.match(r.stderr, what);
+    }
   });
 
   test("storage: A8", async () => {

@@ -118,7 +118,7 @@ describe("the node port", () => {
       [CTRL + "SetClusterConfiguration", "", 3, "cluster_configuration is a required field"],
       [CTRL + "SetClusterConfiguration", "0a020802", 3, "default_provider is a required field"],
       [CTRL + "MigrateMetadata", "12017b", 3, /^invalid target metadata store configuration: /],
-      [CTRL + "MigrateMetadata", "120e" + hex('{"type":"etc"}'), 9, /--metadata-migration-mode/],
+      [CTRL + "MigrateMetadata", "120e" + hex('{"type":"etc"}'), 12, /can not be migrated to a store of type 'etc'/],
       [PROXY + "Put", key, 3, "value is required"],
       [PROXY + "Put", key + value, 3, "precondition is required"],
       [PROXY + "Put", key + value + "1a00", 3, "invalid data 'unknown precondition kind'"],
