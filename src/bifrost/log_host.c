@@ -137,6 +137,12 @@ struct loop *log_host_loop(struct log_host *h)
     return h->loop;
 }
 
+void log_host_each_loglet(struct log_host *h,
+                          void (*visit)(void *ctx, const struct log_server_loglet_view *v), void *ctx)
+{
+    log_server_each(h->server, visit, ctx);
+}
+
 /* ---- housekeeping ---- */
 
 static void prepare_work(struct loop_work *w)

@@ -48,6 +48,10 @@ struct loop *log_host_loop(struct log_host *h);
 /* Own storage state takes writes or not; any thread. True at first. */
 void log_host_set_writable(struct log_host *h, bool writable);
 
+/* On the log loop: log_server_each. */
+void log_host_each_loglet(struct log_host *h,
+                          void (*visit)(void *ctx, const struct log_server_loglet_view *v), void *ctx);
+
 /* On the log loop: a request of another node as it came over its link. `token` names the way back in
  * remote_reply. False: these bytes are no message, the link is not worth keeping. */
 bool log_host_on_frame(struct log_host *h, struct node_ref from, uint64_t token, struct bytes frame);

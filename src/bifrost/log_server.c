@@ -172,6 +172,14 @@ void log_server_info(struct log_server *s, uint64_t loglet_id, struct loglet_mes
     ls_reply_head(l, LOGLET_INFO, 0, LOGLET_OK, out);
 }
 
+static unsigned pending_seals(const struct ls_loglet *l)
+{
+    unsigned n = 0;
+    LIST_FOREACH(o, &l->ops)
+    n += CONTAINER_OF(o, struct ls_op, sibling)->kind == LS_SEAL;
+    return n;
+}
+
 void log_server_each(struct log_server *s, void (*visit)(void *ctx, const struct log_server_loglet_view *v),
                      void *ctx)
 {
@@ -179,6 +187,12 @@ void log_server_each(struct log_server *s, void (*visit)(void *ctx, const struct
         const struct ls_loglet *l = CONTAINER_OF(n, struct ls_loglet, node);
         struct log_server_loglet_view v = {.id = l->id,
                                            .local_tail = l->local_tail,
+                                           .staged_tail = l->staged_tail,
+                                           .used_ms = l->used_ms,
+                                           .waiters = l->n_waiters,
+                                           .pending_seals = pending_seals(l),
+                                           .accepting_writes =
+                                               !l->sealed && !l->sealing && !s->failsafe && !s->unwritable,
                                            .trim_point = l->trim_point,
                                            .committed_tail = l->committed_tail,
                                            .repaired_tail = l->repaired_tail,

@@ -57,10 +57,12 @@ void log_server_get_stats(const struct log_server *s, struct log_server_stats *o
 
 /* For the operator's tools: the answer to GET_INFO without a message. */
 void log_server_info(struct log_server *s, uint64_t loglet_id, struct loglet_message *out);
-/* For checkers: calls `visit` for each loglet in memory, in order of id. */
+/* For checkers and operators: calls `visit` for each loglet in memory, in order of id. */
 struct log_server_loglet_view {
-    uint64_t id, local_tail, trim_point, committed_tail, repaired_tail;
-    bool sealed, sealing;
+    uint64_t id, local_tail, staged_tail, trim_point, committed_tail, repaired_tail;
+    uint64_t used_ms; /* of the server's monotonic clock: the last request */
+    unsigned waiters, pending_seals;
+    bool sealed, sealing, accepting_writes;
     struct node_ref sequencer;
 };
 void log_server_each(struct log_server *s, void (*visit)(void *ctx, const struct log_server_loglet_view *v),

@@ -17,6 +17,7 @@ enum node_method {
     NODE_METHOD_CREATE_SNAPSHOT = 1, /* of a partition that the node leads */
     NODE_METHOD_SCAN,                /* rows of SQL tables */
     NODE_METHOD_TRIM_LOG,            /* of a partition that the node leads */
+    NODE_METHOD_ROWS,                /* of a SQL table that each node has for itself */
     NODE_METHOD_END
 };
 struct node_call {

@@ -5,6 +5,7 @@
 
 #include "metadata/kv_edit.h"
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 void cluster_get_configuration(struct rpc *rpc, struct node *n, struct bytes message)
@@ -24,74 +25,14 @@ void cluster_get_configuration(struct rpc *rpc, struct node *n, struct bytes mes
 
 /* ---- SetClusterConfiguration: first the logs, then the partition table, each only if it changes ---- */
 
-struct config_request {
+struct reconfiguration {
     struct rpc *rpc;
     struct node *node;
     struct kv_edit edit;
-    struct provision_settings wanted;
-    bool has_configuration, has_provider, has_partition_replication, has_log_replication;
+    struct config_request request;
 };
 
-static enum rc read_provider(struct config_request *q, struct slice message, struct err *err)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    enum rc rc = RC_OK;
-    struct slice name = SLICE_EMPTY;
-    q->has_provider = true;
-    while (rc == RC_OK && pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_LEN) {
-            name = f.bytes;
-        } else if (f.number == 2 && f.wire == PB_LEN) {
-            rc = pb_read_replication(f.bytes, &q->wanted.log_replication, err);
-            q->has_log_replication = true;
-        } else if (f.number == 3) {
-            q->wanted.target_nodeset_size = (uint32_t)MIN(f.value, UINT32_MAX);
-        }
-    }
-    if (rc == RC_OK && !log_provider_parse(name, &q->wanted.provider))
-        rc = err_set(err, RC_INVALID, "Unknown provider kind");
-    return rc;
-}
-
-static enum rc read_configuration(struct config_request *q, struct slice message, struct err *err)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    enum rc rc = RC_OK;
-    q->has_configuration = true;
-    while (rc == RC_OK && pb_next(&r, &f)) {
-        if (f.number == 1) {
-            q->wanted.n_partitions = (uint32_t)MIN(f.value, UINT32_MAX);
-        } else if (f.number == 2 && f.wire == PB_LEN) {
-            rc = pb_read_replication(f.bytes, &q->wanted.partition_replication, err);
-            q->has_partition_replication = true;
-        } else if (f.number == 3 && f.wire == PB_LEN) {
-            rc = read_provider(q, f.bytes, err);
-        }
-    }
-    return rc;
-}
-
-static enum rc read_config_request(struct config_request *q, struct slice message, struct err *err)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    enum rc rc = RC_OK;
-    while (rc == RC_OK && pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_LEN)
-            rc = read_configuration(q, f.bytes, err);
-    }
-    if (rc == RC_OK && r.failed)
-        rc = err_set(err, RC_INVALID, "malformed request");
-    if (rc == RC_OK && !q->has_configuration)
-        rc = err_set(err, RC_INVALID, "cluster_configuration is a required field");
-    if (rc == RC_OK && !q->has_provider)
-        rc = err_set(err, RC_INVALID, "default_provider is a required field");
-    return rc;
-}
-
-static void finish(struct config_request *q, const struct err *err)
+static void finish(struct reconfiguration *q, const struct err *err)
 {
     if (!err)
         rpc_reply_empty(q->rpc);
@@ -105,18 +46,19 @@ static void finish(struct config_request *q, const struct err *err)
 static enum rc change_table(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
                             uint32_t *version, struct err *err)
 {
-    struct config_request *q = CONTAINER_OF(e, struct config_request, edit);
+    struct reconfiguration *q = CONTAINER_OF(e, struct reconfiguration, edit);
     struct partition_table t;
     if (!current)
         return err_set(err, RC_UNAVAILABLE, "the cluster has no partition table yet");
     enum rc rc = partition_table_decode(bytes_slice(current->value), &t, err);
     if (rc != RC_OK)
         return rc;
-    if (q->wanted.n_partitions != t.n_partitions)
+    if (q->request.wanted.n_partitions != t.n_partitions)
         return err_set(err, RC_INVALID, "changing the number of partitions is not yet supported by Restate");
-    if (!q->has_partition_replication || replication_eq(&q->wanted.partition_replication, &t.replication))
+    if (!q->request.has_partition_replication ||
+        replication_eq(&q->request.wanted.partition_replication, &t.replication))
         return RC_EOF;
-    t.replication = q->wanted.partition_replication;
+    t.replication = q->request.wanted.partition_replication;
     *version = ++t.version;
     partition_table_encode(w, &t);
     return RC_OK;
@@ -124,33 +66,34 @@ static enum rc change_table(struct kv_edit *e, const struct kv_entry *current, s
 
 static void table_changed(struct kv_edit *e, const struct err *err)
 {
-    finish(CONTAINER_OF(e, struct config_request, edit), err);
+    finish(CONTAINER_OF(e, struct reconfiguration, edit), err);
 }
 
 static enum rc change_logs(struct kv_edit *e, const struct kv_entry *current, struct writer *w,
                            uint32_t *version, struct err *err)
 {
-    struct config_request *q = CONTAINER_OF(e, struct config_request, edit);
+    struct reconfiguration *q = CONTAINER_OF(e, struct reconfiguration, edit);
     struct arena arena = {0};
     struct logs_config c;
     if (!current)
         return err_set(err, RC_UNAVAILABLE, "the cluster has no configuration of its logs yet");
     enum rc rc = logs_config_decode(&arena, bytes_slice(current->value), &c, err);
-    if (rc == RC_OK && q->wanted.provider != c.provider && q->wanted.provider != LOG_PROVIDER_REPLICATED)
+    if (rc == RC_OK && q->request.wanted.provider != c.provider &&
+        q->request.wanted.provider != LOG_PROVIDER_REPLICATED)
         rc = err_set(err, RC_INVALID,
                      "changing default provider kind to %s is not supported. Choose 'replicated' instead",
-                     log_provider_name(q->wanted.provider));
-    if (rc == RC_OK && !q->has_log_replication)
-        q->wanted.log_replication = c.replication;
-    bool replicated = q->wanted.provider == LOG_PROVIDER_REPLICATED;
-    if (rc == RC_OK && q->wanted.provider == c.provider &&
-        (!replicated || (replication_eq(&q->wanted.log_replication, &c.replication) &&
-                         q->wanted.target_nodeset_size == c.target_nodeset_size)))
+                     log_provider_name(q->request.wanted.provider));
+    if (rc == RC_OK && !q->request.has_log_replication)
+        q->request.wanted.log_replication = c.replication;
+    bool replicated = q->request.wanted.provider == LOG_PROVIDER_REPLICATED;
+    if (rc == RC_OK && q->request.wanted.provider == c.provider &&
+        (!replicated || (replication_eq(&q->request.wanted.log_replication, &c.replication) &&
+                         q->request.wanted.target_nodeset_size == c.target_nodeset_size)))
         rc = RC_EOF;
     if (rc == RC_OK) {
-        c.provider = q->wanted.provider;
-        c.replication = q->wanted.log_replication;
-        c.target_nodeset_size = q->wanted.target_nodeset_size;
+        c.provider = q->request.wanted.provider;
+        c.replication = q->request.wanted.log_replication;
+        c.target_nodeset_size = q->request.wanted.target_nodeset_size;
         c.modified_at = hybrid_timestamp(env_wall_ms(q->node->env));
         *version = ++c.version;
         logs_config_encode(w, &c);
@@ -161,7 +104,7 @@ static enum rc change_logs(struct kv_edit *e, const struct kv_entry *current, st
 
 static void logs_changed(struct kv_edit *e, const struct err *err)
 {
-    struct config_request *q = CONTAINER_OF(e, struct config_request, edit);
+    struct reconfiguration *q = CONTAINER_OF(e, struct reconfiguration, edit);
     if (err) {
         finish(q, err);
         return;
@@ -173,16 +116,16 @@ static void logs_changed(struct kv_edit *e, const struct err *err)
 
 void cluster_set_configuration(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct config_request *q = xcalloc(1, sizeof(*q));
+    struct reconfiguration *q = xcalloc(1, sizeof(*q));
     struct err err = {0};
     q->rpc = rpc;
     q->node = n;
-    q->wanted.partition_replication = n->view.table.replication;
-    q->wanted.log_replication = n->view.logs.replication;
-    enum rc rc = read_config_request(q, bytes_slice(message), &err);
-    bool other_number = rc == RC_OK && q->wanted.n_partitions != n->view.table.n_partitions;
-    if (rc == RC_OK && !other_number && q->wanted.provider != LOG_PROVIDER_IN_MEMORY)
-        rc = provision_settings_check(&q->wanted, &err);
+    q->request.wanted.partition_replication = n->view.table.replication;
+    q->request.wanted.log_replication = n->view.logs.replication;
+    enum rc rc = config_request_decode(bytes_slice(message), &q->request, &err);
+    bool other_number = rc == RC_OK && q->request.wanted.n_partitions != n->view.table.n_partitions;
+    if (rc == RC_OK && !other_number && q->request.wanted.provider != LOG_PROVIDER_IN_MEMORY)
+        rc = provision_settings_check(&q->request.wanted, &err);
     if (rc != RC_OK) {
         rpc_fail(rpc, grpc_code_of(rc), "%s", err.msg);
         free(q);

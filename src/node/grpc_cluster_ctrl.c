@@ -6,8 +6,8 @@
 #include "node/grpc_cluster_config.h"
 #include "node/grpc_cluster_state.h"
 #include "node/grpc_logs.h"
-#include "node/grpc_messages.h"
 #include "node/grpc_query.h"
+#include "node/grpc_requests.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
 #include "node/snapshot_rpc.h"
@@ -16,14 +16,9 @@
 
 static void migrate_metadata(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    struct slice target = SLICE_EMPTY;
+    struct slice target;
     json_error_t parse;
-    while (pb_next(&r, &f)) {
-        if (f.number == 2 && f.wire == PB_LEN)
-            target = f.bytes;
-    }
+    bytes_request_decode(bytes_slice(message), 2, &target);
     json_t *config = json_loadb((const char *)target.ptr, target.len, JSON_REJECT_DUPLICATES, &parse);
     const char *type = config ? json_string_value(json_object_get(config, "type")) : NULL;
     if (!json_is_object(config))

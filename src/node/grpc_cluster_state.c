@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 /* ---- GetClusterState ---- */
@@ -112,6 +113,7 @@ void cluster_get_state(struct rpc *rpc, struct node *n, struct bytes message)
 
 struct sync_request {
     struct rpc *rpc;
+    struct node *node;
     uint32_t waiting;
     struct err err;
 };
@@ -131,34 +133,22 @@ static void synced(void *ctx, const struct err *err)
     free(q);
 }
 
-static void sync_one(struct sync_request *q, struct node *n, uint64_t partition)
+static void sync_one(void *ctx, uint64_t partition)
 {
-    if (partition >= n->joined.n_partitions)
+    struct sync_request *q = ctx;
+    if (partition >= q->node->joined.n_partitions)
         return; /* unknown ones are ignored */
     q->waiting++;
-    cluster_sync(n->cluster, (uint32_t)partition, synced, q);
+    cluster_sync(q->node->cluster, (uint32_t)partition, synced, q);
 }
 
 void cluster_sync_epoch_metadata(struct rpc *rpc, struct node *n, struct bytes message)
 {
     struct sync_request *q = xcalloc(1, sizeof(*q));
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    bool all = true;
     q->rpc = rpc;
+    q->node = n;
     q->waiting = 1; /* this function */
-    while (pb_next(&r, &f)) {
-        if (f.number != 1)
-            continue;
-        all = false;
-        if (f.wire == PB_VARINT)
-            sync_one(q, n, f.value);
-        struct reader packed = reader_make(f.bytes);
-        uint64_t partition;
-        while (f.wire == PB_LEN && pb_packed_next(&packed, &partition))
-            sync_one(q, n, partition);
-    }
-    if (all) {
+    if (!sync_request_each(bytes_slice(message), sync_one, q)) {
         q->waiting++;
         cluster_sync(n->cluster, CONTROLLER_ALL_PARTITIONS, synced, q);
     }

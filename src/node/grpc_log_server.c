@@ -2,7 +2,7 @@
  * loglet, asked of it as any other node would. */
 #include <stdlib.h>
 
-#include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
 
@@ -31,23 +31,16 @@ static void closing(struct loop_logs_user *u)
 static struct loglet_question *read_question(struct rpc *rpc, struct node *n, struct bytes message)
 {
     struct loglet_question *q = xcalloc(1, sizeof(*q));
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
+    uint64_t fields[3];
+    numbers_request_decode(bytes_slice(message), fields, 3, NULL);
     q->rpc = rpc;
     q->logs = node_logs_main(n->logs);
     q->me = n->joined.node_id;
     q->user.closing = closing;
     loop_logs_join(q->logs, &q->user);
-    while (pb_next(&r, &f)) {
-        if (f.wire != PB_VARINT)
-            continue;
-        if (f.number == 1)
-            q->loglet_id = f.value;
-        else if (f.number == 2)
-            q->from = f.value;
-        else if (f.number == 3)
-            q->to = f.value;
-    }
+    q->loglet_id = fields[0];
+    q->from = fields[1];
+    q->to = fields[2];
     return q;
 }
 

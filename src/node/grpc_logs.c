@@ -6,28 +6,14 @@
 
 #include "bifrost/replicated_client.h"
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 #define PATIENCE_MS 10000u
 
-bool grpc_logs_read_request(struct bytes message, uint64_t *first, uint64_t *second)
-{
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    *first = *second = 0;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            *first = f.value;
-        if (f.number == 2 && f.wire == PB_VARINT)
-            *second = f.value;
-    }
-    return reader_done(&r);
-}
-
 static const struct log_chain *requested_log(const struct node *n, struct bytes message, uint64_t *log_id)
 {
-    uint64_t second;
-    return grpc_logs_read_request(message, log_id, &second) && *log_id <= UINT32_MAX
+    return numbers_request_decode(bytes_slice(message), log_id, 1, NULL) == RC_OK && *log_id <= UINT32_MAX
                ? logs_config_chain(&n->view.logs, (uint32_t)*log_id)
                : NULL;
 }

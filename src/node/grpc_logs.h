@@ -15,6 +15,3 @@ void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message)
 /* trim_rpc.c: how far the log is trimmed, as its leader knows; `done` may run from inside. */
 void trim_point_ask(struct node *n, uint16_t log_id, void (*done)(void *ctx, bool known, lsn_t trim_point),
                     void *ctx);
-
-/* Fields 1 and 2 of a request, as numbers. False if malformed. */
-bool grpc_logs_read_request(struct bytes message, uint64_t *first, uint64_t *second);

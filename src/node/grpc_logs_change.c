@@ -8,6 +8,7 @@
 #include "metadata/json.h"
 #include "node/grpc_logs.h"
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 #define PATIENCE_MS 10000u
@@ -15,28 +16,12 @@
     2000u /* so long the log-servers are asked to seal a segment that is sealed by force                     \
            */
 
-/* What is asked for. */
-struct wish {
-    uint64_t log_id;
-    bool has_index;
-    uint64_t index;
-    uint64_t min_version;
-    /* seal */
-    uint64_t forced_tail; /* 0: find it */
-    json_t *context;      /* NULL: none */
-    /* extend */
-    bool has_replication;
-    struct replication replication;
-    struct nodeset nodes;
-    uint32_t sequencer; /* 0: that of the last segment */
-};
-
 struct change {
     struct rpc *rpc;
     struct node *node;
     struct loop_logs *logs;
     struct loop_logs_user user;
-    struct wish wish;
+    struct log_change_request wish;
     bool extend;
     struct chain_request request;
     bool asking;
@@ -106,25 +91,6 @@ static void on_extended(void *ctx, enum rc rc, const struct chain *chain, uint64
 }
 
 /* ---- seal ---- */
-
-/* Fields of `map<string, string>`. */
-static void read_context(struct slice entry, json_t **context)
-{
-    struct reader r = reader_make(entry);
-    struct pb_field f;
-    struct slice key = SLICE_EMPTY, value = SLICE_EMPTY;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_LEN)
-            key = f.bytes;
-        if (f.number == 2 && f.wire == PB_LEN)
-            value = f.bytes;
-    }
-    if (!*context)
-        *context = json_object();
-    char *name = slice_dup_cstr(key);
-    json_object_set_new(*context, name, json_stringn((const char *)value.ptr, value.len));
-    free(name);
-}
 
 static char *marker_params(struct change *c)
 {
@@ -296,7 +262,7 @@ static void closing(struct loop_logs_user *u)
     fail(CONTAINER_OF(u, struct change, user), GRPC_UNAVAILABLE, "the node is shutting down");
 }
 
-static void begin(struct rpc *rpc, struct node *n, const struct wish *wish, bool extend)
+static void begin(struct rpc *rpc, struct node *n, const struct log_change_request *wish, bool extend)
 {
     struct change *c = xcalloc(1, sizeof(*c));
     c->rpc = rpc;
@@ -317,85 +283,23 @@ static void begin(struct rpc *rpc, struct node *n, const struct wish *wish, bool
 
 void grpc_seal_log(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct wish wish = {0};
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            wish.log_id = f.value;
-        if (f.number == 2 && f.wire == PB_VARINT) {
-            wish.has_index = true;
-            wish.index = f.value;
-        }
-        if (f.number == 3 && f.wire == PB_LEN)
-            read_context(f.bytes, &wish.context);
-        if (f.number == 4 && f.wire == PB_VARINT)
-            wish.forced_tail = f.value;
-    }
-    if (wish.log_id > UINT32_MAX || !logs_config_chain(&n->view.logs, (uint32_t)wish.log_id)) {
-        rpc_fail(rpc, GRPC_INTERNAL, "Unknown log id");
-        json_decref(wish.context);
+    struct log_change_request wish;
+    struct err err = {0};
+    enum rc rc = seal_request_decode(bytes_slice(message), &wish, &err);
+    bool known = wish.log_id <= UINT32_MAX && logs_config_chain(&n->view.logs, (uint32_t)wish.log_id);
+    if (rc == RC_OK && known) {
+        begin(rpc, n, &wish, false);
         return;
     }
-    begin(rpc, n, &wish, false);
-}
-
-/* NodeId: `{1 id, 2 generation}`. */
-static uint32_t read_node_id(struct slice message)
-{
-    uint64_t id = 0;
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            id = f.value;
-    }
-    return (uint32_t)MIN(id, UINT32_MAX);
-}
-
-static enum rc read_extension(struct slice message, struct wish *wish, struct err *err)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    struct slice provider = SLICE_EMPTY;
-    enum rc rc = RC_OK;
-    while (rc == RC_OK && pb_next(&r, &f)) {
-        if (f.number == 2 && f.wire == PB_VARINT) {
-            wish->has_index = true;
-            wish->index = f.value;
-        }
-        if (f.number == 4 && f.wire == PB_LEN)
-            provider = f.bytes;
-        if (f.number == 6 && f.wire == PB_LEN) {
-            wish->has_replication = true;
-            rc = pb_read_replication(f.bytes, &wish->replication, err);
-        }
-        if (f.number == 7 && f.wire == PB_LEN)
-            wish->sequencer = read_node_id(f.bytes);
-        if (f.number == 8 && f.wire == PB_LEN && !nodeset_add(&wish->nodes, read_node_id(f.bytes)))
-            rc = err_set(err, RC_INVALID, "node set size is too big, please keep it under %d", NODESET_MAX);
-    }
-    if (rc == RC_OK && provider.len && !slice_eq_cstr(provider, "replicated"))
-        rc = err_set(err, RC_UNSUPPORTED, "new segments can only be replicated, not %.*s",
-                     SLICE_FMT(provider));
-    return rc;
+    rpc_fail(rpc, GRPC_INTERNAL, "%s", rc == RC_OK ? "Unknown log id" : err.msg);
+    json_decref(wish.context);
 }
 
 void grpc_reconfigure_log(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct wish wish = {0};
+    struct log_change_request wish;
     struct err err = {0};
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    enum rc rc = RC_OK;
-    while (rc == RC_OK && pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            wish.log_id = f.value;
-        if (f.number == 2 && f.wire == PB_LEN && !pb_read_wrapped(f.bytes, &wish.min_version))
-            rc = err_set(&err, RC_INVALID, "malformed version");
-        if (f.number == 3 && f.wire == PB_LEN)
-            rc = read_extension(f.bytes, &wish, &err);
-    }
+    enum rc rc = extend_request_decode(bytes_slice(message), &wish, &err);
     if (rc != RC_OK)
         rpc_fail(rpc, rc == RC_INVALID ? GRPC_INVALID_ARGUMENT : GRPC_UNIMPLEMENTED, "%s", err.msg);
     else if (wish.log_id > UINT32_MAX || !logs_config_chain(&n->view.logs, (uint32_t)wish.log_id))

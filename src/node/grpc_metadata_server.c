@@ -2,6 +2,7 @@
  */
 #include "node/grpc_messages.h"
 #include "node/grpc_metadata_store.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 enum { STATUS_AWAITING_PROVISIONING = 2, STATUS_MEMBER, STATUS_STANDBY };
@@ -65,16 +66,10 @@ static void add_node(struct rpc *rpc, struct node *n, struct bytes message)
 
 static void remove_node(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    uint64_t id = 0, created_at = 0;
-    while (pb_next(&r, &f)) {
-        if (f.wire == PB_VARINT && f.number == 1)
-            id = f.value;
-        if (f.wire == PB_VARINT && f.number == 2)
-            created_at = f.value;
-    }
-    if (r.failed || id == 0 || id > UINT32_MAX) {
+    uint64_t fields[2]; /* the node, since when it is a member */
+    enum rc rc = numbers_request_decode(bytes_slice(message), fields, 2, NULL);
+    uint64_t id = fields[0], created_at = fields[1];
+    if (rc != RC_OK || id == 0 || id > UINT32_MAX) {
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "a plain node id is required");
         return;
     }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
 struct store_call {
@@ -16,10 +17,7 @@ struct store_call {
     struct bytes message;
     struct kv_op op;
 
-    /* the request */
-    struct slice key, value, cluster_name;
-    bool has_value, has_version, has_precondition, has_cluster_name;
-    uint64_t version, precondition, expected, fingerprint;
+    struct store_request request;
 };
 
 static void release(struct store_call *c)
@@ -36,67 +34,6 @@ static const char *address_prefix(const struct store_call *c, char out[720])
     return out;
 }
 
-/* ---- reading requests ---- */
-
-static bool read_value(struct store_call *c, struct slice message)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    c->has_value = true;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_LEN)
-            c->has_version = pb_read_wrapped(f.bytes, &c->version);
-        if (f.number == 2 && f.wire == PB_LEN)
-            c->value = f.bytes;
-    }
-    return reader_done(&r);
-}
-
-static bool read_precondition(struct store_call *c, struct slice message)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    bool good = true;
-    c->has_precondition = true;
-    while (pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_VARINT)
-            c->precondition = f.value;
-        if (f.number == 2 && f.wire == PB_LEN)
-            good = pb_read_wrapped(f.bytes, &c->expected);
-    }
-    return good && reader_done(&r);
-}
-
-/* Numbers of the fields after the key; 0: this request has no such field. */
-struct request_layout {
-    uint32_t value, precondition, fingerprint, cluster_name;
-};
-static const struct request_layout get_layout = {0, 0, 2, 3};
-static const struct request_layout put_layout = {2, 3, 4, 5};
-static const struct request_layout delete_layout = {0, 2, 3, 4};
-
-static bool read_request(struct store_call *c, const struct request_layout *layout)
-{
-    struct reader r = reader_make(bytes_slice(c->message));
-    struct pb_field f;
-    bool good = true;
-    while (good && pb_next(&r, &f)) {
-        if (f.number == 1 && f.wire == PB_LEN) {
-            c->key = f.bytes;
-        } else if (f.number == layout->value && f.wire == PB_LEN) {
-            good = read_value(c, f.bytes);
-        } else if (f.number == layout->precondition && f.wire == PB_LEN) {
-            good = read_precondition(c, f.bytes);
-        } else if (f.number == layout->fingerprint && f.wire == PB_VARINT) {
-            c->fingerprint = f.value;
-        } else if (f.number == layout->cluster_name && f.wire == PB_LEN) {
-            c->has_cluster_name = true;
-            c->cluster_name = f.bytes;
-        }
-    }
-    return good && !r.failed;
-}
-
 static void fail(struct store_call *c, enum grpc_code code, const char *text)
 {
     rpc_fail(c->rpc, code, "%s", text);
@@ -109,9 +46,9 @@ static bool check_identity(struct store_call *c)
     char text[400], expected[12], got[12];
     if (c->proxy)
         return true;
-    if (c->fingerprint && c->fingerprint != mine->cluster_fingerprint) {
+    if (c->request.fingerprint && c->request.fingerprint != mine->cluster_fingerprint) {
         cluster_fingerprint_format(mine->cluster_fingerprint, expected);
-        cluster_fingerprint_format(c->fingerprint, got);
+        cluster_fingerprint_format(c->request.fingerprint, got);
         snprintf(text, sizeof(text),
                  "rejecting request because it seems to target a different cluster: cluster fingerprint "
                  "mismatch: expected %s, got %s",
@@ -119,11 +56,12 @@ static bool check_identity(struct store_call *c)
         fail(c, GRPC_PERMISSION_DENIED, text);
         return false;
     }
-    if (c->has_cluster_name && !slice_eq_cstr(c->cluster_name, mine->cluster_name)) {
+    if (c->request.has_cluster_name && !slice_eq_cstr(c->request.cluster_name, mine->cluster_name)) {
         snprintf(text, sizeof(text),
                  "rejecting request because it seems to target a different cluster: cluster name mismatch: "
                  "expected %s, got %.*s",
-                 mine->cluster_name, (int)MIN(c->cluster_name.len, 100), (const char *)c->cluster_name.ptr);
+                 mine->cluster_name, (int)MIN(c->request.cluster_name.len, 100),
+                 (const char *)c->request.cluster_name.ptr);
         fail(c, GRPC_PERMISSION_DENIED, text);
         return false;
     }
@@ -131,7 +69,7 @@ static bool check_identity(struct store_call *c)
 }
 
 static struct store_call *begin(struct rpc *rpc, struct node *n, struct bytes message, bool proxy,
-                                const struct request_layout *layout)
+                                const struct store_request_layout *layout)
 {
     struct store_call *c = xcalloc(1, sizeof(*c));
     char prefix[720], text[900];
@@ -139,7 +77,7 @@ static struct store_call *begin(struct rpc *rpc, struct node *n, struct bytes me
     c->node = n;
     c->proxy = proxy;
     c->message = bytes_ref(message);
-    if (!read_request(c, layout)) {
+    if (!store_request_decode(bytes_slice(c->message), layout, &c->request)) {
         fail(c, GRPC_INTERNAL, "failed to decode Protobuf message");
         return NULL;
     }
@@ -157,7 +95,7 @@ static void submit(struct store_call *c, enum kv_op_kind kind,
                    void (*done)(struct kv_op *op, const struct kv_result *r))
 {
     c->op.kind = kind;
-    c->op.key = c->key;
+    c->op.key = c->request.key;
     c->op.done = done;
     kv_submit(c->node->kv, &c->op);
 }
@@ -202,14 +140,14 @@ static void got_version(struct kv_op *op, const struct kv_result *r)
 
 static void get(struct rpc *rpc, struct node *n, struct bytes message, bool proxy)
 {
-    struct store_call *c = begin(rpc, n, message, proxy, &get_layout);
+    struct store_call *c = begin(rpc, n, message, proxy, &store_get_layout);
     if (c)
         submit(c, KV_GET, got);
 }
 
 static void get_version(struct rpc *rpc, struct node *n, struct bytes message, bool proxy)
 {
-    struct store_call *c = begin(rpc, n, message, proxy, &get_layout);
+    struct store_call *c = begin(rpc, n, message, proxy, &store_get_layout);
     if (c)
         submit(c, KV_GET, got_version);
 }
@@ -226,11 +164,12 @@ static void conflict_read(struct kv_op *op, const struct kv_result *r)
     if (r->rc == RC_OK)
         snprintf(found, sizeof(found), "Some(v%u)", r->entry.version);
     address_prefix(c, prefix);
-    if (c->precondition == KV_DOES_NOT_EXIST)
+    if (c->request.precondition == KV_DOES_NOT_EXIST)
         rpc_fail(c->rpc, GRPC_FAILED_PRECONDITION, "%skey-value pair already exists", prefix);
-    else if (c->precondition == KV_MATCHES_VERSION && (r->rc != RC_OK || r->entry.version != c->expected))
+    else if (c->request.precondition == KV_MATCHES_VERSION &&
+             (r->rc != RC_OK || r->entry.version != c->request.expected))
         rpc_fail(c->rpc, GRPC_FAILED_PRECONDITION, "%sexpected version 'v%llu' but found version '%s'",
-                 prefix, (unsigned long long)c->expected, found);
+                 prefix, (unsigned long long)c->request.expected, found);
     else
         rpc_fail(c->rpc, GRPC_FAILED_PRECONDITION,
                  "%sthe version of a key cannot go back, found version '%s'", prefix, found);
@@ -252,16 +191,16 @@ static void written(struct kv_op *op, const struct kv_result *r)
 
 static bool set_precondition(struct store_call *c)
 {
-    if (!c->has_precondition) {
+    if (!c->request.has_precondition) {
         fail(c, GRPC_INVALID_ARGUMENT, "precondition is required");
         return false;
     }
-    if (c->precondition < KV_NONE || c->precondition > KV_MATCHES_VERSION) {
+    if (c->request.precondition < KV_NONE || c->request.precondition > KV_MATCHES_VERSION) {
         fail(c, GRPC_INVALID_ARGUMENT, "invalid data 'unknown precondition kind'");
         return false;
     }
-    c->op.precondition = (enum kv_precondition)c->precondition;
-    c->op.expected_version = (uint32_t)MIN(c->expected, UINT32_MAX);
+    c->op.precondition = (enum kv_precondition)c->request.precondition;
+    c->op.expected_version = (uint32_t)MIN(c->request.expected, UINT32_MAX);
     return true;
 }
 
@@ -274,40 +213,41 @@ static bool managed_elsewhere(struct slice key)
 
 static void put(struct rpc *rpc, struct node *n, struct bytes message, bool proxy)
 {
-    struct store_call *c = begin(rpc, n, message, proxy, &put_layout);
+    struct store_call *c = begin(rpc, n, message, proxy, &store_put_layout);
     struct err err = {0};
     if (!c)
         return;
-    if (!c->has_value) {
+    if (!c->request.has_value) {
         fail(c, GRPC_INVALID_ARGUMENT, "value is required");
         return;
     }
-    if (!c->has_version || c->version > UINT32_MAX) {
+    if (!c->request.has_version || c->request.version > UINT32_MAX) {
         fail(c, GRPC_INVALID_ARGUMENT, "missing field 'version'");
         return;
     }
     if (!set_precondition(c))
         return;
-    if (managed_elsewhere(c->key)) {
+    if (managed_elsewhere(c->request.key)) {
         fail(c, GRPC_INVALID_ARGUMENT, "this value is changed through the admin API only");
         return;
     }
-    struct kv_entry entry = {c->key, {c->value.ptr, c->value.len, NULL}, (uint32_t)c->version};
+    struct kv_entry entry = {
+        c->request.key, {c->request.value.ptr, c->request.value.len, NULL}, (uint32_t)c->request.version};
     if (cluster_view_check(&n->view, &entry, &err) != RC_OK) {
         fail(c, GRPC_INVALID_ARGUMENT, err.msg);
         return;
     }
-    c->op.value = bytes_copy(c->value);
-    c->op.version = (uint32_t)c->version;
+    c->op.value = bytes_copy(c->request.value);
+    c->op.version = (uint32_t)c->request.version;
     submit(c, KV_PUT, written);
 }
 
 static void delete_key(struct rpc *rpc, struct node *n, struct bytes message, bool proxy)
 {
-    struct store_call *c = begin(rpc, n, message, proxy, &delete_layout);
+    struct store_call *c = begin(rpc, n, message, proxy, &store_delete_layout);
     if (!c || !set_precondition(c))
         return;
-    if (managed_elsewhere(c->key) || cluster_view_is_system_key(c->key)) {
+    if (managed_elsewhere(c->request.key) || cluster_view_is_system_key(c->request.key)) {
         fail(c, GRPC_INVALID_ARGUMENT, "the server lives on this value: it cannot be deleted");
         return;
     }

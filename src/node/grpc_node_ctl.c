@@ -5,6 +5,7 @@
 
 #include "node/grpc_compaction.h"
 #include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
 
@@ -160,73 +161,18 @@ static void get_metadata(struct rpc *rpc, struct node *n, struct bytes message)
 
 enum { FEATURE_ID_IDEMPOTENT_SHARDING = 1 };
 
-struct provision_request {
+struct provisioning {
     struct rpc *rpc;
     struct node *node;
-    struct provision_settings settings;
-    bool dry_run;
+    struct provision_request request;
 };
 
-static enum rc disable_feature(struct provision_settings *s, uint64_t feature, struct err *err)
-{
-    if (feature != FEATURE_ID_IDEMPOTENT_SHARDING)
-        return err_set(err, RC_INVALID, "unknown cluster feature id %llu", (unsigned long long)feature);
-    s->idempotent_sharding = false;
-    return RC_OK;
-}
-
-static enum rc provision_field(struct provision_request *q, const struct pb_field *f, struct err *err)
-{
-    struct provision_settings *s = &q->settings;
-    switch (f->number) {
-    case 1:
-        q->dry_run = f->value != 0;
-        return RC_OK;
-    case 2:
-        s->n_partitions = (uint32_t)MIN(f->value, UINT32_MAX);
-        return RC_OK;
-    case 3:
-        return pb_read_replication(f->bytes, &s->partition_replication, err);
-    case 4:
-        return log_provider_parse(f->bytes, &s->provider) ? RC_OK
-                                                          : err_set(err, RC_INVALID, "Unknown provider kind");
-    case 5:
-        return pb_read_replication(f->bytes, &s->log_replication, err);
-    case 6:
-        s->target_nodeset_size = (uint32_t)MIN(f->value, UINT32_MAX);
-        return RC_OK;
-    case 7:
-        if (f->wire == PB_VARINT)
-            return disable_feature(s, f->value, err);
-        struct reader packed = reader_make(f->bytes);
-        uint64_t feature;
-        enum rc rc = RC_OK;
-        while (rc == RC_OK && pb_packed_next(&packed, &feature))
-            rc = disable_feature(s, feature, err);
-        return rc;
-    default:
-        return RC_OK;
-    }
-}
-
-static enum rc read_provision_request(struct provision_request *q, struct slice message, struct err *err)
-{
-    struct reader r = reader_make(message);
-    struct pb_field f;
-    enum rc rc = RC_OK;
-    while (rc == RC_OK && pb_next(&r, &f))
-        rc = provision_field(q, &f, err);
-    if (rc == RC_OK && r.failed)
-        rc = err_set(err, RC_INVALID, "malformed request");
-    return rc == RC_OK ? provision_settings_check(&q->settings, err) : rc;
-}
-
-static void answer_provision(struct provision_request *q)
+static void answer_provision(struct provisioning *q)
 {
     struct writer w = WRITER_INIT;
-    pb_write_bool(&w, 1, q->dry_run);
-    pb_put_cluster_configuration(&w, 2, &q->settings);
-    if (q->settings.idempotent_sharding)
+    pb_write_bool(&w, 1, q->request.dry_run);
+    pb_put_cluster_configuration(&w, 2, &q->request.settings);
+    if (q->request.settings.idempotent_sharding)
         pb_write_bytes(&w, 3, slice_make(&(uint8_t){FEATURE_ID_IDEMPOTENT_SHARDING}, 1));
     rpc_reply(q->rpc, &w);
     free(q);
@@ -234,7 +180,7 @@ static void answer_provision(struct provision_request *q)
 
 static void provisioned(void *ctx, const struct err *err)
 {
-    struct provision_request *q = ctx;
+    struct provisioning *q = ctx;
     if (!err) {
         answer_provision(q);
         return;
@@ -245,19 +191,19 @@ static void provisioned(void *ctx, const struct err *err)
 
 static void provision_cluster(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    struct provision_request *q = xcalloc(1, sizeof(*q));
+    struct provisioning *q = xcalloc(1, sizeof(*q));
     struct err err = {0};
     q->rpc = rpc;
     q->node = n;
-    provision_settings_from(n->config, &q->settings);
-    enum rc rc = read_provision_request(q, bytes_slice(message), &err);
+    provision_settings_from(n->config, &q->request.settings);
+    enum rc rc = provision_request_decode(bytes_slice(message), &q->request, &err);
     if (rc != RC_OK) {
         rpc_fail(rpc, grpc_code_of(rc), "%s", err.msg);
         free(q);
-    } else if (q->dry_run) {
+    } else if (q->request.dry_run) {
         answer_provision(q);
     } else {
-        node_provision(n, &q->settings, provisioned, q);
+        node_provision(n, &q->request.settings, provisioned, q);
     }
 }
 

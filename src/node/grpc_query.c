@@ -3,13 +3,15 @@
 
 #include <stdlib.h>
 
+#include "node/grpc_requests.h"
 #include "node/node_internal.h"
 #include "wire/pb.h"
 
 struct query_call {
     struct rpc *rpc;
     struct query_job *job;
-    size_t held; /* bytes sent while the client did not take more */
+    struct writer warnings; /* fields of the next answer */
+    size_t held;            /* bytes sent while the client did not take more */
 };
 
 static void on_data(void *ctx, struct bytes take)
@@ -17,12 +19,28 @@ static void on_data(void *ctx, struct bytes take)
     struct query_call *q = ctx;
     struct writer w = WRITER_INIT;
     pb_write_bytes_always(&w, 1, bytes_slice(take));
+    write_slice_raw(&w,
+                    writer_slice(&q->warnings)); /* not behind the end of the stream: nobody reads there */
+    writer_free(&q->warnings);
     size_t n = take.len;
     bytes_unref(&take);
     if (rpc_send(q->rpc, &w) > NET_HIGH_WATER)
         q->held += n;
     else
         query_taken(q->job, n);
+}
+
+/* QueryWarning: `{1 node, 2 message}`. */
+static void on_warnings(void *ctx, struct slice warnings)
+{
+    struct query_call *q = ctx;
+    struct reader r = reader_make(warnings);
+    while (reader_left(&r) && !r.failed) {
+        struct writer warning = WRITER_INIT;
+        pb_write_bytes(&warning, 1, read_lp(&r));
+        pb_write_bytes(&warning, 2, read_lp(&r));
+        pb_put_message(&q->warnings, 2, &warning);
+    }
 }
 
 static void writable(void *ctx)
@@ -36,6 +54,7 @@ static void gone(void *ctx)
 {
     struct query_call *q = ctx;
     query_cancel(q->job);
+    writer_free(&q->warnings);
     free(q);
 }
 
@@ -59,6 +78,7 @@ static void on_end(void *ctx, const struct sql_error *err, uint64_t rows, unsign
 {
     struct query_call *q = ctx;
     struct rpc *rpc = q->rpc;
+    writer_free(&q->warnings);
     free(q);
     if (err->kind == SQL_ERROR_NONE) {
         rpc_end(rpc);
@@ -72,14 +92,10 @@ static void on_end(void *ctx, const struct sql_error *err, uint64_t rows, unsign
 
 void cluster_query(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    static const struct query_events events = {.on_data = on_data, .on_end = on_end};
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    struct slice sql = SLICE_EMPTY;
-    while (pb_next(&r, &f))
-        if (f.number == 1 && f.wire == PB_LEN)
-            sql = f.bytes;
-    if (!reader_done(&r) || !n->queries) {
+    static const struct query_events events = {
+        .on_warnings = on_warnings, .on_data = on_data, .on_end = on_end};
+    struct slice sql;
+    if (!bytes_request_decode(bytes_slice(message), 1, &sql) || !n->queries) {
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "the request does not decode");
         return;
     }

@@ -12,6 +12,7 @@
 #include "node/leader_call.h"
 #include "node/node_internal.h"
 #include "node/node_metrics.h"
+#include "node/query_gather.h"
 #include "node/query_remote.h"
 #include "node/tracing.h"
 #include "node/version.h"
@@ -688,6 +689,8 @@ static void question_arrived(void *ctx, const struct node_ref *from, enum node_m
     struct node *n = ctx;
     if (method == NODE_METHOD_CREATE_SNAPSHOT || method == NODE_METHOD_TRIM_LOG)
         leader_call_asked(n, method, payload, answer);
+    else if (method == NODE_METHOD_ROWS && n->cluster)
+        query_gather_asked(n, payload, answer);
     else if (method == NODE_METHOD_SCAN && n->scans)
         query_scans_question(n->scans, payload, answer);
     else

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "node/node_internal.h"
+#include "node/query_gather.h"
 #include "node/query_remote.h"
 
 #define WAIT_SLICE_NS 20000000 /* between looks at the query's cancellation */
@@ -45,6 +46,7 @@ static void question_unref(struct question *q)
     if (q->of_partition)
         partition_request_release(&q->partition);
     row_set_free(&q->rows.rows);
+    writer_free(&q->rows.warnings);
     pthread_mutex_destroy(&q->lock);
     pthread_cond_destroy(&q->answered_cond);
     free(q->text);
@@ -141,8 +143,7 @@ static enum rc visit(void *ctx, struct partition_request *r, const struct query_
 static void ask_rows(struct loop_msg *m)
 {
     struct question *q = CONTAINER_OF(m, struct question, msg);
-    node_query_rows(q->node, &q->rows);
-    question_answered(q);
+    query_gather(q->node, &q->rows, question_answered, q);
 }
 
 static enum rc rows(void *ctx, struct rows_request *r, const struct query_wait *wait)
@@ -158,6 +159,7 @@ static enum rc rows(void *ctx, struct rows_request *r, const struct query_wait *
     }
     *r = q->rows;
     q->rows.rows = (struct row_set){0}; /* moved */
+    q->rows.warnings = (struct writer){0};
     question_unref(q);
     return r->err.rc;
 }

@@ -226,7 +226,7 @@ static void put_partition_state(struct row_set *s, const struct node *n, struct 
     row_end(s);
 }
 
-static bool is_alive(const struct membership_node *m)
+bool query_node_is_alive(const struct membership_node *m)
 {
     return m->self || m->verdict == MEMBERSHIP_ALIVE || m->verdict == MEMBERSHIP_FAILING_OVER;
 }
@@ -239,7 +239,7 @@ static void put_partition_states(struct row_set *s, const struct node *n)
         size_t count;
         membership_node_at(all, i, &m);
         const struct membership_status *statuses = membership_statuses(all, m.node.id, &count);
-        for (size_t k = 0; k < count && is_alive(&m); k++)
+        for (size_t k = 0; k < count && query_node_is_alive(&m); k++)
             put_partition_state(s, n, m.node, &statuses[k]);
     }
 }
@@ -258,7 +258,7 @@ static void put_members(struct row_set *s, const struct node *n, uint32_t p, con
         const struct membership_status *status = membership_status(all, c->replicas[i], (uint16_t)p);
         row_int(s, p);
         put_plain(s, c->replicas[i]);
-        put_generational(s, known && is_alive(&m) ? m.node.id : 0, known ? m.node.generation : 0);
+        put_generational(s, known && query_node_is_alive(&m) ? m.node.id : 0, known ? m.node.generation : 0);
         if (leads)
             row_bool(s, true);
         else
@@ -366,7 +366,7 @@ void node_query_rows(struct node *n, struct rows_request *r)
     case TABLE_PARTITION_REPLICA_SET:
         put_replica_sets(&r->rows, n);
         break;
-    default: /* bifrost_read_streams, loglet_workers: not kept anywhere yet */
+    default: /* those of each node: query_gather.c */
         break;
     }
 }

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "node/grpc_messages.h"
+#include "node/grpc_requests.h"
 #include "node/leader_call.h"
 #include "node/node_internal.h"
 
@@ -88,17 +88,13 @@ static void answered(struct leader_call *c, enum rc rc, const char *message, str
 
 void grpc_create_snapshot(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    uint64_t partition = 0, min_lsn = 0, trim = 0;
-    struct reader r = reader_make(bytes_slice(message));
-    struct pb_field f;
-    while (pb_next(&r, &f)) {
-        if (f.wire == PB_VARINT && f.number == 1)
-            partition = f.value;
-        else if (f.wire == PB_VARINT && f.number == 2)
-            min_lsn = f.value;
-        else if (f.wire == PB_VARINT && f.number == 3)
-            trim = f.value;
+    uint64_t fields[3]; /* partition, least LSN, trim the log */
+    struct err err = {0};
+    if (numbers_request_decode(bytes_slice(message), fields, 3, &err) != RC_OK) {
+        rpc_fail(rpc, GRPC_INTERNAL, "%s", err.msg);
+        return;
     }
+    uint64_t partition = fields[0];
     if (partition > UINT16_MAX) {
         rpc_fail(rpc, GRPC_INVALID_ARGUMENT,
                  "Invalid partition id: out of range integral type conversion attempted");
@@ -113,8 +109,8 @@ void grpc_create_snapshot(struct rpc *rpc, struct node *n, struct bytes message)
         return;
     }
     struct writer w = WRITER_INIT;
-    write_varint(&w, min_lsn);
-    write_u8(&w, trim != 0);
+    write_varint(&w, fields[1]);
+    write_u8(&w, fields[2] != 0);
     leader_call_start(&q->call, n, NODE_METHOD_CREATE_SNAPSHOT, (uint16_t)partition, writer_slice(&w),
                       LEADER_CALL_PATIENCE_MS);
     writer_free(&w);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "node/grpc_logs.h"
+#include "node/grpc_requests.h"
 #include "node/leader_call.h"
 #include "node/node_internal.h"
 
@@ -48,8 +49,10 @@ static void answered(struct leader_call *c, enum rc rc, const char *message, str
 
 void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message)
 {
-    uint64_t log_id, trim_point;
-    if (!grpc_logs_read_request(message, &log_id, &trim_point) || log_id >= n->joined.n_partitions ||
+    uint64_t fields[2]; /* log, trim point */
+    enum rc rc = numbers_request_decode(bytes_slice(message), fields, 2, NULL);
+    uint64_t log_id = fields[0];
+    if (rc != RC_OK || log_id >= n->joined.n_partitions ||
         !logs_config_chain(&n->view.logs, (uint32_t)log_id)) {
         rpc_fail(rpc, GRPC_INTERNAL, "unknown log '%llu'", (unsigned long long)log_id);
         return;
@@ -58,7 +61,7 @@ void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message)
     struct writer w = WRITER_INIT;
     q->rpc = rpc;
     q->call.done = answered;
-    write_varint(&w, trim_point);
+    write_varint(&w, fields[1]);
     leader_call_start(&q->call, n, NODE_METHOD_TRIM_LOG, (uint16_t)log_id, writer_slice(&w),
                       LEADER_CALL_PATIENCE_MS);
     writer_free(&w);

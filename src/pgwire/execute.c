@@ -182,7 +182,8 @@ static void on_end(void *ctx, const struct sql_error *err, uint64_t rows, unsign
 static void start_query(struct pg_session *s, struct slice sql, const bool *formats, uint16_t n_formats,
                         bool describe)
 {
-    static const struct query_events events = {on_columns, on_data, on_end};
+    static const struct query_events events = {
+        .on_columns = on_columns, .on_data = on_data, .on_end = on_end};
     static const struct result_encoder encoder = {encode_row};
     struct row_format *f = xcalloc(1, sizeof(*f));
     f->given = formats_of(formats, n_formats, n_formats);

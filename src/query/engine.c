@@ -66,7 +66,7 @@ struct delivery {
     struct loop_msg msg;
     struct query_job *job;
     struct bytes data;
-    bool columns;
+    enum delivery_kind { DELIVER_DATA, DELIVER_COLUMNS, DELIVER_WARNINGS } kind;
 };
 
 static bool job_canceled(void *ctx)
@@ -88,22 +88,25 @@ static void deliver(struct loop_msg *m)
 {
     struct delivery *d = CONTAINER_OF(m, struct delivery, msg);
     struct query_job *j = d->job;
-    if (!j->events)
-        bytes_unref(&d->data);
-    else if (d->columns && j->events->on_columns)
+    if (j->events && d->kind == DELIVER_DATA) {
+        j->events->on_data(j->ctx, d->data); /* takes it */
+        d->data = BYTES_EMPTY;
+    } else if (j->events && d->kind == DELIVER_COLUMNS && j->events->on_columns) {
         j->events->on_columns(j->ctx, &j->plan);
-    else if (!d->columns)
-        j->events->on_data(j->ctx, d->data);
+    } else if (j->events && d->kind == DELIVER_WARNINGS && j->events->on_warnings) {
+        j->events->on_warnings(j->ctx, bytes_slice(d->data));
+    }
+    bytes_unref(&d->data);
     free(d);
 }
 
-static void post(struct query_job *j, struct bytes take, bool columns)
+static void post(struct query_job *j, struct bytes take, enum delivery_kind kind)
 {
     struct delivery *d = xcalloc(1, sizeof(*d));
     d->msg.deliver = deliver;
     d->job = j;
     d->data = take;
-    d->columns = columns;
+    d->kind = kind;
     loop_post(j->engine->loop, &d->msg);
 }
 
@@ -142,8 +145,13 @@ static bool write_output(void *ctx, struct bytes take)
         bytes_unref(&take);
         return ok;
     }
-    post(j, take, false);
+    post(j, take, DELIVER_DATA);
     return true;
+}
+
+static void post_warnings(void *ctx, struct bytes take)
+{
+    post(ctx, take, DELIVER_WARNINGS);
 }
 
 static bool plan_scan(struct query_job *j)
@@ -177,7 +185,7 @@ static void job_work(struct job *base)
             ? !plan_scan(j)
             : !sql_plan_make(&j->plan, slice_make(j->sql, j->request.sql.len), q->context, now, &q->err))
         return;
-    post(j, BYTES_EMPTY, true);
+    post(j, BYTES_EMPTY, DELIVER_COLUMNS);
     struct result r;
     result_init(&r, j->request.format, j->plan.columns, j->plan.n_columns, j->request.encoder,
                 j->request.encoder_ctx);
@@ -310,6 +318,8 @@ struct query_job *query_start(struct query_engine *e, const struct query_request
     query_init(&j->query, e->source, request->context);
     j->query.canceled = job_canceled;
     j->query.canceled_ctx = j;
+    j->query.warn = post_warnings;
+    j->query.warn_ctx = j;
     if (e->stopping)
         refuse(j, "Query service not available");
     else if (e->n_jobs >= (size_t)e->config.threads + e->config.waiting)

@@ -30,6 +30,9 @@ struct query_job;
 struct query_events {
     /* The statement is accepted: its columns, lent. Not called for an error found before. May be NULL. */
     void (*on_columns)(void *ctx, const struct sql_plan *plan);
+    /* Rows of other nodes are missing (rows_request.warnings), lent. Before the data that follows. May be
+     * NULL. */
+    void (*on_warnings)(void *ctx, struct slice warnings);
     /* Some of the result. Tell with query_taken when it has gone on. */
     void (*on_data)(void *ctx, struct bytes take);
     /* The last callback, not from inside query_start; err->kind SQL_ERROR_NONE: complete. `retry_after_s` is

@@ -49,8 +49,10 @@ void partition_request_release(struct partition_request *r);
 /* The rows of a table that only the node can fill in: those of the cluster context. */
 struct rows_request {
     enum sql_table_id table;
-    /* The answer, the asker's. */
+    /* The answer, the asker's. Rows that a node should have given and did not are a warning: its name and the
+     * reason, both length-prefixed. */
     struct row_set rows;
+    struct writer warnings;
     struct err err;
 };
 

@@ -511,11 +511,15 @@ static int cluster_open(struct cursor *c)
         struct query_wait wait = wait_of(c->q);
         if (s->ops->rows(s->ctx, &r, &wait) != RC_OK) {
             row_set_free(&r.rows);
+            writer_free(&r.warnings);
             enum sql_error_kind kind = r.err.rc == RC_CANCELED ? SQL_ERROR_CANCELED : SQL_ERROR_EXECUTION;
             return cursor_fail(c, kind, r.err.msg);
         }
         t->rows = r.rows;
         t->filled = true;
+        if (r.warnings.len && c->q->warn)
+            c->q->warn(c->q->warn_ctx, writer_take(&r.warnings));
+        writer_free(&r.warnings);
     }
     rows_begin(c, writer_slice(&t->rows.bytes));
     return cluster_next(c);

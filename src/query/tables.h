@@ -28,6 +28,8 @@ struct query {
     uint64_t now_ms;
     bool (*canceled)(void *ctx); /* asked now and then */
     void *canceled_ctx;
+    void (*warn)(void *ctx, struct bytes take); /* warnings of rows_request; NULL: nobody is told */
+    void *warn_ctx;
     struct sql_error err; /* why a table could not be read */
     uint32_t n_partitions;
     bool restricted; /* to only_partition: the request of another node is answered */

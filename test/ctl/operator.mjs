@@ -12,7 +12,7 @@ export { eventually, sleep };
 export const officialCtl = createRequire(import.meta.url).resolve(`@restatedev/restatectl-${platform()}-${arch()}/bin/restatectl`);
 export const ownCtl = process.env.RESTATECTL ?? fileURLToPath(new URL("../../build/release/bin/restatectl", import.meta.url));
 export const ours = process.env.CTL === "ours";
-const binary = ours ? ownCtl : officialCtl;
+export const tool = ours ? ownCtl : officialCtl;
 
 // A tool with these arguments, not on a terminal: {code, stdout, stderr}.
 export function runTool(tool, args, env = {}, input = undefined) {
@@ -42,7 +42,7 @@ export class Node extends Server {
     return (await fetch(`${this.fabric}/health`)).json();
   }
   ctl(...args) {
-    return runTool(binary, ["-s", this.fabric, ...args]);
+    return runTool(tool, ["-s", this.fabric, ...args]);
   }
   // The same for a command that must succeed: its output, with the addresses of this run replaced.
   async run(...args) {

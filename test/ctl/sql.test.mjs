@@ -1,7 +1,7 @@
 // `restatectl sql`: the official tool over the tables of the cluster (spec/restatectl.md §9, spec/sql.md §4, §10).
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
-import { Node } from "./operator.mjs";
+import { eventually, Node } from "./operator.mjs";
 
 describe("restatectl sql", () => {
   let node;
@@ -54,7 +54,16 @@ describe("restatectl sql", () => {
   });
 
   test("no rows, joins, many batches", async () => {
-    assert.deepEqual(await rows("select * from bifrost_read_streams"), []);
+    assert.deepEqual(await rows("select * from nodes where name = 'nobody'"), []);
+    // What the node's readers and its log-server say: every log is read to its end, and stored once.
+    await eventually(async () => {
+      const readers = await rows("select log_id, loglet_id, end_lsn, state, is_tailing, read_pointer, safe_known_tail from bifrost_read_streams order by 1");
+      assert.deepEqual(readers.map((r) => [r.log_id, r.loglet_id, r.state, r.is_tailing, r.read_pointer === r.safe_known_tail]), [0, 1, 2].map((l) => [l, `${l}_0`, "Reading", true, true]));
+      const workers = await rows("select log_id, segment_index, sequencer, local_tail, is_sealed, accepting_writes from loglet_workers order by 1");
+      assert.deepEqual(workers.map((r) => [r.log_id, r.segment_index, /^N1:\d+$/.test(r.sequencer), r.is_sealed, r.accepting_writes]), [0, 1, 2].map((l) => [l, 0, true, false, true]));
+      assert.deepEqual(workers.map((r) => r.local_tail), readers.map((r) => r.safe_known_tail));
+      return true;
+    });
     const joined = await rows("select p.partition_id, n.name from partitions p join nodes n on n.plain_node_id = p.leader_plain_node_id");
     assert.equal(joined.length, 3);
     const many = await rows("select a.key from config a cross join config b limit 1000");

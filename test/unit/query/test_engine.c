@@ -50,7 +50,7 @@ static void on_end(void *ctx, const struct sql_error *err, uint64_t rows, unsign
     if (a->stop_at_end)
         loop_stop(loop);
 }
-static const struct query_events events = {on_columns, on_data, on_end};
+static const struct query_events events = {.on_columns = on_columns, .on_data = on_data, .on_end = on_end};
 
 static void ask(struct asker *a, const char *sql, enum result_format format)
 {
