@@ -28,7 +28,8 @@ struct grpc_client_call *grpc_client_call(struct loop *loop, struct http_client 
                                           struct bytes message_take, uint64_t timeout_ms,
                                           size_t max_message_bytes, const struct grpc_client_ops *ops,
                                           void *ctx);
-/* The same with metadata of the caller's (lower-case names; copied). */
+/* The same with metadata of the caller's (lower-case names; copied), to a server that may not know zstd: the
+ * request is sent as it is. */
 #define GRPC_CLIENT_METADATA_MAX 64 /* further ones are not sent */
 struct grpc_client_call *grpc_client_call_with(struct loop *loop, struct http_client *client,
                                                const struct http_uri *uri, const char *path,
