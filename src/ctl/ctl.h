@@ -62,8 +62,9 @@ struct rpc {
     struct grpc_status status;
     struct bytes reply; /* valid until the run ends */
     bool dead;          /* not tried: the address was found dead before */
-    struct ctl *ctl;    /* private */
-    size_t *left;       /* private */
+    uint64_t began_ns;  /* private, as the next */
+    struct ctl *ctl;
+    size_t *left;
     bool has_reply;
 };
 /* All at once; returns when the last one has ended. */

@@ -1,6 +1,8 @@
 /* Connections and single calls: see ctl.h. */
 #include <stdlib.h>
 
+#include "base/log.h"
+#include "base/time.h"
 #include "ctl/ctl.h"
 
 static struct http_client_config client_config(struct tool *t)
@@ -9,6 +11,9 @@ static struct http_client_config client_config(struct tool *t)
     http_client_config_default(&config);
     config.connect_timeout_ms = tool_number(t, "connect-timeout");
     config.ca_file = tool_text(t, "tls-ca");
+    config.cert_file = tool_text(t, "tls-cert");
+    config.key_file = tool_text(t, "tls-key");
+    config.tls_skip_verify = tool_flag(t, "insecure-skip-tls-verify");
     return config;
 }
 
@@ -53,9 +58,9 @@ int ctl_open(struct tool *t)
     c->time_format = strcmp(format, "human") == 0     ? TIME_HUMAN
                      : strcmp(format, "iso8601") == 0 ? TIME_ISO8601
                                                       : TIME_RFC2822;
-    if (tool_flag(t, "insecure-skip-tls-verify"))
-        return tool_fail(t,
-                         "certificates are always verified; name your certificate authority with --tls-ca");
+    if (!tool_text(t, "tls-cert") != !tool_text(t, "tls-key"))
+        return tool_usage_error(t, "--tls-cert and --tls-key are given together or not at all");
+    t->verbosity = (int)tool_count(t, "verbose") - (int)tool_count(t, "quiet");
     c->request_timeout_ms = tool_number(t, "request-timeout");
     c->message_limit = tool_number(t, "message-size-limit") + (1u << 20);
     struct http_client_config config = client_config(t);
@@ -114,12 +119,24 @@ static void on_message(void *ctx, struct bytes message)
     r->has_reply = true;
 }
 
+static void say_ended(const struct rpc *r)
+{
+    struct tool *t = r->ctl->tool;
+    unsigned long long ms = (os_mono_ns() - r->began_ns) / 1000000;
+    if (r->status.code == GRPC_OK)
+        tool_log(t, LOG_INFO, "restatectl::call", "%s %s: %llu ms", r->address, r->path, ms);
+    else
+        tool_log(t, LOG_WARN, "restatectl::call", "%s %s: %s (%llu ms)", r->address, r->path,
+                 status_text(t, &r->status), ms);
+}
+
 static void on_done(void *ctx, const struct grpc_status *status)
 {
     struct rpc *r = ctx;
     struct peer *p = ctl_peer(r->ctl, r->address);
     r->status = *status;
     p->connected |= !status->transport;
+    say_ended(r);
     if (--*r->left == 0)
         loop_stop(r->ctl->loop);
 }
@@ -144,6 +161,7 @@ void rpc_run(struct ctl *c, struct rpc *calls, size_t n)
         r->ctl = c;
         r->left = &left;
         r->has_reply = false;
+        r->began_ns = os_mono_ns();
         if (http_uri_parse(slice_cstr(r->address), &uri, &err) != RC_OK) {
             fail_rpc(r, GRPC_UNAVAILABLE, err.msg);
             continue;

@@ -1,4 +1,4 @@
-/* `sql` (spec/restatectl.md §9): a query on the first seed, rows as they come. */
+/* `sql` (spec/restatectl.md §9): a query on the first seed that can be reached, rows as they come. */
 #include <stdlib.h>
 
 #include "base/time.h"
@@ -39,13 +39,19 @@ int sql_run(struct tool *t)
     rows_begin(&q.rows, t);
     pb_put_text(&request, 1, tool_text(t, "QUERY"));
     uint64_t begin = os_mono_ns();
-    struct rpc r = {.address = c->seeds[0],
-                    .path = "/restate.cluster_ctrl.ClusterCtrlSvc/Query",
-                    .request = writer_take(&request),
-                    .on_message = on_message,
-                    .user = &q,
-                    .timeout_ms = tool_given(t, "request-timeout") ? 0 : UINT64_MAX};
-    rpc_run(c, &r, 1);
+    struct bytes message = writer_take(&request);
+    struct rpc r = {0};
+    for (size_t i = 0; i == 0 || (i < c->n_seeds && !rpc_good(&r) && r.status.transport && !r.has_reply);
+         i++) {
+        r = (struct rpc){.address = c->seeds[i],
+                         .path = "/restate.cluster_ctrl.ClusterCtrlSvc/Query",
+                         .request = bytes_ref(message),
+                         .on_message = on_message,
+                         .user = &q,
+                         .timeout_ms = tool_given(t, "request-timeout") ? 0 : UINT64_MAX};
+        rpc_run(c, &r, 1);
+    }
+    bytes_unref(&message);
     uint64_t ns = os_mono_ns() - begin;
     bool good = true;
     if (rpc_good(&r) || r.has_reply)

@@ -28,6 +28,11 @@ void http_client_config_default(struct http_client_config *c)
                                      .max_queued_streams = 10000};
 }
 
+static char *copy_of(const char *text)
+{
+    return text ? xstrdup(text) : NULL;
+}
+
 struct http_client *http_client_new(struct loop *loop, const struct http_client_config *config)
 {
     struct http_client *c = xcalloc(1, sizeof(*c));
@@ -35,8 +40,9 @@ struct http_client *http_client_new(struct loop *loop, const struct http_client_
     c->loop = loop;
     c->env = loop_env(loop);
     c->config = *config;
-    c->ca_file = config->ca_file ? xstrdup(config->ca_file) : NULL;
-    c->config.ca_file = c->ca_file;
+    c->ca_file = copy_of(config->ca_file);
+    c->cert_file = copy_of(config->cert_file);
+    c->key_file = copy_of(config->key_file);
     c->config.proxy = c->config.no_proxy = NULL; /* live on in `proxy` */
     if (config->proxy)
         ASSERT_MSG(http_proxy_new(config->proxy, config->no_proxy, &c->proxy, NULL) == RC_OK,
@@ -381,5 +387,7 @@ void http_client_free(struct http_client *c)
     VEC_FREE(&c->nv);
     http_proxy_free(c->proxy);
     free(c->ca_file);
+    free(c->cert_file);
+    free(c->key_file);
     free(c);
 }

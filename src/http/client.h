@@ -24,6 +24,8 @@ struct http_client_config {
     uint32_t max_queued_streams;      /* 10,000; beyond that open fails with RC_OVERLOADED */
     const char *proxy, *no_proxy;     /* for plain http, as http_proxy_new wants them; NULL: none */
     const char *ca_file;              /* extra trust roots (PEM), NULL: system roots and SSL_CERT_FILE */
+    const char *cert_file, *key_file; /* certificate chain and key of this client (PEM), both or neither */
+    bool tls_skip_verify;             /* any certificate is good: no protection against a man in the middle */
 };
 void http_client_config_default(struct http_client_config *c);
 

@@ -324,7 +324,9 @@ static void conn_start_tls(struct client_conn *c)
 {
     struct http_client *client = c->client;
     struct err err = {0};
-    if (!client->tls && tls_context_new(client->ca_file, &client->tls, &err) != RC_OK) {
+    struct tls_settings settings = {client->ca_file, client->cert_file, client->key_file,
+                                    client->config.tls_skip_verify};
+    if (!client->tls && tls_context_new(&settings, &client->tls, &err) != RC_OK) {
         client_conn_fail(c, err.rc, "TLS: %s", err.msg);
         return;
     }

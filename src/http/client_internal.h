@@ -102,7 +102,7 @@ struct http_client {
     struct loop *loop;
     struct env *env;
     struct http_client_config config;
-    char *ca_file;
+    char *ca_file, *cert_file, *key_file;
     struct http_proxy *proxy; /* NULL: none */
     struct tls_context *tls;
     nghttp2_session_callbacks *h2_callbacks;

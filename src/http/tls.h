@@ -6,9 +6,13 @@
 struct tls_context; /* trust roots and options; shared by all connections of a client */
 struct tls_conn;
 
-/* System roots (SSL_CERT_FILE and SSL_CERT_DIR are honoured) plus `ca_file` (PEM) if not NULL. RC_IO /
- * RC_INVALID. */
-enum rc tls_context_new(const char *ca_file, struct tls_context **out, struct err *err);
+/* System roots (SSL_CERT_FILE and SSL_CERT_DIR are honoured) plus `ca_file` (PEM) if not NULL; a certificate
+ * of our own if `cert_file` and `key_file` are not NULL. RC_INVALID. */
+struct tls_settings {
+    const char *ca_file, *cert_file, *key_file;
+    bool skip_verify;
+};
+enum rc tls_context_new(const struct tls_settings *settings, struct tls_context **out, struct err *err);
 void tls_context_free(struct tls_context *t);
 
 /* `host` is checked against the certificate and sent as SNI unless it is an IP literal. `alpn` is in wire

@@ -339,19 +339,40 @@ void tool_warn(struct tool *t, const char *icon, const char *plain_icon, const c
     va_end(ap);
 }
 
-void tool_item_failed(struct tool *t, const char *module, const char *fmt, ...)
+static void log_line(struct tool *t, enum log_level level, const char *module, const char *text)
 {
+    static const struct {
+        const char *name;
+        unsigned style;
+    } levels[] = {[LOG_ERROR] = {"ERROR", STYLE_RED},
+                  [LOG_WARN] = {" WARN", STYLE_YELLOW},
+                  [LOG_INFO] = {" INFO", STYLE_GREEN}};
     struct writer when = WRITER_INIT;
-    va_list ap;
-    t->failures++;
+    if (t->verbosity < (int)level - (int)LOG_ERROR)
+        return;
     tool_flush(t);
     time_format_rfc3339(&when, os_wall_us(), 6, "Z");
-    va_start(ap, fmt);
-    fprintf(stderr, "%.*s %sERROR%s %s: %s\n", SLICE_FMT(writer_slice(&when)),
-            style_begin(t->color_err, STYLE_RED), style_end(t->color_err, STYLE_RED), module,
-            tool_format_va(t, fmt, ap));
-    va_end(ap);
+    fprintf(stderr, "%.*s %s%s%s %s: %s\n", SLICE_FMT(writer_slice(&when)),
+            style_begin(t->color_err, levels[level].style), levels[level].name,
+            style_end(t->color_err, levels[level].style), module, text);
     writer_free(&when);
+}
+
+void tool_item_failed(struct tool *t, const char *module, const char *fmt, ...)
+{
+    va_list ap;
+    t->failures++;
+    va_start(ap, fmt);
+    log_line(t, LOG_ERROR, module, tool_format_va(t, fmt, ap));
+    va_end(ap);
+}
+
+void tool_log(struct tool *t, enum log_level level, const char *module, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    log_line(t, level, module, tool_format_va(t, fmt, ap));
+    va_end(ap);
 }
 
 int tool_usage_error(struct tool *t, const char *fmt, ...)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 
 #include "base/codec.h"
+#include "base/log.h"
 #include "metadata/arena.h"
 #include "tool/command.h"
 
@@ -34,6 +35,7 @@ struct tool {
     bool yes;              /* questions are answered with yes */
     bool strict;           /* failures of single items count */
     unsigned failures;     /* of single items */
+    int verbosity;         /* 0: errors; more or fewer levels of log lines on standard error */
     void *app;             /* the tool's own state */
 };
 
@@ -77,6 +79,9 @@ void tool_warn(struct tool *t, const char *icon, const char *plain_icon, const c
 /* One item of several failed: a log line on standard error; the exit code stays 0 unless --strict. */
 void tool_item_failed(struct tool *t, const char *module, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+/* A log line on standard error, if the verbosity asks for its level. */
+void tool_log(struct tool *t, enum log_level level, const char *module, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 /* A frame with a warning around it, on standard error. */
 void tool_warning_box(struct tool *t, const char *text);
 int tool_usage_error(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -276,6 +276,48 @@ static void certificates_are_checked(void **state)
     expect_failure(T.url_ip, HTTP_CLIENT_H2, RC_INVALID, "mismatch");
 }
 
+static void new_client(const struct http_client_config *cc)
+{
+    http_client_free(F.client);
+    F.client = http_client_new(F.loop, cc);
+}
+
+/* A server that wants a certificate of its clients; and a client that takes any of the server. */
+static void clients_have_certificates_too(void **state)
+{
+    struct http_client_config cc;
+    char cert_file[64], key_file[64];
+    snprintf(cert_file, sizeof(cert_file), "/tmp/http-test-cert-%d.pem", (int)getpid());
+    snprintf(key_file, sizeof(key_file), "/tmp/http-test-key-%d.pem", (int)getpid());
+    FILE *f = fopen(cert_file, "w");
+    PEM_write_X509(f, T.cert);
+    fclose(f);
+    f = fopen(key_file, "w");
+    PEM_write_PrivateKey(f, T.key, NULL, NULL, 0, NULL, NULL);
+    fclose(f);
+    T.alpn = "h2";
+    http_client_config_default(&cc);
+    cc.tls_skip_verify = true;
+    new_client(&cc);
+    expect_exchange(T.url, HTTP_CLIENT_H2, HTTP_2);
+    SSL_CTX_set_max_proto_version(T.ctx, TLS1_2_VERSION); /* a refusal is part of the handshake there */
+    SSL_CTX_set_verify(T.ctx, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, NULL);
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(T.ctx), T.ca);
+    new_client(&cc);
+    expect_failure(T.url, HTTP_CLIENT_H2, RC_INVALID, "handshake");
+    cc.ca_file = T.ca_file;
+    cc.tls_skip_verify = false;
+    cc.cert_file = cert_file;
+    cc.key_file = key_file;
+    new_client(&cc);
+    expect_exchange(T.url, HTTP_CLIENT_H2, HTTP_2);
+    cc.key_file = "/nonexistent.pem";
+    new_client(&cc);
+    expect_failure(T.url, HTTP_CLIENT_H2, RC_INVALID, "key of the certificate");
+    unlink(cert_file);
+    unlink(key_file);
+}
+
 static void cleartext_peers_and_silence_fail(void **state)
 {
     char url[64];
@@ -288,8 +330,12 @@ int main(void)
 {
 #define TT(f) cmocka_unit_test_setup_teardown(f, tls_setup, tls_teardown)
     const struct CMUnitTest tests[] = {
-        TT(alpn_decides_the_version), TT(http1_is_negotiated_or_assumed),   TT(h2_must_be_offered),
-        TT(certificates_are_checked), TT(cleartext_peers_and_silence_fail),
+        TT(alpn_decides_the_version),
+        TT(http1_is_negotiated_or_assumed),
+        TT(h2_must_be_offered),
+        TT(certificates_are_checked),
+        TT(clients_have_certificates_too),
+        TT(cleartext_peers_and_silence_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
