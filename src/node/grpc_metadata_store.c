@@ -8,6 +8,7 @@
 
 #include "node/grpc_messages.h"
 #include "node/grpc_requests.h"
+#include "node/grpc_schema.h"
 #include "node/node_internal.h"
 
 struct store_call {
@@ -138,10 +139,27 @@ static void got_version(struct kv_op *op, const struct kv_result *r)
     release(c);
 }
 
+/* The schema registry is kept in records of its own: for those who look it is one value. */
+static bool answer_schema(struct store_call *c)
+{
+    const struct schema *s = c->node->schemas ? schema_store_current(c->node->schemas) : NULL;
+    struct writer w = WRITER_INIT, value = WRITER_INIT, stored = WRITER_INIT;
+    if (!slice_eq_cstr(c->request.key, "schema_registry") || !s || schema_version(s) == 0)
+        return false;
+    grpc_schema_document(s, &stored);
+    pb_put_wrapped(&value, 1, schema_version(s));
+    pb_write_bytes(&value, 2, writer_slice(&stored));
+    writer_free(&stored);
+    pb_put_message(&w, 1, &value);
+    rpc_reply(c->rpc, &w);
+    release(c);
+    return true;
+}
+
 static void get(struct rpc *rpc, struct node *n, struct bytes message, bool proxy)
 {
     struct store_call *c = begin(rpc, n, message, proxy, &store_get_layout);
-    if (c)
+    if (c && !answer_schema(c))
         submit(c, KV_GET, got);
 }
 

@@ -6,6 +6,7 @@
 #include "node/grpc_compaction.h"
 #include "node/grpc_messages.h"
 #include "node/grpc_requests.h"
+#include "node/grpc_schema.h"
 #include "node/grpc_server.h"
 #include "node/node_internal.h"
 
@@ -90,23 +91,6 @@ static void get_ident(struct rpc *rpc, struct node *n, struct bytes message)
 
 enum { KIND_NODES = 1, KIND_SCHEMA, KIND_PARTITION_TABLE, KIND_LOGS };
 
-/* The registry is managed through the admin API; here only its version is of interest to tools. */
-static void put_schema(struct node *n, struct writer *stored)
-{
-    struct flex_writer f = FLEX_WRITER_INIT;
-    flex_open_map(&f);
-    flex_key(&f, "deployments_v2");
-    flex_open_sequence(&f);
-    flex_close_sequence(&f);
-    flex_key(&f, "version");
-    flex_put_u64(&f, n->schemas ? schema_version(schema_store_current(n->schemas)) : 0);
-    flex_key(&f, "subscriptions");
-    flex_open_sequence(&f);
-    flex_close_sequence(&f);
-    flex_close_map(&f);
-    flex_finish_stored(&f, stored);
-}
-
 /* What a node answers for a value that it does not know yet: the empty one of version 0. */
 static void put_empty(uint64_t kind, struct writer *stored)
 {
@@ -140,16 +124,9 @@ static void get_metadata(struct rpc *rpc, struct node *n, struct bytes message)
         [KIND_PARTITION_TABLE] = &n->view.table_value,
         [KIND_LOGS] = &n->view.logs_value,
     };
-    const struct schema_deployment *const *deployments;
-    if (kind == KIND_SCHEMA && n->schemas &&
-        schema_deployments(schema_store_current(n->schemas), &deployments) > 0) {
-        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
-                 "the schema registry is read through the admin API: it has no form on the node port");
-        return;
-    }
     struct writer w = WRITER_INIT, stored = WRITER_INIT;
     if (kind == KIND_SCHEMA)
-        put_schema(n, &stored);
+        grpc_schema_document(n->schemas ? schema_store_current(n->schemas) : NULL, &stored);
     else if (values[kind]->version == 0)
         put_empty(kind, &stored);
     pb_write_bytes_always(&w, 1, stored.len ? writer_slice(&stored) : bytes_slice(values[kind]->stored));

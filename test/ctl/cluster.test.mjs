@@ -166,6 +166,11 @@ describe("three nodes", () => {
     for (const node of cluster.nodes) assert.equal(await node.run("metadata", "get", "-k", "doc"), '{\n  "version": 2,\n  "a": 1,\n  "b": 2\n}\n');
     writeFileSync(file, '[metadata-client]\ntype = "etcd"\naddresses = ["127.0.0.1:2379"]\n');
     await bad(/can not be migrated to a store of type 'etcd'/, "metadata", "migrate", "--toml", file);
+    for (const node of cluster.nodes) {
+      const schema = JSON.parse(await node.run("metadata", "get", "-k", "schema_registry"));
+      assert.ok(schema.version > 0);
+      assert.ok(schema.deployments_v2.some((d) => d.id.startsWith("dp_") && d.services.some((s) => s.name === "Counter" && s.revision >= 1)), JSON.stringify(schema));
+    }
     const again = await one.ctl("provision", "--yes");
     assert.equal(again.code, 0);
     assert.match(again.stdout, /Cluster has been provisioned by somebody else/);

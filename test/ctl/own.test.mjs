@@ -40,6 +40,27 @@ describe("our restatectl", { skip: !ours }, () => {
     assert.match(sql.stderr, /^Error: Failed to run query\n {2}├─ code: 'The service is currently unavailable'/);
   });
 
+  test("-v and -q; sql asks the next seed", async () => {
+    const seeds = ["-s", `http://127.0.0.1:1,${node.fabric}`];
+    const loud = await run([...seeds, "-v", "nodes", "list"]);
+    assert.match(loud.stderr, /^\S+Z {2}WARN restatectl::call: http:\/\/127\.0\.0\.1:1\/ \/restate\.node_ctl_svc\.NodeCtlSvc\/GetIdent: The service is currently unavailable: [^\n]+ \(\d+ ms\)\n$/);
+    assert.match((await run([...seeds, "-vv", "nodes", "list"])).stderr, / INFO restatectl::call: \S+ \/restate\.node_ctl_svc\.NodeCtlSvc\/GetMetadata: \d+ ms\n/);
+    const failing = ["-s", node.fabric, "logs", "trim", "9", "-t", "1"];
+    assert.match((await run(failing)).stderr, /Failed to trim log 9/);
+    assert.equal((await run([...failing, "-q"])).stderr, "");
+    assert.equal((await run([...failing, "-q", "--strict"])).code, 1);
+    const sql = await run([...seeds, "sql", "--json", "select 1 as a"]);
+    assert.equal(sql.stdout, '[{"a":1}]');
+  });
+
+  test("https addresses: files and pairs", async () => {
+    assert.match((await run(["-s", "https://127.0.0.1:1", "--tls-cert", "x", "nodes", "list"])).stderr, /--tls-cert and --tls-key are given together/);
+    // The node port speaks no TLS: a handshake with it fails, also when any certificate would do.
+    const r = await run(["-s", `https://127.0.0.1:${node.ports.fabric}`, "--insecure-skip-tls-verify", "nodes", "list"]);
+    assert.equal(r.code, 1);
+    assert.match(r.stderr, /TLS|closed|handshake/i);
+  });
+
   test("-S asks for the role first", async () => {
     const r = await run(["-S", node.fabric, "partitions", "list"]);
     assert.equal(r.code, 0, r.stderr);
