@@ -25,8 +25,13 @@ static void logs(struct slice in)
 static void configuration(struct slice in)
 {
     struct err err = {0};
-    struct provision_request provision = {0};
-    struct config_request config = {0};
+    /* over what the server's own configuration says */
+    struct provision_settings own = {.n_partitions = 24,
+                                     .partition_replication = replication_nodes(1),
+                                     .provider = LOG_PROVIDER_REPLICATED,
+                                     .log_replication = replication_nodes(1)};
+    struct provision_request provision = {.settings = own};
+    struct config_request config = {.wanted = own};
     struct compaction_request compaction;
     if (provision_request_decode(in, &provision, &err) == RC_OK)
         ASSERT(provision.settings.n_partitions <= UINT16_MAX + 1u);
