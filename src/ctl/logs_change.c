@@ -155,7 +155,7 @@ static void put_context(struct writer *request, const char *key, const char *val
     pb_put_message(request, 3, &entry);
 }
 
-static void seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)
+static struct answer seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)
 {
     struct writer request = WRITER_INIT;
     pb_write_u64(&request, 1, log);
@@ -168,11 +168,9 @@ static void seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)
         pb_write_u64_always(&request, 4, forced_tail);
     struct answer a = ctl_call(ctl_of(t), ROLE_ADMIN, SERVICE "SealChain", &request);
     if (a.good)
-        tool_say(t, "✅ log=%u chain has been sealed\n ├ Tail LSN: %llu\n", log,
+        tool_say(t, "✅ log=%u chain has been sealed\n ├ Tail LSN: %llu\n\n", log,
                  (unsigned long long)msg_u64(a.reply, 1));
-    else
-        tool_item_failed(t, MODULE "seal", "Failed to seal log chain for log=%u: %s", log, a.error);
-    tool_say(t, "\n");
+    return a;
 }
 
 int logs_seal_run(struct tool *t)
@@ -180,8 +178,14 @@ int logs_seal_run(struct tool *t)
     struct ids ids = arg_ranges(t, "LOG_ID");
     if (!need_cluster(t))
         return 1;
-    for (size_t i = 0; i < ids.len; i++)
-        seal_one(t, ids.items[i], 0);
+    for (size_t i = 0; i < ids.len; i++) {
+        struct answer a = seal_one(t, ids.items[i], 0);
+        if (!a.good) {
+            tool_item_failed(t, MODULE "seal", "Failed to seal log chain for log=%u: %s", ids.items[i],
+                             a.error);
+            tool_say(t, "\n");
+        }
+    }
     return tool_done(t);
 }
 
@@ -196,8 +200,8 @@ int logs_forced_seal_run(struct tool *t)
             t, tool_format(t, "Force-seal log %llu with tail LSN %llu? This can cause permanent data loss",
                            (unsigned long long)log, (unsigned long long)tail)))
         return tool_aborted(t);
-    seal_one(t, (uint32_t)log, tail);
-    return tool_done(t);
+    struct answer a = seal_one(t, (uint32_t)log, tail);
+    return a.good ? 0 : tool_fail(t, "%s", a.error);
 }
 
 /* ---- generate-metadata: JSON with its keys in their order ---- */

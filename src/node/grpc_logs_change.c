@@ -152,6 +152,17 @@ static void on_force_sealed(void *ctx, const struct loglet_seal_result *r)
     struct change *c = ctx;
     c->op = NULL;
     env_timer_cancel(c->node->env, &c->force);
+    /* Enough of them answer to know that nothing is stored behind this. */
+    lsn_t end = c->chain.segments[c->chain.len - 1].base_lsn + MAX(r->max_tail, 1u) - 1;
+    if (r->rc == RC_OK && !r->with_risk && c->wish.forced_tail > end) {
+        struct err err = {0};
+        err_set(&err, RC_INVALID,
+                "log %llu ends at LSN %llu: a tail behind that would be a hole that no reader gets over. "
+                "`logs seal` ends a log whose log-servers answer",
+                (unsigned long long)c->wish.log_id, (unsigned long long)end);
+        fail(c, GRPC_FAILED_PRECONDITION, err.msg);
+        return;
+    }
     force_marker(c);
 }
 

@@ -154,6 +154,20 @@ describe("three nodes", () => {
     await item(/Failed to reconfigure log 77/, "logs", "reconfigure", "-l", "77");
   });
 
+  test("a log is sealed by force, but not with a hole", async () => {
+    const [{ "TAIL-LSN": tail }] = await rows("LOG-ID", "logs", "find-tail", "0");
+    await bad(/tail LSN must be a valid non-zero value/, "logs", "forced-seal", "0", "0");
+    await bad(/User aborted/, "logs", "forced-seal", "0", tail);
+    await bad(/ends at LSN \d+: a tail behind that would be a hole/, "logs", "forced-seal", "0", String(Number(tail) + 1000), "--yes");
+    const [{ "TAIL-LSN": now }] = await eventually(async () => {
+      const tails = await rows("LOG-ID", "logs", "find-tail", "0");
+      return tails[0].STATE === "OPEN" && tails;
+    }, { timeoutMs: 30_000 });
+    assert.match(await good("logs", "forced-seal", "0", now, "--yes", "--reason", "test"), /✅ log=0 chain has been sealed\n ├ Tail LSN: \d+\n/);
+    for (let i = 0; i < 24; i++) assert.equal((await send(`${one.ingress}/Counter/c${i}/add`, { body: 0, timeoutMs: 20_000 })).body, 2);
+    await eventually(async () => (await rows("ID", "partitions", "list")).every((row) => row["LSN-LAG"] === "0"), { timeoutMs: 20_000 });
+  });
+
   test("configuration and documents", async () => {
     assert.match(await good("config", "get"), /├ Number of partitions: 4\n├ Partition replication: \{node: 2\}\n└ Logs Provider: replicated\n ├ Log replication: \{node: 2\}\n/);
     assert.match(await good("config", "set", "--log-default-nodeset-size", "3", "--yes"), /✅ Configuration updated successfully/);
