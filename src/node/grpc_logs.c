@@ -9,7 +9,8 @@
 #include "node/grpc_requests.h"
 #include "node/node_internal.h"
 
-#define PATIENCE_MS 10000u
+#define PATIENCE_MS      10000u
+#define TRIM_PATIENCE_MS 1500u
 
 static const struct log_chain *requested_log(const struct node *n, struct bytes message, uint64_t *log_id)
 {
@@ -27,42 +28,99 @@ void grpc_list_logs(struct rpc *rpc, struct node *n, struct bytes message)
     rpc_reply(rpc, &w);
 }
 
+/* How far a log is trimmed, its log-servers know: segments that are trimmed as a whole are dropped from the
+ * chain, so those of the first segment are asked. */
 struct log_question {
     struct rpc *rpc;
     struct node *node;
+    struct loop_logs *logs;
+    struct loop_logs_user user;
     uint32_t log_id;
+    size_t waiting;
+    uint64_t trimmed; /* offset in the first segment */
+    struct loglet_params params;
+    struct trim_call {
+        struct loglet_call call;
+        struct log_question *question;
+    } calls[NODESET_MAX];
 };
 
-/* What nobody could say is at least what the chain says. */
-static void describe(void *ctx, bool known, lsn_t trim_point)
+static void describe(struct log_question *q)
 {
-    struct log_question *q = ctx;
     struct node *n = q->node;
     struct writer w = WRITER_INIT, chain = WRITER_INIT;
     const struct log_chain *c = logs_config_chain(&n->view.logs, q->log_id);
     log_chain_encode(&chain, c);
     pb_put_message(&w, 1, &chain);
-    pb_write_u64(&w, 4, MAX(known ? trim_point : 0, c->segments[0].base_lsn - 1));
+    pb_write_u64(&w, 4, c->segments[0].base_lsn - 1 + q->trimmed);
     pb_write_u64(&w, 5, q->log_id);
     pb_write_u64(&w, 6, n->view.logs_value.version);
     pb_write_bytes_always(&w, 7, bytes_slice(n->view.nodes_value.stored));
     rpc_reply(q->rpc, &w);
+    for (size_t i = 0; i < q->params.nodeset.len; i++)
+        loglet_call_cancel(&q->calls[i].call);
+    loop_logs_leave(&q->user);
     free(q);
+}
+
+static void describe_closing(struct loop_logs_user *u)
+{
+    describe(CONTAINER_OF(u, struct log_question, user));
+}
+
+static void describe_release(struct log_question *q)
+{
+    if (--q->waiting == 0)
+        describe(q);
+}
+
+static void trim_known(struct loglet_call *call, const struct loglet_message *reply)
+{
+    struct log_question *q = CONTAINER_OF(call, struct trim_call, call)->question;
+    if (reply)
+        q->trimmed = MAX(q->trimmed, reply->trim_point);
+    describe_release(q);
+}
+
+static void ask_for_trim_point(struct log_question *q)
+{
+    struct loglet_calls *calls = loop_logs_calls(q->logs);
+    q->waiting = 1; /* this function */
+    for (size_t i = 0; i < q->params.nodeset.len; i++) {
+        struct loglet_message m = {.kind = LOGLET_GET_INFO,
+                                   .loglet_id = q->params.loglet_id,
+                                   .committed_tail = 1,
+                                   .repaired_tail = 1};
+        uint32_t node = q->params.nodeset.ids[i];
+        q->calls[i].question = q;
+        loglet_call_init(&q->calls[i].call, trim_known);
+        if (node_directory_liveness(calls->nodes, node) == LIVENESS_DEAD)
+            continue;
+        q->waiting++;
+        loglet_call_start(calls, &q->calls[i].call, node, &m, TRIM_PATIENCE_MS);
+    }
+    describe_release(q);
 }
 
 void grpc_describe_log(struct rpc *rpc, struct node *n, struct bytes message)
 {
     uint64_t log_id;
-    if (!requested_log(n, message, &log_id)) {
+    const struct log_chain *chain = requested_log(n, message, &log_id);
+    if (!chain) {
         rpc_fail(rpc, GRPC_NOT_FOUND, "Log id %llu not found", (unsigned long long)log_id);
         return;
     }
     struct log_question *q = xcalloc(1, sizeof(*q));
-    *q = (struct log_question){rpc, n, (uint32_t)log_id};
-    if (log_id < n->joined.n_partitions)
-        trim_point_ask(n, (uint16_t)log_id, describe, q);
+    *q = (struct log_question){
+        .rpc = rpc, .node = n, .logs = node_logs_main(n->logs), .log_id = (uint32_t)log_id};
+    q->user.closing = describe_closing;
+    loop_logs_join(q->logs, &q->user);
+    const struct log_segment *first = &chain->segments[0];
+    if (first->kind == SEGMENT_REPLICATED && first->params &&
+        loglet_params_decode(slice_cstr(first->params), &q->params, NULL) == RC_OK && q->params.nodeset.len)
+        ask_for_trim_point(q);
     else
-        describe(q, false, 0);
+        describe(q);
 }
 
 /* ---- FindTail ---- */

@@ -1,5 +1,5 @@
-/* TrimLog and DescribeLog's trim point (node/grpc_logs.h): asked of the leader of the log's partition, which
- * knows what of the log its store holds durably. */
+/* TrimLog (node/grpc_logs.h): done by the leader of the log's partition, which knows what of the log is
+ * durable elsewhere. */
 #include <stdlib.h>
 
 #include "node/grpc_logs.h"
@@ -64,33 +64,5 @@ void grpc_trim_log(struct rpc *rpc, struct node *n, struct bytes message)
     write_varint(&w, fields[1]);
     leader_call_start(&q->call, n, NODE_METHOD_TRIM_LOG, (uint16_t)log_id, writer_slice(&w),
                       LEADER_CALL_PATIENCE_MS);
-    writer_free(&w);
-}
-
-struct trim_point_question {
-    struct leader_call call;
-    void (*done)(void *ctx, bool known, lsn_t trim_point);
-    void *ctx;
-};
-
-static void trim_point_known(struct leader_call *c, enum rc rc, const char *message, struct slice payload)
-{
-    struct trim_point_question *q = CONTAINER_OF(c, struct trim_point_question, call);
-    struct reader r = reader_make(payload);
-    lsn_t trim_point = read_varint(&r);
-    q->done(q->ctx, rc == RC_OK && !r.failed, trim_point);
-    free(q);
-}
-
-void trim_point_ask(struct node *n, uint16_t log_id, void (*done)(void *ctx, bool known, lsn_t trim_point),
-                    void *ctx)
-{
-    struct trim_point_question *q = xcalloc(1, sizeof(*q));
-    struct writer w = WRITER_INIT;
-    q->call.done = trim_point_known;
-    q->done = done;
-    q->ctx = ctx;
-    write_varint(&w, 0); /* trims nothing */
-    leader_call_start(&q->call, n, NODE_METHOD_TRIM_LOG, log_id, writer_slice(&w), 0);
     writer_free(&w);
 }
