@@ -8,9 +8,10 @@
 #include "invoker/identity.h"
 #include "invoker/lambda.h"
 #include "node/grpc_server.h"
+#include "node/leader_call.h"
 #include "node/node_metrics.h"
+#include "node/query_gather.h"
 #include "node/query_remote.h"
-#include "node/snapshot_rpc.h"
 #include "node/tracing.h"
 #include "sim/cluster_sim.h"
 
@@ -161,7 +162,15 @@ bool grpc_server_serve(struct node *n, struct http_request *r, struct slice serv
     return false;
 }
 
-void snapshot_rpc_asked(struct node *n, struct slice payload, struct node_answer *answer)
+void leader_call_asked(struct node *n, enum node_method method, struct slice payload,
+                       struct node_answer *answer)
+{
+    node_answer_send(answer, RC_UNSUPPORTED, "not simulated", SLICE_EMPTY);
+}
+
+void leader_calls_stop(struct node *n) {}
+
+void query_gather_asked(struct node *n, struct slice payload, struct node_answer *answer)
 {
     node_answer_send(answer, RC_UNSUPPORTED, "not simulated", SLICE_EMPTY);
 }

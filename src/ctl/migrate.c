@@ -199,7 +199,7 @@ static void print_next_steps(struct tool *t, const struct target *target)
 
 int metadata_migrate_run(struct tool *t)
 {
-    struct target target;
+    struct target target = {0};
     struct writer request = WRITER_INIT, json = WRITER_INIT;
     int failed = read_target(t, &target);
     if (failed)

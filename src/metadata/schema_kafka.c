@@ -459,7 +459,7 @@ bool schema_create_subscription(const struct schema *s, const struct schema_fixe
 {
     memset(out, 0, sizeof(*out));
     struct kafka_uri source;
-    enum target_kind kind;
+    enum target_kind kind = TARGET_SERVICE; /* set by check_sink */
     if (!check_source(r->source, &source, problem) || !check_sink(s, r->sink, &kind, problem))
         return false;
     const struct schema_kafka_cluster *c = schema_find_cluster(s, fixed, source.authority);
