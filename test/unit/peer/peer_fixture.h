@@ -313,8 +313,10 @@ static inline void raw_hello(struct raw *r, const struct peer_hello *h)
 
 static inline void raw_close(struct raw *r)
 {
-    if (r->conn)
+    if (r->conn) { /* `r` is on the caller's stack: nothing may come later */
         net_conn_close(r->conn);
+        WAIT_FOR(r->closed, 1);
+    }
     writer_free(&r->in);
 }
 
