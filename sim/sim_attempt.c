@@ -185,7 +185,7 @@ static uint32_t op_sleep(struct exec *x, uint64_t delay_ms)
 
 /* Returns the completion id of the result (of the invocation id for sends). */
 static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum target_kind kind,
-                        const char *key, struct slice parameter, uint64_t delay_ms)
+                        const char *key, struct slice scope, struct slice parameter, uint64_t delay_ms)
 {
     uint32_t id_cid = x->next_cid++, cid = one_way ? id_cid : x->next_cid++;
     uint16_t type = one_way ? MSG_ONE_WAY_CALL : MSG_CALL;
@@ -199,22 +199,21 @@ static uint32_t op_call(struct exec *x, bool one_way, const char *service, enum 
         pb_write_u64(&p, 4, delay_ms ? env_wall_ms(x->a->r->env) + delay_ms : 0);
     if (key)
         pb_write_bytes(&p, one_way ? 6 : 5, slice_cstr(key));
-    bool scoped = x->w->options.scopes && !one_way && kind == TARGET_SERVICE && parameter.ptr[0] % 3;
-    struct slice scope = scoped ? sim_scope(parameter.ptr[1]) : SLICE_EMPTY,
-                 limit_key = scoped ? sim_limit_key(parameter.ptr[2]) : SLICE_EMPTY;
-    if (scoped)
-        pb_write_bytes(&p, 7, scope);
+    struct slice limit_key =
+        scope.ptr && kind == TARGET_SERVICE ? sim_limit_key(parameter.ptr[2]) : SLICE_EMPTY;
+    if (scope.ptr)
+        pb_write_bytes(&p, one_way ? 8 : 7, scope);
     if (limit_key.ptr)
-        pb_write_bytes(&p, 8, limit_key);
+        pb_write_bytes(&p, one_way ? 9 : 8, limit_key);
     pb_write_u64(&p, 10, id_cid);
     if (!one_way)
         pb_write_u64(&p, 11, cid);
     struct effect e = {
         .has_callee = true,
         .callee = {.kind = kind,
-                   .id = {.partition_key = scoped ? partition_key_of_key(scope)
-                                           : key  ? partition_key_of_key(slice_cstr(key))
-                                                  : sim_env_random(&x->w->env),
+                   .id = {.partition_key = scope.ptr ? partition_key_of_key(scope)
+                                           : key     ? partition_key_of_key(slice_cstr(key))
+                                                     : sim_env_random(&x->w->env),
                           .uuid = {sim_env_random(&x->w->env), sim_env_random(&x->w->env)}},
                    .completion_retention_ms = sim_env_below(&x->w->env, 2) ? SIM_DAY_MS : 0,
                    .journal_retention_ms = SIM_DAY_MS},
@@ -231,7 +230,8 @@ static uint32_t op_append(struct exec *x, bool one_way, const struct sim_program
     put_u64be(parameter, prog->seed);
     put_u64be(parameter + 8, i);
     sim_object_key(prog->ops[i].object, key);
-    return op_call(x, one_way, "Object", TARGET_OBJECT_EXCLUSIVE, key, slice_make(parameter, 16), delay_ms);
+    return op_call(x, one_way, "Object", TARGET_OBJECT_EXCLUSIVE, key,
+                   sim_object_scope(x->w, prog->ops[i].object), slice_make(parameter, 16), delay_ms);
 }
 
 static bool op_run(struct exec *x, struct notification_view *view)
@@ -259,7 +259,7 @@ static bool op_awakeable(struct exec *x, uint32_t index)
 {
     char text[48];
     awakeable_id_format((struct awakeable_id){.invocation = x->a->id, .index = index}, text);
-    op_call(x, true, "Resolver", TARGET_SERVICE, NULL, slice_cstr(text), 0);
+    op_call(x, true, "Resolver", TARGET_SERVICE, NULL, SLICE_EMPTY, slice_cstr(text), 0);
     struct notification_id id = {.kind = NOTIFICATION_SIGNAL, .index = index};
     struct notification_view view;
     return first_of(x, &id, 1, &view);
@@ -329,8 +329,9 @@ static bool flow_op(struct exec *x, const struct sim_program *prog, size_t i)
         uint8_t parameter[9];
         put_u64be(parameter, op->child_seed);
         parameter[8] = (uint8_t)(prog->depth + 1);
-        return completed(x, op_call(x, false, "Flow", TARGET_SERVICE, NULL, slice_make(parameter, 9), 0),
-                         &view);
+        struct slice scope = x->w->options.scopes && parameter[0] % 3 ? sim_scope(parameter[1]) : SLICE_EMPTY;
+        return completed(
+            x, op_call(x, false, "Flow", TARGET_SERVICE, NULL, scope, slice_make(parameter, 9), 0), &view);
     }
     case OP_RACE_SLEEP_CALL:
         return op_race(x, prog, i);
@@ -379,8 +380,11 @@ static bool read_log(struct exec *x, bool lazy, struct bytes *log)
         enum rc rc = command_decode(MSG_GET_EAGER_STATE, bytes_slice(stored->payload), &c, NULL);
         SIM_CHECK(x->w, rc == RC_OK, "stored GetEagerState does not decode");
         *log = bytes_copy(c.value.value);
-    } else if (!store_state_get(x->store, t->service, t->key, SLICE_LIT("log"), log)) {
-        *log = BYTES_EMPTY;
+    } else {
+        struct object_name name = object_name_of(t);
+        if (!store_state_get(x->store, name.service, name.key, SLICE_LIT("log"), log))
+            *log = BYTES_EMPTY;
+        object_name_free(&name);
     }
     return true;
 }

@@ -119,12 +119,15 @@ static struct bytes object_log(struct sim_world *w, uint32_t object)
 {
     char key[16];
     sim_object_key(object, key);
-    struct slice k = slice_cstr(key);
-    struct partition_store *s = processor_store(sim_leader(w, sim_partition_of(w, partition_key_of_key(k))));
+    struct slice k = slice_cstr(key), scope = sim_object_scope(w, object);
+    struct object_name name = object_name_make(SLICE_LIT("Object"), k, scope);
+    uint64_t partition_key = partition_key_of_key(scope.ptr ? scope : k);
+    struct partition_store *s = processor_store(sim_leader(w, sim_partition_of(w, partition_key)));
     struct invocation_id owner;
-    SIM_CHECK(w, !store_lock_get(s, SLICE_LIT("Object"), k, &owner), "%s is still locked", key);
+    SIM_CHECK(w, !store_lock_get(s, name.service, k, &owner), "%s is still locked", key);
     struct bytes log = BYTES_EMPTY;
-    store_state_get(s, SLICE_LIT("Object"), k, SLICE_LIT("log"), &log);
+    store_state_get(s, name.service, k, SLICE_LIT("log"), &log);
+    object_name_free(&name);
     SIM_CHECK(w, log.len % 16 == 0, "the log of %s has %zu bytes", key, log.len);
     return log;
 }

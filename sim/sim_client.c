@@ -168,9 +168,12 @@ static void make_client(struct sim_world *w, size_t i)
     }
     if (dice < 8) {
         c->kind = CLIENT_APPEND;
-        sim_object_key((uint32_t)sim_env_below(&w->env, w->options.objects), c->key);
-        c->target = (struct target){
-            .kind = TARGET_OBJECT_EXCLUSIVE, .service = SLICE_LIT("Object"), .handler = SLICE_LIT("handle")};
+        uint32_t object = (uint32_t)sim_env_below(&w->env, w->options.objects);
+        sim_object_key(object, c->key);
+        c->target = (struct target){.kind = TARGET_OBJECT_EXCLUSIVE,
+                                    .service = SLICE_LIT("Object"),
+                                    .handler = SLICE_LIT("handle"),
+                                    .scope = sim_object_scope(w, object)};
         c->input_len = 16;
     } else { /* the run, and somebody who completes its promise */
         c->kind = i % 2 ? CLIENT_WORKFLOW_PROMISE : CLIENT_WORKFLOW;
@@ -181,7 +184,7 @@ static void make_client(struct sim_world *w, size_t i)
         c->input_len = 8;
     }
     c->target.key = slice_cstr(c->key);
-    c->id.partition_key = partition_key_of_key(c->target.key);
+    c->id.partition_key = partition_key_of_key(c->target.scope.ptr ? c->target.scope : c->target.key);
 }
 
 /* A workflow needs both of its clients. */

@@ -23,6 +23,11 @@ struct slice sim_scope(uint64_t dice)
     return slice_cstr(scope_names[dice % NAMES]);
 }
 
+struct slice sim_object_scope(const struct sim_world *w, uint32_t object)
+{
+    return w->options.scopes && object % 2 ? sim_scope(object) : SLICE_EMPTY;
+}
+
 struct slice sim_limit_key(uint64_t dice)
 {
     static const char *const keys[] = {"", "a", "b", "a/x", "a/y", "b/x", "c/y"};

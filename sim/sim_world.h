@@ -193,6 +193,8 @@ struct sim_limits_state { /* what the counters were after the record before */
 };
 struct slice sim_scope(uint64_t dice);
 struct slice sim_limit_key(uint64_t dice); /* ptr NULL: none */
+/* Every other object lives in a scope; ptr NULL: none. */
+struct slice sim_object_scope(const struct sim_world *w, uint32_t object);
 void sim_limits_tick(struct sim_world *w);
 void sim_limits_free(struct sim_world *w);
 void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn,

@@ -228,6 +228,14 @@ static const char *refused(const struct target *t, const struct effect *e)
     }
 }
 
+/* The callee's partition could not read it. */
+static bool bad_labels(const struct command_view *c)
+{
+    char room[LABEL_ROOM];
+    return (c->has_scope && label_problem(c->scope, room)) ||
+           (c->has_limit_key && c->limit_key.len && !limit_key_valid(c->limit_key));
+}
+
 static bool entry_effect(struct machine *m, struct invocation *inv, const struct effect *e,
                          const struct command_view *c)
 {
@@ -260,6 +268,8 @@ static bool entry_effect(struct machine *m, struct invocation *inv, const struct
         return true;
     case MSG_CALL:
     case MSG_ONE_WAY_CALL:
+        if (bad_labels(c))
+            return false;
         send_call(m, inv, c, &e->callee);
         return true;
     case MSG_ATTACH:
@@ -309,7 +319,7 @@ static bool command_entry(struct machine *m, struct invocation *inv, const struc
     if (e->ack)
         machine_action_index(m, ACTION_ACK_COMMAND, inv->id, command_index);
     if (!entry_effect(m, inv, e, &c)) {
-        machine_quarantine(m, inv, "%s: malformed target id", message_type_name(e->entry_type));
+        machine_quarantine(m, inv, "%s: malformed target", message_type_name(e->entry_type));
         return false;
     }
     return true;

@@ -162,7 +162,7 @@ bool service_invocation_read(struct reader *r, struct service_invocation *out)
     out->completion_retention_ms = read_varint(r);
     out->journal_retention_ms = read_varint(r);
     out->idempotency_key = read_opt_text(r);
-    out->limit_key = read_opt_text(r);
+    out->limit_key = read_opt_limit_key(r);
     out->traceparent = read_text(r);
     out->created_using = read_text(r);
     sink_read(r, &out->response_sink);
@@ -249,7 +249,7 @@ bool cmd_patch_state_read(struct reader *r, struct cmd_patch_state *out)
 {
     out->service = read_text(r);
     out->key = read_text(r);
-    out->scope = read_opt_text(r);
+    out->scope = read_opt_scope(r);
     out->expected_version = read_opt_text(r);
     out->entries = read_lp(r);
     if (!r->failed && !state_entries_valid(out->entries))

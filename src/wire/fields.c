@@ -3,6 +3,7 @@
 #include "wire/fields.h"
 
 #include "wire/pb.h"
+#include "wire/scope.h"
 
 struct slice read_text(struct reader *r)
 {
@@ -59,6 +60,23 @@ bool read_bool(struct reader *r)
     return read_enum(r, 2) == 1;
 }
 
+struct slice read_opt_scope(struct reader *r)
+{
+    char room[LABEL_ROOM];
+    struct slice scope = read_opt_text(r);
+    if (scope.ptr && label_problem(scope, room))
+        field_fail(r);
+    return scope;
+}
+
+struct slice read_opt_limit_key(struct reader *r)
+{
+    struct slice key = read_opt_text(r);
+    if (key.ptr && !limit_key_valid(key))
+        field_fail(r);
+    return key;
+}
+
 uint8_t read_enum(struct reader *r, uint8_t end)
 {
     uint8_t v = read_u8(r);
@@ -97,7 +115,7 @@ bool target_read(struct reader *r, struct target *out)
     out->service = read_text(r);
     out->handler = read_text(r);
     out->key = target_is_keyed(out->kind) ? read_text(r) : SLICE_EMPTY;
-    out->scope = read_opt_text(r);
+    out->scope = read_opt_scope(r);
     return !r->failed;
 }
 

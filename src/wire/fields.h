@@ -15,6 +15,9 @@ struct slice read_text(struct reader *r);
 /* A flag byte, then the text if it is there; ptr NULL if not. */
 void write_opt_text(struct writer *w, struct slice s);
 struct slice read_opt_text(struct reader *r);
+/* The same for a scope, and for a limit key: what is no such label fails. */
+struct slice read_opt_scope(struct reader *r);
+struct slice read_opt_limit_key(struct reader *r);
 void write_id(struct writer *w, struct invocation_id id);
 struct invocation_id read_id(struct reader *r);
 void write_u128(struct writer *w, struct u128 v);

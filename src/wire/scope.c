@@ -70,6 +70,18 @@ bool limit_key_check(struct slice value, struct writer *message)
     return true;
 }
 
+bool limit_key_valid(struct slice value)
+{
+    value = without_last_slash(value);
+    struct slice level, rest = value.ptr ? value : slice_make("", 0);
+    bool ok = levels_of(value) <= LIMIT_KEY_LEVELS;
+    while (ok && (level = next_level(&rest)).ptr) {
+        char room[LABEL_ROOM];
+        ok = label_problem(level, room) == NULL;
+    }
+    return ok;
+}
+
 struct slice limit_key_trim(struct slice value)
 {
     value = without_last_slash(value);

@@ -13,6 +13,7 @@ const char *label_problem(struct slice value, char room[LABEL_ROOM]);
 /* A limit key is one or two labels, "l1" or "l1/l2"; a trailing slash is tolerated. False: `message` gets the
  * reason. */
 bool limit_key_check(struct slice value, struct writer *message);
+bool limit_key_valid(struct slice value); /* the same without a reason */
 /* Without the tolerated slash; ptr NULL for what names no level. */
 struct slice limit_key_trim(struct slice value);
 /* The levels of a valid limit key; ptr NULL where there is none. */

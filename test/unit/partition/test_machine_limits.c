@@ -190,6 +190,28 @@ static void objects_of_a_scope_lock_first_and_then_wait(void **state)
     assert_int_equal(status_of(fx, invoke(fx, o)), INV_INVOKED);
 }
 
+/* The invoker refuses it before; what gets here all the same must not reach another partition. */
+static void a_call_into_a_malformed_scope_is_quarantined(void **state)
+{
+    struct fixture *fx = *state;
+    struct invocation_id id = invoke(fx, (struct invoke_options){0}), callee = fresh_id(fx);
+    struct writer w = effects_of(id), p = WRITER_INIT;
+    pb_write_bytes(&p, 1, SLICE_LIT("Svc"));
+    pb_write_bytes(&p, 2, SLICE_LIT("run"));
+    pb_write_bytes(&p, 7, SLICE_LIT("a b"));
+    pb_write_u64(&p, 10, 1);
+    pb_write_u64(&p, 11, 2);
+    effect_write(&w, &(struct effect){.kind = EFFECT_ENTRY,
+                                      .entry_type = MSG_CALL,
+                                      .payload = writer_slice(&p),
+                                      .has_callee = true,
+                                      .callee = {.id = callee}});
+    writer_free(&p);
+    apply_effects(fx, &w);
+    assert_true(store_invocation_get(fx->store, id)->quarantined);
+    assert_true(store_vars(fx->store)->outbox_seq == 0);
+}
+
 static void rules_of_an_older_book_change_nothing(void **state)
 {
     struct fixture *fx = *state;
@@ -273,6 +295,7 @@ int main(void)
         T(one_that_wakes_up_waits_for_a_slot),
         T(one_that_is_woken_at_once_keeps_its_slot),
         T(objects_of_a_scope_lock_first_and_then_wait),
+        T(a_call_into_a_malformed_scope_is_quarantined),
         T(rules_of_an_older_book_change_nothing),
         T(one_record_starts_a_bounded_number),
         T(what_was_held_survives_in_its_order),

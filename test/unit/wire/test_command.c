@@ -472,6 +472,39 @@ static void effects_round_trip(void **state)
     writer_free(&failure);
 }
 
+/* Every replica counts by them. */
+static void malformed_scopes_and_limit_keys_are_refused(void **state)
+{
+    static const struct {
+        struct slice scope, limit_key;
+        bool good;
+    } cases[] = {
+        {SLICE_LIT("s"), SLICE_LIT("a/b"), true},
+        {SLICE_LIT("s"), {NULL, 0}, true},
+        {{NULL, 0}, {NULL, 0}, true},
+        {SLICE_LIT(""), {NULL, 0}, false},
+        {SLICE_LIT("a b"), {NULL, 0}, false},
+        {SLICE_LIT("a\0b"), {NULL, 0}, false},
+        {SLICE_LIT("xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"), {NULL, 0}, false},
+        {SLICE_LIT("s"), SLICE_LIT("a/b/c"), false},
+        {SLICE_LIT("s"), SLICE_LIT(""), false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct writer w = WRITER_INIT;
+        struct service_invocation si = {
+            .id = id_a,
+            .target = {.service = SLICE_LIT("S"), .handler = SLICE_LIT("h"), .scope = cases[i].scope},
+            .input = SLICE_LIT("\x72\x00"),
+            .limit_key = cases[i].limit_key,
+        };
+        service_invocation_write(&w, &si);
+        struct reader r = reader_make(writer_slice(&w));
+        if (service_invocation_read(&r, &got_service_invocation) != cases[i].good)
+            fail_msg("case %zu", i);
+        writer_free(&w);
+    }
+}
+
 static void rule_books(void **state)
 {
     static const struct {
@@ -544,6 +577,7 @@ int main(void)
         cmocka_unit_test(state_patches),
         cmocka_unit_test(invocation_commands),
         cmocka_unit_test(timers_and_responses),
+        cmocka_unit_test(malformed_scopes_and_limit_keys_are_refused),
         cmocka_unit_test(rule_books),
         cmocka_unit_test(effects_round_trip),
         cmocka_unit_test(effects_that_no_replica_could_apply_are_refused),
