@@ -59,9 +59,29 @@ static void arm(struct attempt *a, enum mode mode, uint64_t min_ms, uint64_t max
     env_timer_arm(a->r->env, &a->timer, min_ms + sim_env_below(env, max_ms - min_ms + 1));
 }
 
+/* A long back-off: the slot is given back until then. */
+static bool yield(struct attempt *a)
+{
+    struct sim_env *env = &a->r->world->env;
+    struct invocation *inv = store_invocation_get(processor_store(a->r->p), a->id);
+    if (!inv || inv->status != INV_INVOKED || !inv->si.target.scope.ptr || !sim_chance(a->r->world, 500))
+        return false;
+    struct writer w = WRITER_INIT;
+    record_begin(&w, 64);
+    effects_begin(&w, a->id, a->token, a->batch++);
+    effect_write(&w, &(struct effect){.kind = EFFECT_YIELD,
+                                      .resume_at_ms = env_wall_ms(&env->env) + 1 + sim_env_below(env, 200),
+                                      .retries = 1});
+    return processor_propose_effects(a->r->p, writer_take(&w)) == RC_OK;
+}
+
 static void lose_connection(struct attempt *a)
 {
     a->r->world->attempt_failures++;
+    if (yield(a)) {
+        forget(a);
+        return;
+    }
     arm(a, MODE_RETRY, 5, 60);
 }
 

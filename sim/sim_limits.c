@@ -188,7 +188,7 @@ static bool count_one(void *ctx, const struct invocation *inv)
     struct counts *c = ctx;
     struct limit_address path[3];
     SIM_CHECK(c->w, inv->status != INV_HELD || inv->si.target.scope.ptr, "held without a scope");
-    c->held += inv->status == INV_HELD;
+    c->held += inv->status == INV_HELD && !inv->backoff.resume_at_ms;
     if (!inv->si.target.scope.ptr || inv->status != INV_INVOKED)
         return true;
     for (size_t n = path_of(inv, path); n-- > 0;) {
@@ -203,7 +203,7 @@ static bool held_with_reason(void *ctx, const struct invocation *inv)
 {
     struct counts *c = ctx;
     struct limit_address path[3];
-    bool reason = inv->status != INV_HELD;
+    bool reason = inv->status != INV_HELD || inv->backoff.resume_at_ms;
     for (size_t n = reason ? 0 : path_of(inv, path); n-- > 0;) {
         struct counted *at = find_counter(c, &path[n]);
         SIM_CHECK(c->w, at, "a held invocation is not counted");

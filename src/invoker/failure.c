@@ -130,6 +130,27 @@ static void schedule_retry(struct entry *e, uint64_t delay_ms)
     env_timer_arm(env, &e->retry_timer, delay_ms);
 }
 
+/* A scoped invocation that will wait for long lets others of its limit run: the partition knows when to go
+ * on. */
+static bool yields(const struct entry *e, uint64_t delay_ms)
+{
+    uint64_t threshold = e->p->inv->config.yield_threshold_ms;
+    if (!threshold || delay_ms < threshold)
+        return false;
+    const struct invocation *inv = e->p->ops->invocation(e->p->ctx, e->id);
+    return inv && inv->si.target.scope.ptr;
+}
+
+static void propose_yield(struct entry *e, uint64_t delay_ms)
+{
+    struct effect effect = {.kind = EFFECT_YIELD,
+                            .resume_at_ms = env_wall_ms(e->p->inv->env) + delay_ms,
+                            .retries = e->policy_retries,
+                            .retries_since_command = e->retries_since_command};
+    effect_write(entry_effects(e), &effect);
+    e->effects_terminal = true;
+}
+
 void entry_failed(struct entry *e, const struct failure *f)
 {
     struct invoker *inv = e->p->inv;
@@ -151,7 +172,10 @@ void entry_failed(struct entry *e, const struct failure *f)
             propose_event(e, f);
         e->last_emitted = true;
         failure_record_set(&e->last, f);
-        schedule_retry(e, delay_ms);
+        if (yields(e, delay_ms))
+            propose_yield(e, delay_ms);
+        else
+            schedule_retry(e, delay_ms);
         return;
     }
     failure_record_set(&e->last, f);

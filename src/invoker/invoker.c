@@ -240,6 +240,8 @@ void invoker_invoke(struct invoker_partition *p, struct invocation *inv)
         return;
     struct entry *e = entry_new(p, inv->id);
     e->state = ENTRY_QUEUED;
+    e->policy_retries = e->attempts = inv->backoff.retries;
+    e->retries_since_command = inv->backoff.retries_since_command;
     metric_inc(p->metrics.enqueued);
     list_push_back(&p->queue, &e->queue_link);
     env_defer(p->inv->env, &p->start_task);

@@ -24,8 +24,10 @@ struct invoker_config {
     uint64_t per_invocation_memory_limit;
     uint32_t max_awaited_future_depth;
     bool enable_v7;
-    bool scopes;                  /* calls may name a scope (lifecycle §12.4) */
-    bool scoped_objects;          /* also those of virtual objects */
+    bool scopes;         /* calls may name a scope (lifecycle §12.4) */
+    bool scoped_objects; /* also those of virtual objects */
+    /* Back-offs of scoped invocations from this on give the slot of their limit back; 0: none. */
+    uint64_t yield_threshold_ms;
     const char *identity_key_pem; /* content of the PEM file, NULL: no signatures */
     uint64_t identity_expiration_s;
     const struct schema_header *additional_headers; /* x-restate-cluster-name by default */

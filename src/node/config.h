@@ -110,6 +110,7 @@ struct node_config {
         uint32_t max_awaited_future_depth;
         bool enable_v7;
         bool scopes, scoped_objects;
+        uint64_t yield_threshold_ms;
         char *identity_key_pem_file; /* NULL unset */
         uint64_t identity_expiration_s;
         struct schema_header *additional_headers;

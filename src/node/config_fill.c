@@ -155,6 +155,7 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
     c->invoker.per_invocation_memory_limit = integer(i, "per-invocation-memory-limit", 32u << 20);
     c->invoker.max_awaited_future_depth = (uint32_t)integer(i, "max-awaited-future-depth", 1000);
     c->invoker.enable_v7 = boolean(root, "experimental-enable-protocol-v7");
+    c->invoker.yield_threshold_ms = ms(root, "invocation-yield-threshold", 2000);
     c->invoker.scopes = boolean(root, "experimental-enable-vqueues");
     c->invoker.scoped_objects = boolean(root, "experimental-enable-scoped-virtual-objects");
     c->invoker.identity_key_pem_file = (char *)text(i, "request-identity-private-key-pem-file", NULL);

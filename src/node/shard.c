@@ -184,6 +184,7 @@ void shard_invoker_config(const struct shard_shared *shared, const struct node_c
         .max_awaited_future_depth = c->invoker.max_awaited_future_depth,
         .enable_v7 = c->invoker.enable_v7,
         .scopes = c->invoker.scopes,
+        .yield_threshold_ms = c->invoker.yield_threshold_ms,
         .scoped_objects = c->invoker.scoped_objects,
         .identity_key_pem = shared->identity_key_pem,
         .identity_expiration_s = c->invoker.identity_expiration_s,

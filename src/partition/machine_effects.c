@@ -140,6 +140,12 @@ static enum after_effect apply_effect(struct machine *m, struct invocation *inv,
         machine_leave_slot(m, inv);
         machine_touch(m, inv);
         return STOP;
+    case EFFECT_YIELD:
+        if (inv->si.target.scope.ptr)
+            machine_yield(m, inv, e);
+        else
+            machine_quarantine(m, inv, "a slot is given back by an invocation without a scope");
+        return STOP;
     case EFFECT_END:
         end_with_output(m, inv);
         return GONE;

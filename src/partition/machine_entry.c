@@ -315,6 +315,7 @@ static bool command_entry(struct machine *m, struct invocation *inv, const struc
     };
     store_journal_append(m->store, inv, &entry);
     uint32_t command_index = inv->commands++;
+    inv->backoff.retries_since_command = 0;
     machine_touch(m, inv);
     if (e->ack)
         machine_action_index(m, ACTION_ACK_COMMAND, inv->id, command_index);

@@ -64,7 +64,12 @@ enum rc apply_attach(struct machine *m, struct err *err);
 
 /* ---- machine_limits.c: an attempt of a scoped invocation needs a slot (§12.5) ---- */
 bool machine_take_slot(struct machine *m, struct invocation *inv); /* also if it has one; false: it is held */
-void machine_leave_slot(struct machine *m, const struct invocation *inv); /* no attempt any more, nor held */
+/* No attempt any more, nor held: forgets how it backed off, too. */
+void machine_leave_slot(struct machine *m, struct invocation *inv);
+/* It backs off until e->resume_at_ms and gives its slot back. */
+void machine_yield(struct machine *m, struct invocation *inv, const struct effect *e);
+/* Held and backing off: it goes on now. `again`: as if for the first time. */
+void machine_resume_backoff(struct machine *m, struct invocation *inv, bool again);
 /* After each record: start those whose turn it is, up to a bound. */
 void machine_admit_held(struct machine *m);
 enum rc apply_rule_book(struct machine *m, struct err *err);

@@ -18,7 +18,16 @@ bool machine_take_slot(struct machine *m, struct invocation *inv)
     return store_slot_enter(m->store, inv, woken);
 }
 
-void machine_leave_slot(struct machine *m, const struct invocation *inv)
+static void forget_retry(struct machine *m, struct invocation *inv)
+{
+    if (inv->backoff.resume_at_ms)
+        machine_timer_delete(
+            m,
+            &(struct timer_key){.wake_up_ms = inv->backoff.resume_at_ms, .kind = TIMER_RETRY, .id = inv->id});
+    inv->backoff.resume_at_ms = 0;
+}
+
+static void give_back(struct machine *m, struct invocation *inv)
 {
     if (LIMITS_BROKEN(SUSPENDED_KEEPS) && inv->status == INV_SUSPENDED)
         return;
@@ -26,6 +35,33 @@ void machine_leave_slot(struct machine *m, const struct invocation *inv)
         return;
     if (inv->si.target.scope.ptr)
         store_slot_leave(m->store, inv->id);
+}
+
+void machine_leave_slot(struct machine *m, struct invocation *inv)
+{
+    give_back(m, inv);
+    forget_retry(m, inv);
+    inv->backoff.retries = inv->backoff.retries_since_command = 0;
+}
+
+void machine_yield(struct machine *m, struct invocation *inv, const struct effect *e)
+{
+    inv->status = INV_HELD;
+    give_back(m, inv);
+    inv->backoff.resume_at_ms = e->resume_at_ms;
+    inv->backoff.retries = e->retries;
+    inv->backoff.retries_since_command = e->retries_since_command;
+    machine_timer_set(m, e->resume_at_ms, TIMER_RETRY, inv->id, 0);
+    machine_touch(m, inv);
+}
+
+void machine_resume_backoff(struct machine *m, struct invocation *inv, bool again)
+{
+    ASSERT(inv->status == INV_HELD && inv->backoff.resume_at_ms);
+    forget_retry(m, inv);
+    if (again)
+        inv->backoff.retries = inv->backoff.retries_since_command = 0;
+    machine_start_attempt(m, inv);
 }
 
 void machine_admit_held(struct machine *m)

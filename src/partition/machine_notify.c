@@ -25,6 +25,10 @@ void machine_notify(struct machine *m, struct invocation *inv, uint16_t type,
         if (awaiting_decided_by(m->store, inv, id))
             machine_start_attempt(m, inv);
         break;
+    case INV_HELD: /* stored; one that backs off is woken by a cancel */
+        if (inv->backoff.resume_at_ms && id->kind == NOTIFICATION_SIGNAL && id->index == SIGNAL_INDEX_CANCEL)
+            machine_resume_backoff(m, inv, false);
+        break;
     case INV_PAUSED: /* stored, but only a cancel wakes it */
         if (id->kind == NOTIFICATION_SIGNAL && id->index == SIGNAL_INDEX_CANCEL)
             machine_start_attempt(m, inv);
@@ -154,6 +158,11 @@ enum rc apply_timer(struct machine *m, struct err *err)
         if (!status_in_flight(inv->status))
             return RC_OK;
         machine_complete(m, inv, MSG_N_SLEEP, key.index, &(struct outcome){.kind = OUTCOME_VOID});
+        break;
+    case TIMER_RETRY:
+        if (inv->status != INV_HELD || inv->backoff.resume_at_ms != key.wake_up_ms)
+            return RC_OK;
+        machine_resume_backoff(m, inv, false);
         break;
     case TIMER_CLEANUP:
         if (inv->status == INV_COMPLETED && retained_until(inv) <= m->now_ms)

@@ -220,8 +220,11 @@ enum rc apply_resume(struct machine *m, struct err *err)
     } else if (status == RPC_OK) {
         if (c.repin)
             inv->deployment_id = c.deployment_id;
-        if (inv->status != INV_HELD) /* its turn comes without being asked for */
+        if (inv->status != INV_HELD)
             machine_start_attempt(m, inv);
+        else if (inv->backoff.resume_at_ms)
+            machine_resume_backoff(m, inv, true);
+        /* else its turn comes without being asked for */
         store_invocation_changed(m->store, inv);
     }
     machine_operation_reply(m, c.reply_request_id, c.id, status, (struct invocation_id){0});

@@ -142,9 +142,15 @@ enum {
     STATUS_AWAITING_TREE = 16,
     STATUS_ORIGIN_ELSEWHERE = 32,
     STATUS_HAS_BLOBS = 64,
+    STATUS_BACKOFF = 128,
 };
 
 #define STORE_FLAG_HAS_BLOBS 64 /* INV_HAS_BLOBS of store_internal.h; checked there */
+
+static bool has_backoff(const struct invocation *inv)
+{
+    return inv->backoff.resume_at_ms || inv->backoff.retries || inv->backoff.retries_since_command;
+}
 
 static uint8_t status_flags(const struct invocation *inv, bool origin_elsewhere)
 {
@@ -153,7 +159,8 @@ static uint8_t status_flags(const struct invocation *inv, bool origin_elsewhere)
                      (inv->quarantined ? STATUS_QUARANTINED : 0) |
                      (inv->awaiting.is_tree ? STATUS_AWAITING_TREE : 0) |
                      (origin_elsewhere ? STATUS_ORIGIN_ELSEWHERE : 0) |
-                     (inv->store_flags & STORE_FLAG_HAS_BLOBS ? STATUS_HAS_BLOBS : 0));
+                     (inv->store_flags & STORE_FLAG_HAS_BLOBS ? STATUS_HAS_BLOBS : 0) |
+                     (has_backoff(inv) ? STATUS_BACKOFF : 0));
 }
 
 static void status_write(struct writer *w, const struct invocation *inv, bool packed)
@@ -182,6 +189,11 @@ static void status_write(struct writer *w, const struct invocation *inv, bool pa
     write_varint(w, inv->journal_bytes);
     write_varint(w, inv->events.len);
     outcome_write(w, &inv->result);
+    if (has_backoff(inv)) {
+        write_varint(w, inv->backoff.resume_at_ms);
+        write_varint(w, inv->backoff.retries);
+        write_varint(w, inv->backoff.retries_since_command);
+    }
 }
 
 struct status_extra {
@@ -225,6 +237,11 @@ static void status_read(struct reader *r, struct bytes value, struct invocation 
     x->events = read_varint(r);
     if (!outcome_read(r, &inv->result))
         r->failed = true;
+    if (flags & STATUS_BACKOFF) {
+        inv->backoff.resume_at_ms = read_varint(r);
+        inv->backoff.retries = read_varint32(r);
+        inv->backoff.retries_since_command = read_varint32(r);
+    }
     if (inv->status <= INV_FREE || inv->status > INV_HELD || x->entries > UINT32_MAX ||
         x->events > UINT32_MAX)
         r->failed = true;

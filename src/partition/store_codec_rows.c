@@ -45,7 +45,7 @@ bool key_timer_decode(struct slice suffix, struct timer_key *out)
     *out = (struct timer_key){.wake_up_ms = read_u64be(&r), .kind = read_u8(&r)};
     struct slice id = read_raw(&r, INVOCATION_ID_BYTES);
     out->index = read_u32be(&r);
-    if (!reader_done(&r) || out->kind > TIMER_CLEANUP)
+    if (!reader_done(&r) || out->kind > TIMER_RETRY)
         return false;
     out->id = invocation_id_from_bytes(id.ptr);
     return true;

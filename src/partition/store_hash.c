@@ -63,7 +63,8 @@ void store_hash_invocation(struct partition_store *s, struct invocation *inv)
                               at->scheduled_at,
                               at->running_at,
                               at->completed_at,
-                              inv->inbox_seq,
+                              inv->inbox_seq ^ (inv->backoff.resume_at_ms << 20) ^
+                                  (uint64_t)inv->backoff.retries << 8 ^ inv->backoff.retries_since_command,
                               inv->random_seed,
                               inv->deployment_id.hi,
                               inv->deployment_id.lo,

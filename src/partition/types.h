@@ -102,6 +102,12 @@ struct invocation {
     struct invocation_timestamps at;
     uint64_t inbox_seq;       /* INBOXED; with a scope: its place among all */
     struct awaiting awaiting; /* SUSPENDED */
+    /* HELD: resume_at_ms 0: it waits for a slot; else it backs off without one until then (TIMER_RETRY). The
+     * counts are of the attempts before, while the invoker does not know them. */
+    struct {
+        uint64_t resume_at_ms;
+        uint32_t retries, retries_since_command;
+    } backoff;
 
     bool pinned; /* in flight and completed */
     struct u128 deployment_id;

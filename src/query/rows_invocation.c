@@ -127,12 +127,14 @@ uint8_t invocation_field_find(const char *column)
 
 static bool started(const struct invocation *inv)
 {
-    return inv->status >= INV_INVOKED;
+    return inv->status >= INV_INVOKED && (inv->status != INV_HELD || inv->at.running_at);
 }
 
 /* spec/sql.md §3.3 */
 static const char *view_status(const struct invocation *inv, const struct query_attempt *a)
 {
+    if (inv->status == INV_HELD && inv->backoff.resume_at_ms)
+        return "backing-off";
     if (inv->status == INV_INBOXED || inv->status == INV_HELD)
         return "pending";
     if (inv->status != INV_INVOKED)

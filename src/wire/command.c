@@ -385,7 +385,7 @@ void timer_key_write(struct writer *w, const struct timer_key *k)
 bool timer_key_read(struct reader *r, struct timer_key *out)
 {
     out->wake_up_ms = read_u64be(r);
-    out->kind = (enum timer_kind)read_enum(r, TIMER_CLEANUP + 1);
+    out->kind = (enum timer_kind)read_enum(r, TIMER_RETRY + 1);
     out->id = read_id(r);
     out->index = read_u32be(r);
     return !r->failed;

@@ -210,7 +210,7 @@ struct cmd_restart_as_new {
     struct u128 reply_request_id;
     struct slice created_using;
 };
-enum timer_kind { TIMER_INVOKE = 0, TIMER_SLEEP = 1, TIMER_CLEANUP = 2 };
+enum timer_kind { TIMER_INVOKE = 0, TIMER_SLEEP = 1, TIMER_CLEANUP = 2, TIMER_RETRY = 3 };
 struct timer_key { /* ordered by wake_up_ms, kind, id, index */
     uint64_t wake_up_ms;
     enum timer_kind kind;
@@ -280,6 +280,7 @@ enum effect_kind {
     EFFECT_PAUSED = 6,       /* event JSON */
     EFFECT_END = 7,
     EFFECT_FAILED = 8, /* Failure + stack trace */
+    EFFECT_YIELD = 9,  /* of a scoped invocation: it backs off for long and gives its slot back meanwhile */
 };
 /* What the invoker resolved for a Call or OneWayCall before proposing (spec/service-protocol.md §7.1). The
  * callee's request itself is taken from the command's payload when applied. */
@@ -317,6 +318,9 @@ struct effect {
                              repeated notification ids (see below) */
     /* FAILED */
     struct outcome failure;
+    /* YIELD: when to go on, and how often was tried: for the next attempt */
+    uint64_t resume_at_ms;
+    uint32_t retries, retries_since_command;
 };
 void effects_begin(struct writer *w, struct invocation_id id, uint64_t token, uint64_t batch);
 void effect_write(struct writer *w, const struct effect *e);

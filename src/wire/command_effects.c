@@ -112,6 +112,11 @@ void effect_write(struct writer *w, const struct effect *e)
         ASSERT(e->failure.kind == OUTCOME_FAILURE);
         outcome_write(w, &e->failure);
         return;
+    case EFFECT_YIELD:
+        write_varint(w, e->resume_at_ms);
+        write_varint(w, e->retries);
+        write_varint(w, e->retries_since_command);
+        return;
     }
     UNREACHABLE("effect kind %d", (int)e->kind);
 }
@@ -171,6 +176,13 @@ bool effect_read(struct reader *r, struct effect *out)
     case EFFECT_EVENT:
     case EFFECT_PAUSED:
         out->payload = read_text(r);
+        break;
+    case EFFECT_YIELD:
+        out->resume_at_ms = read_varint(r);
+        out->retries = read_varint32(r);
+        out->retries_since_command = read_varint32(r);
+        if (out->resume_at_ms == 0)
+            field_fail(r);
         break;
     case EFFECT_SUSPEND:
         out->payload = read_lp(r);

@@ -37,6 +37,11 @@ const limited = restate.service({
       await ctx.sleep(ms);
       return "slept";
     },
+    // Fails the first time, to be tried again after some seconds.
+    later: async (ctx, { key, seconds }) => {
+      if (tick(key) === 1) throw new restate.RetryableError("not yet", { retryAfter: { seconds } });
+      return "at last";
+    },
     fanOut: async (ctx, { n, target }) => {
       const calls = Array.from({ length: n }, () => ctx.genericCall({ ...json, ...target }));
       return (await restate.RestatePromise.all(calls)).length;
@@ -124,6 +129,22 @@ describe("concurrency rules", () => {
     assert.equal((await attach(w.server, other)).status, 200);
     assert.equal((await row(w.server, sleeper, "status")).status, "suspended");
     assert.equal((await attach(w.server, sleeper)).body, "slept");
+    await deleteRules(w.server, scope);
+  });
+
+  check("Limits: what backs off for long lets others run, also over a crash of the server", async () => {
+    const scope = unique("yield");
+    const key = unique("k");
+    await putRules(w.server, rule(scope, 1));
+    const failing = await send(w.server, scope, "later", { key, seconds: 4 });
+    await eventually(() => seen(key) === 1);
+    const others = [];
+    for (let i = 0; i < 2; i++) others.push(await send(w.server, scope, "work", { group: key, ms: 10 }));
+    for (const id of others) assert.equal((await attach(w.server, id)).status, 200);
+    assert.equal(seen(key), 1);
+    await w.server.restart();
+    assert.equal((await attach(w.server, failing)).body, "at last");
+    assert.equal(seen(key), 2);
     await deleteRules(w.server, scope);
   });
 

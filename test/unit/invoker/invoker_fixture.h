@@ -397,6 +397,13 @@ static void apply_effect(const struct effect *e)
         write_fmt(&F.proposed, "SUSPEND_TREE ");
         F.ended = true;
         break;
+    case EFFECT_YIELD:
+        write_fmt(&F.proposed, "YIELD ");
+        F.invocation.backoff.resume_at_ms = e->resume_at_ms;
+        F.invocation.backoff.retries = e->retries;
+        F.invocation.backoff.retries_since_command = e->retries_since_command;
+        F.ended = true;
+        break;
     case EFFECT_END:
         write_fmt(&F.proposed, "END ");
         F.ended = true;

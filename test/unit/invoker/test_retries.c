@@ -90,6 +90,45 @@ static void max_attempts_counts_the_first_and_pauses(void **state)
     assert_int_equal(start_field(1, 3), 2); /* known entries: the retry saw the stored Run */
 }
 
+static bool yields(uint32_t retries)
+{
+    F.ended = false;
+    invoker_invoke(F.p, &F.invocation);
+    return run_until(has_ended, 3000) && F.invocation.backoff.retries == retries;
+}
+
+/* A scoped invocation gives its slot back for a long back-off; the counts go on with the next attempt,
+ * whoever makes it. */
+static void long_delays_of_scoped_invocations_yield(void **state)
+{
+    struct invocation_attempt_status s;
+    PLAN(ERROR_FLAKY_1, ERROR_FLAKY_2, ERROR_FLAKY_1);
+    F.config.yield_threshold_ms = 30;
+    invoker_reconfigure(F.inv, &F.config);
+    make_invocation(TARGET_SERVICE, "Greeter", "fast", NULL); /* 20 ms, 40 ms, max 3, pause */
+    F.invocation.si.target.scope = SLICE_LIT("s");
+    uint64_t before = env_wall_ms(F.env);
+    assert_true(yields(2)); /* the first delay is below the threshold */
+    assert_string_equal(text_of(&F.proposed), "EVENT | EVENT YIELD ");
+    assert_in_range(F.invocation.backoff.resume_at_ms - before, 39, 400);
+    assert_int_equal(F.invocation.backoff.retries_since_command, 2);
+    assert_false(invoker_status(F.p, F.invocation.id, &s));
+    assert_true(yields(2));
+    assert_int_equal(start_field(2, 7), 2);
+    assert_string_equal(text_of(&F.proposed),
+                        "EVENT | EVENT YIELD | PAUSED "); /* the third attempt was the last */
+}
+
+static void without_a_scope_the_invoker_waits_itself(void **state)
+{
+    PLAN(ERROR_FLAKY_1, GREET);
+    F.config.yield_threshold_ms = 1;
+    invoker_reconfigure(F.inv, &F.config);
+    invoke(TARGET_SERVICE, "Greeter", "fast", NULL);
+    assert_true(run_until(has_ended, 3000));
+    assert_string_equal(text_of(&F.proposed), "EVENT | PIN6 Output END ");
+}
+
 static void max_attempts_may_kill(void **state)
 {
     PLAN(ERROR_FLAKY_1, ERROR_FLAKY_2);
@@ -276,6 +315,8 @@ int main(void)
         T(equal_failures_make_one_event),
         T(max_attempts_counts_the_first_and_pauses),
         T(max_attempts_may_kill),
+        T(long_delays_of_scoped_invocations_yield),
+        T(without_a_scope_the_invoker_waits_itself),
         T(delays_of_the_sdk_do_not_consume_attempts),
         T(behavior_of_the_error_is_honoured),
         T(sdk_codes_map_to_documentation_codes),

@@ -170,6 +170,84 @@ static void one_that_is_woken_at_once_keeps_its_slot(void **state)
     assert_int_equal(status_of(fx, b), INV_HELD);
 }
 
+static void yield(struct fixture *fx, struct invocation_id id, uint64_t until)
+{
+    struct writer w = effects_of(id);
+    effect_write(&w,
+                 &(struct effect){
+                     .kind = EFFECT_YIELD, .resume_at_ms = until, .retries = 3, .retries_since_command = 2});
+    apply_effects(fx, &w);
+    assert_int_equal(status_of(fx, id), INV_HELD);
+}
+
+static void one_that_backs_off_for_long_gives_its_slot_back(void **state)
+{
+    struct fixture *fx = *state;
+    limit(fx, 1, "s", 1);
+    struct invocation_id a = scoped(fx), b = scoped(fx), c = scoped(fx);
+    yield(fx, a, 5000);
+    assert_int_equal(status_of(fx, b), INV_INVOKED);
+    struct invocation *inv = store_invocation_get(fx->store, a);
+    assert_true(inv->backoff.retries == 3 && inv->backoff.retries_since_command == 2);
+    timer(fx, 4000, TIMER_RETRY, a, 0); /* not its own */
+    assert_int_equal(status_of(fx, a), INV_HELD);
+    assert_true(inv->backoff.resume_at_ms == 5000);
+    /* its time has come, but the slot is taken: it waits in front of c */
+    timer(fx, 5000, TIMER_RETRY, a, 0);
+    assert_int_equal(status_of(fx, a), INV_HELD);
+    assert_true(inv->backoff.resume_at_ms == 0 && inv->backoff.retries == 3);
+    finish(fx, b, "x");
+    assert_int_equal(status_of(fx, a), INV_INVOKED);
+    assert_int_equal(status_of(fx, c), INV_HELD);
+    struct writer w = effects_of(a); /* progress */
+    run_entry(&w, 1);
+    apply_effects(fx, &w);
+    assert_true(inv->backoff.retries == 3 && inv->backoff.retries_since_command == 0);
+    /* the counts survive */
+    yield(fx, a, 9000);
+    fixture_close_store(fx, false);
+    fixture_open(fx);
+    inv = store_invocation_get(fx->store, a);
+    assert_true(inv->backoff.resume_at_ms == 9000 && inv->backoff.retries == 3);
+    finish(fx, c, "x");
+    timer(fx, 9000, TIMER_RETRY, a, 0);
+    assert_int_equal(status_of(fx, a), INV_INVOKED);
+    finish(fx, a, "x");
+}
+
+/* Whatever ends the wait takes the timer along. */
+static void operations_on_one_that_backs_off(void **state)
+{
+    for (int what = 0; what < 4; what++) {
+        struct fixture fx;
+        fixture_init(&fx);
+        struct invocation_id a = scoped(&fx);
+        yield(&fx, a, 5000);
+        switch (what) {
+        case 0:
+            terminate(&fx, a, true);
+            assert_int_equal(status_of(&fx, a), INV_COMPLETED);
+            break;
+        case 1: /* it has to see that it is canceled */
+            terminate(&fx, a, false);
+            assert_int_equal(status_of(&fx, a), INV_INVOKED);
+            break;
+        case 2:
+            operate(&fx, CMD_PAUSE, a);
+            assert_int_equal(status_of(&fx, a), INV_PAUSED);
+            break;
+        default: /* retry now, and from the beginning of its policy */
+            resume(&fx, a, false, 0);
+            assert_int_equal(reply_status(&fx), RPC_OK);
+            assert_int_equal(status_of(&fx, a), INV_INVOKED);
+            assert_int_equal(store_invocation_get(fx.store, a)->backoff.retries, 0);
+        }
+        struct timer_key left;
+        assert_int_equal(store_timer_scan(fx.store, NULL, &left, 1), 0);
+        fixture_free(&fx);
+    }
+}
+
 static void objects_of_a_scope_lock_first_and_then_wait(void **state)
 {
     struct fixture *fx = *state;
@@ -294,6 +372,8 @@ int main(void)
         T(operations_on_one_that_never_ran),
         T(one_that_wakes_up_waits_for_a_slot),
         T(one_that_is_woken_at_once_keeps_its_slot),
+        T(one_that_backs_off_for_long_gives_its_slot_back),
+        T(operations_on_one_that_backs_off),
         T(objects_of_a_scope_lock_first_and_then_wait),
         T(a_call_into_a_malformed_scope_is_quarantined),
         T(rules_of_an_older_book_change_nothing),

@@ -539,6 +539,7 @@ static void rule_books(void **state)
 static void effects_that_no_replica_could_apply_are_refused(void **state)
 {
     static const struct effect bad[] = {
+        {.kind = EFFECT_YIELD},                                                 /* until when? */
         {.kind = EFFECT_ENTRY, .entry_type = MSG_OUTPUT, .payload = {NULL, 0}}, /* no result */
         {.kind = EFFECT_ENTRY,
          .entry_type = MSG_N_SLEEP,
