@@ -106,7 +106,7 @@ static void readers_known(void *ctx, struct node *n, const struct partition_repo
         row_int(s, (int64_t)i);
         row_fmt(s, "%u_%u", (unsigned)i, g->index);
         row_int(s, (int64_t)p->applied + 1);
-        row_int(s, (int64_t)NO_END);
+        row_int(s, u64_to_key(NO_END));
         row_fmt(s, "Reading");
         row_int(s, (int64_t)tail);
         row_int(s, g->index);

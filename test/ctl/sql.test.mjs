@@ -59,6 +59,7 @@ describe("restatectl sql", () => {
     await eventually(async () => {
       const readers = await rows("select log_id, loglet_id, end_lsn, state, is_tailing, read_pointer, safe_known_tail from bifrost_read_streams order by 1");
       assert.deepEqual(readers.map((r) => [r.log_id, r.loglet_id, r.state, r.is_tailing, r.read_pointer === r.safe_known_tail]), [0, 1, 2].map((l) => [l, `${l}_0`, "Reading", true, true]));
+      assert.match((await node.ctl("sql", "--jsonl", "select end_lsn from bifrost_read_streams limit 1")).stdout, /^\{"end_lsn":18446744073709551615\}\n$/);
       const workers = await rows("select log_id, segment_index, sequencer, local_tail, is_sealed, accepting_writes from loglet_workers order by 1");
       assert.deepEqual(workers.map((r) => [r.log_id, r.segment_index, /^N1:\d+$/.test(r.sequencer), r.is_sealed, r.accepting_writes]), [0, 1, 2].map((l) => [l, 0, true, false, true]));
       assert.deepEqual(workers.map((r) => r.local_tail), readers.map((r) => r.safe_known_tail));
