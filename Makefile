@@ -60,10 +60,13 @@ failover: build ## longest gaps that clients see when a node is killed, stopped 
 test-cli: build ## our restate tool against a recorded admin API and a real server
 	@tools/test-cli
 
+test-kafka: build ## Kafka subscriptions on real processes (mock brokers; KAFKA=host:port: real ones, see tools/kafka)
+	@tools/test-kafka
+
 test-clients: build ## psql, a PostgreSQL driver and the official restate CLI against a real server
 	@tools/test-clients
 
-.PHONY: fuzz-api check-docs bench-sql
+.PHONY: test-kafka fuzz-api check-docs bench-sql
 check-docs: ## docs/errors.md, docs/metrics.md and the dashboard against the source
 	@tools/check-docs
 

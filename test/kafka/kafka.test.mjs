@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import { Server, eventually, sleep } from "../sdk/harness.mjs";
 import { Broker, real } from "./broker.mjs";
 import { startServices } from "./services.mjs";
+import { Collector, attributes } from "../sdk/collector.mjs";
 
 const early = { "auto.offset.reset": "earliest" };
 
@@ -215,6 +216,33 @@ describe("clusters of the configuration file", () => {
       await server.dispose();
       await services.terminate();
       await broker.stop();
+    }
+  });
+});
+
+describe("tracing", () => {
+  test("KafkaTest.shouldGenerateTraces: an event's invocation has its start, its attempt and its end in a trace of its own", async () => {
+    const broker = await Broker.start(), services = await startServices(), collector = await Collector.start();
+    const server = await Server.start({ env: { RESTATE_TRACING_ENDPOINT: `otlp+json+http://127.0.0.1:${collector.httpPort}/v1/traces` } });
+    try {
+      await server.register(services);
+      await createCluster(server, broker.bootstrap);
+      const topic = await broker.topic();
+      await broker.produce(topic, "traced", "1");
+      await subscribe(server, topic, "Sums/add");
+      const span = (what) => eventually(() => collector.spans.find((s) => s.name === `${what} Sums/{key}/add`), { timeoutMs: 20_000 });
+      const [start, attempt, end] = [await span("invocation-start"), await span("invocation-attempt"), await span("invocation-end")];
+      for (const s of [start, attempt, end]) {
+        assert.equal(s.traceId, start.traceId);
+        assert.equal(attributes(s)["restate.invocation.target"], "Sums/traced/add");
+      }
+      assert.equal(attempt.parentSpanId, start.spanId);
+      assert.equal(end.parentSpanId, start.spanId);
+    } finally {
+      await server.dispose();
+      await services.terminate();
+      await broker.stop();
+      collector.close();
     }
   });
 });
