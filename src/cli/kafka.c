@@ -31,7 +31,7 @@ static int list_run(struct tool *t)
         const json_t *properties = json_object_get(c, "properties");
         table_row(tb);
         table_text(tb, STYLE_PLAIN, jtext(c, "name"));
-        table_text(tb, STYLE_PLAIN, jtext(properties, "bootstrap.servers"));
+        table_text(tb, STYLE_PLAIN, pairs_brokers(properties));
         table_cell(tb, STYLE_PLAIN, "%zu", json_object_size(properties));
         table_text(tb, STYLE_PLAIN, date_text(t, jtext(c, "created_at")));
     }
@@ -68,7 +68,7 @@ static int describe_run(struct tool *t)
            *subscriptions = json_object_get(c, "subscriptions");
     struct table *tb = table_new(t, "kafka_cluster"), *used = table_new(t, "subscriptions");
     table_key_value(tb, "Name", "%s", jtext(c, "name"));
-    table_key_value(tb, "Brokers", "%s", jtext(properties, "bootstrap.servers"));
+    table_key_value(tb, "Brokers", "%s", pairs_brokers(properties));
     table_key_value(tb, "Properties", "%zu", json_object_size(properties));
     table_key_value(tb, "Subscriptions", "%zu", json_array_size(subscriptions));
     table_key_value(tb, "Created at", "%s", date_text(t, jtext(c, "created_at")));

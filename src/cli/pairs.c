@@ -93,3 +93,9 @@ const char *pairs_text(struct tool *t, json_t *pairs)
     free(text);
     return copy;
 }
+
+const char *pairs_brokers(const json_t *properties)
+{
+    const char *brokers = jtext(properties, "bootstrap.servers");
+    return *brokers ? brokers : jtext(properties, "metadata.broker.list");
+}

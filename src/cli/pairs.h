@@ -9,4 +9,6 @@ bool pairs_read(struct tool *t, const char *argument, const char *file, json_t *
 json_t *pairs_edit(struct tool *t, const json_t *pairs);
 /* Two columns. */
 void pairs_print(struct tool *t, const char *name, const json_t *pairs);
+/* Where the brokers of a Kafka cluster with these properties are; "": not said. */
+const char *pairs_brokers(const json_t *properties);
 const char *pairs_text(struct tool *t, json_t *pairs); /* JSON */

@@ -1,5 +1,6 @@
 /* `subscriptions` (spec/admin-api.md §21.7). */
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/pairs.h"
 
@@ -66,12 +67,32 @@ static json_t *get(struct tool *t)
     return api_get(t, tool_format(t, "/subscriptions/%s", url_part(t, tool_text(t, "ID"))));
 }
 
-static void print_one(struct tool *t, const json_t *s)
+/* The cluster of a source, kafka://<cluster>/<topic>; NULL: it cannot be asked for, which is no error. */
+static const json_t *cluster_of(struct tool *t, const char *source)
+{
+    const char *name = strstr(source, "://");
+    if (!name)
+        return NULL;
+    name += 3;
+    const char *text = tool_format(t, "%.*s", (int)strcspn(name, "/"), name);
+    struct api_call call = {.method = "GET", .path = tool_format(t, "/kafka-clusters/%s", url_part(t, text))};
+    api_run(t, &call, 1);
+    return api_good(&call) ? api_json(t, &call, NULL) : NULL;
+}
+
+/* `cluster` may be NULL. */
+static void print_one(struct tool *t, const json_t *s, const json_t *cluster)
 {
     struct table *tb = table_new(t, "subscription");
     table_key_value(tb, "ID", "%s", jtext(s, "id"));
     table_key_value(tb, "Source", "%s", jtext(s, "source"));
     table_key_value(tb, "Sink", "%s", jtext(s, "sink"));
+    if (cluster)
+        table_key_value(tb, "Kafka brokers", "%s", pairs_brokers(json_object_get(cluster, "properties")));
+    if (json_is_true(json_object_get(s, "paused")))
+        table_key_value(tb, "Paused", "yes");
+    if (*jtext(s, "on_bad_record"))
+        table_key_value(tb, "Bad records", "%s", jtext(s, "on_bad_record"));
     table_print(tb);
     if (json_object_size(json_object_get(s, "options"))) {
         tool_say(t, "\n");
@@ -84,7 +105,7 @@ static int describe_run(struct tool *t)
     t->json = tool_flag(t, "json");
     json_t *s = get(t);
     if (s)
-        print_one(t, s);
+        print_one(t, s, cluster_of(t, jtext(s, "source")));
     return s ? 0 : 1;
 }
 
@@ -93,7 +114,7 @@ static int delete_run(struct tool *t)
     json_t *s = get(t);
     if (!s)
         return 1;
-    print_one(t, s);
+    print_one(t, s, NULL);
     if (!tool_confirm(t, "Delete this subscription?"))
         return tool_aborted(t);
     if (!api_do(t, "DELETE", tool_format(t, "/subscriptions/%s", url_part(t, tool_text(t, "ID"))), NULL))
