@@ -84,6 +84,8 @@ void kafka_settings_init(struct kafka_settings *out, const struct schema_kafka_c
         {"client.id", "restate"},
         /* So long the topic partitions of a node that died are read by nobody. librdkafka's own is 45 s. */
         {"session.timeout.ms", "10000"},
+        /* What is fetched and not read yet. librdkafka's own is 64 MiB, for each subscription. */
+        {"queued.max.messages.kbytes", "16384"},
     };
     for (size_t i = 0; i < ARRAY_LEN(defaults); i++)
         if (!find(out, defaults[i].name))

@@ -214,6 +214,7 @@ static void settings_are_laid_over_each_other(void **state)
     assert_string_equal(kafka_settings_get(&a, "enable.auto.commit"), "true");
     assert_string_equal(kafka_settings_get(&a, "enable.auto.offset.store"), "false");
     assert_string_equal(kafka_settings_get(&a, "session.timeout.ms"), "10000");
+    assert_string_equal(kafka_settings_get(&a, "queued.max.messages.kbytes"), "16384");
     assert_null(kafka_settings_get(&a, "plugin.library.paths"));
     assert_int_equal(a.reset, RESET_EARLIEST);
     kafka_settings_init(&b, &k, &s);
