@@ -45,7 +45,7 @@ struct ingestion {
     struct list streams, orphans; /* lanes in flight whose stream is closed */
     size_t in_flight;
     bool dying;
-    void (*done)(void *ctx);
+    void (*gone)(void *ctx);
     void *ctx;
 };
 
@@ -65,17 +65,18 @@ static void release(struct ingestion *g)
 {
     if (!g->dying || g->in_flight > 0)
         return;
-    void (*done)(void *ctx) = g->done;
+    void (*gone)(void *ctx) = g->gone;
     void *ctx = g->ctx;
     free(g);
-    done(ctx);
+    if (gone)
+        gone(ctx);
 }
 
-void ingestion_free(struct ingestion *g, void (*done)(void *ctx), void *ctx)
+void ingestion_free(struct ingestion *g, void (*gone)(void *ctx), void *ctx)
 {
     LIST_FOREACH_SAFE(n, next, &g->streams)
     stream_close(CONTAINER_OF(n, struct stream, link_));
-    g->done = done;
+    g->gone = gone;
     g->ctx = ctx;
     LIST_FOREACH_SAFE(n, next, &g->orphans)
     partition_router_cancel(g->router, &CONTAINER_OF(n, struct lane, link_)->rpc);

@@ -22,9 +22,10 @@ struct ingestion_config {
 struct ingestion;
 struct ingestion *ingestion_new(struct env *env, struct partition_router *router,
                                 const struct ingestion_config *config);
-/* Streams are closed. Requests in flight are given up (what they carry may become durable); `done` when the
- * last one was answered, possibly from inside. */
-void ingestion_free(struct ingestion *g, void (*done)(void *ctx), void *ctx);
+/* Streams are closed. Requests in flight are given up (what they carry may become durable); they are answered
+ * when their partition can or closes, and the memory lives until then. `gone`, unless NULL, when nothing is
+ * left, possibly from inside. */
+void ingestion_free(struct ingestion *g, void (*gone)(void *ctx), void *ctx);
 size_t ingestion_requests_in_flight(const struct ingestion *g);
 
 struct stream;

@@ -148,24 +148,17 @@ void kafka_ingress_set_schema(struct kafka_ingress *k, struct schema *schema,
         update(k);
 }
 
-static void ended(void *ctx)
-{
-    struct kafka_ingress *k = ctx;
-    void (*done)(void *ctx) = k->done;
-    void *done_ctx = k->ctx;
-    schema_unref(k->schema);
-    free(k);
-    done(done_ctx);
-}
-
 static void release(struct kafka_ingress *k)
 {
     if (!list_empty(&k->running))
         return;
+    void (*done)(void *ctx) = k->done;
+    void *ctx = k->ctx;
     if (k->ingestion)
-        ingestion_free(k->ingestion, ended, k);
-    else
-        ended(k);
+        ingestion_free(k->ingestion, NULL, NULL); /* not waited for: a partition may be unable to answer */
+    schema_unref(k->schema);
+    free(k);
+    done(ctx);
 }
 
 void kafka_ingress_stop(struct kafka_ingress *k, void (*done)(void *ctx), void *ctx)

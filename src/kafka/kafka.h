@@ -24,6 +24,6 @@ struct kafka_ingress *kafka_ingress_new(const struct kafka_ingress_config *confi
 /* Start, stop and restart consumers so that they fit this schema. */
 void kafka_ingress_set_schema(struct kafka_ingress *k, struct schema *schema,
                               const struct schema_defaults *defaults);
-/* Stop all consumers for good and let requests in flight end; `done` when nothing of this room runs any more,
- * possibly from inside. The room is gone then. A few seconds at most. */
+/* Stop all consumers for good; `done` when their threads have ended, possibly from inside, and the room is
+ * gone. A few seconds at most. Requests that are still in flight then end with their partitions. */
 void kafka_ingress_stop(struct kafka_ingress *k, void (*done)(void *ctx), void *ctx);
