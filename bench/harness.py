@@ -46,6 +46,21 @@ def http_call(port, method, path, body=None, timeout=10):
         conn.close()
 
 
+def http_json(port, path, body, timeout=600):
+    """The JSON answer to a POST; raises BenchError unless 200."""
+    conn = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout)
+    try:
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        conn.request("POST", path, body=json.dumps(body), headers=headers)
+        response = conn.getresponse()
+        text = response.read().decode("utf-8", "replace")
+        if response.status != 200:
+            raise BenchError(f"{path}: {response.status} {text[:300]}")
+        return json.loads(text)
+    finally:
+        conn.close()
+
+
 def wait_for(what, check, limit_s, step_s=0.001):
     """Poll `check` until it returns something true; that is the result."""
     deadline = time.monotonic() + limit_s

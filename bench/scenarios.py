@@ -1,10 +1,13 @@
 """What is measured. Every scenario starts a server of the given product on an empty directory and returns rows:
 dictionaries with `scenario`, `connections` and numbers (see README.md)."""
 
+import json
 import signal
+import sys
+import threading
 import time
 
-from harness import http_call, wait_for
+from harness import http_call, http_json, wait_for
 
 # scenario: (path, options of bench_load)
 LOADS = {
@@ -52,6 +55,8 @@ class Size:
         self.completed = 20_000 if quick else 100_000
         self.sleepers = 10_000 if quick else 100_000
         self.idle_s = 5 if quick else 30
+        self.beside = 100_000 if quick else 1_000_000
+        self.turns, self.turn_s = (3, 4) if quick else (5, 8)
 
 
 def load_scenario(bench, product, size, name, connections):
@@ -173,7 +178,52 @@ def sleepers(bench, product, size):
         bench.discard(server)
 
 
-SPECIALS = {"greet-syncs": greet_syncs, "start": start_time, "restart": restart_time, "idle": idle,
+QUERY = "select target, status, count(*) as n, max(modified_at) as newest from sys_invocation group by target, status"
+
+
+def sql_beside(bench, product, size):
+    """What a full scan of all invocations, repeated without a pause, costs the invocations beside it: first closed loop on 64
+    connections, then 500 calls a second. Measured in turns with and without queries; medians, and their ratio."""
+    server = bench.start_ready(product)
+    try:
+        bench.load(server, "/Bench/greet/send", connections=64, count=size.beside)
+        count = lambda: http_json(server.admin, "/query", {"query": "select count(*) as n from sys_invocation where status = 'completed'"})
+        wait_for("completion", lambda: count()["rows"][0]["n"] >= size.beside, 600, 2)
+        began = time.monotonic()
+        http_json(server.admin, "/query", {"query": QUERY})
+        alone = time.monotonic() - began
+        rows = []
+        for title, options in (("sql-closed", {"connections": 64}), ("sql-paced", {"connections": 64, "rate": 500})):
+            results = {False: [], True: []}
+            queries = 0
+            for turn in range(2 * size.turns):
+                beside = turn % 2 == 1
+                stop, done = threading.Event(), []
+                def ask():
+                    while not stop.is_set():
+                        http_json(server.admin, "/query", {"query": QUERY})
+                        done.append(1)
+                thread = threading.Thread(target=ask)
+                if beside:
+                    thread.start()
+                results[beside].append(bench.load(server, "/Bench/greet", warmup=1, duration=size.turn_s, **options))
+                stop.set()
+                if beside:
+                    thread.join()
+                queries += len(done)
+            middle = lambda beside, key: sorted(r[key] for r in results[beside])[size.turns // 2]
+            row = {"scenario": title, "connections": 64, "invocations": size.beside, "query_alone_s": alone, "queries": queries}
+            for key in ("ops_per_s", "p50_us", "p99_us"):
+                row[key], row[key + "_beside"] = middle(False, key), middle(True, key)
+                row[key + "_ratio"] = row[key + "_beside"] / row[key] if row[key] else 0
+            print("bench: " + json.dumps(row), file=sys.stderr, flush=True)
+            rows.append(row)
+        return rows
+    finally:
+        bench.discard(server)
+
+
+SPECIALS = {"sql-beside": sql_beside, "greet-syncs": greet_syncs, "start": start_time, "restart": restart_time, "idle": idle,
             "sleepers": sleepers}
 CLUSTER = {"cluster-greet": cluster_load("greet"), "cluster-workflow": cluster_load("workflow"),
            "cluster-counter": cluster_load("counter")}

@@ -8,6 +8,9 @@
 struct workers;
 /* At most `max_threads` at a time; `name` (at most 12 bytes are shown) is copied. Starts no thread yet. */
 struct workers *workers_new(const char *name, unsigned max_threads);
+/* Before the first job: its threads get this nice value (0 to 19) and so leave the processors to others when
+ * these are busy. */
+void workers_set_nice(struct workers *w, int nice);
 /* Every job must be done, also its callback. Joins the threads. */
 void workers_free(struct workers *w);
 /* A runner whose jobs' `done` runs on `loop`. Freed with free() when no job of it is left. */

@@ -53,6 +53,9 @@ struct query_job {
     bool stop;
 };
 
+/* A query may cost the invocations beside it at most a tenth, also when all processors are busy. */
+#define QUERY_NICE 10
+
 static uint64_t now_ns(void)
 {
     struct timespec t;
@@ -239,6 +242,7 @@ struct query_engine *query_engine_new(struct loop *loop, const struct query_sour
     }
     list_init(&e->jobs);
     e->workers = workers_new("query", config->threads);
+    workers_set_nice(e->workers, QUERY_NICE);
     e->runner = workers_runner_new(e->workers, loop);
     return e;
 }
