@@ -70,6 +70,9 @@ test-clients: build ## psql, a PostgreSQL driver and the official restate CLI ag
 check-docs: ## docs/errors.md, docs/metrics.md and the dashboard against the source
 	@tools/check-docs
 
+bench-sql: ## what a scan of a million invocations costs the invocations beside it (wants a quiet machine)
+	@bench/run sql-beside
+
 fuzz-api: build ## OpenAPI documents validated and fuzzed with schemathesis: make fuzz-api [EXAMPLES=n] [SEED=n]
 	@tools/fuzz-api $(or $(EXAMPLES),50) $(SEED)
 
