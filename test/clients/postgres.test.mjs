@@ -66,7 +66,7 @@ describe("the PostgreSQL endpoint", () => {
       ["select 1/0", "22012"],
       ["delete from state", "25006"],
       ["select id from sys_invocation where id = 'x'", "22P02"],
-      ["select distinct on (1) 1", "0A000"],
+      ["select 1 > any(array[1])", "0A000"],
     ]) {
       const e = await psql("-v", "VERBOSITY=verbose", "-c", sql);
       assert.match(e.stderr, new RegExp(`^ERROR: {2}${code}: `), `${sql}: ${e.stderr}`);
@@ -96,6 +96,10 @@ describe("the PostgreSQL endpoint", () => {
     assert.deepEqual((await c.query(sql, ["a", "it's", 100, 5])).rows, [{ service_name: "Counter", two: "it's" }]);
     for (let i = 0; i < 3; i++)
       assert.equal((await c.query({ name: "by-id", text: "select status from sys_invocation where id = $1", values: [fixture.ids.INV] })).rows[0].status, "paused");
+    // lists, as drivers send them
+    const some = await c.query("select status from sys_invocation where id = any($1) order by status", [[fixture.ids.INV, fixture.ids.SUS]]);
+    assert.deepEqual(some.rows.map((r) => r.status), ["paused", "suspended"]);
+    assert.equal((await c.query("select count(*)::int as n from sys_invocation where id = any($1::text[])", [[fixture.ids.INV]])).rows[0].n, 1);
     await assert.rejects(c.query("select $1 as a, $2 as b", ["x"]), (e) => e.code === "08P01");
     await assert.rejects(c.query("select 1/$1::int as x", ["0"]), (e) => e.code === "22012");
     assert.equal((await c.query("select $1::int + 1 as x", ["41"])).rows[0].x, "42");
