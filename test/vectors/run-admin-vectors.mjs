@@ -52,7 +52,6 @@ const options = parseArguments(process.argv.slice(2));
 const skipped = [
   [/^rules-/, "concurrency rules are not served yet"],
   [/^vqueue-/, "virtual queues are not served yet"],
-  [/^service-openapi$/, "OpenAPI documents of services are not served yet"],
 ];
 const reasonToSkip = (name) => (options.noSkip ? null : skipped.find(([pattern]) => pattern.test(name))?.[1] ?? null);
 
