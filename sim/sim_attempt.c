@@ -2,6 +2,7 @@
  * from the beginning on every event, as SDKs do after a suspension: commands that were sent before are
  * compared with the journal, new ones are proposed, results are looked up in the journal. Attempts fail at
  * random and are retried once everything they proposed was applied. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "sim/sim_world.h"
@@ -30,6 +31,7 @@ struct exec {
     struct invocation *inv;
     struct writer effects;
     bool wrote, ended, canceled;
+    bool failed;                /* the attempt ends with an error that is told */
     uint32_t command, next_cid; /* cursors */
     struct writer awaited;      /* notification ids; not empty: blocked */
 };
@@ -146,8 +148,10 @@ static ptrdiff_t first_notification(const struct invocation *inv, const struct n
 {
     for (size_t i = 0; i < inv->journal.len; i++) {
         const struct journal_entry *e = &inv->journal.items[i];
-        if (message_is_notification(e->type) && e->notification_kind == id->kind &&
-            e->completion_id == id->index)
+        if (!message_is_notification(e->type) || e->notification_kind != id->kind)
+            continue;
+        if (id->kind == NOTIFICATION_NAMED_SIGNAL ? slice_eq(e->signal_name, id->name)
+                                                  : e->completion_id == id->index)
             return (ptrdiff_t)i;
     }
     return -1;
@@ -285,6 +289,73 @@ static bool op_awakeable(struct exec *x, uint32_t index)
     return first_of(x, &id, 1, &view);
 }
 
+/* The same with a signal that has a name: "<invocation>/<name>". */
+static bool op_signal(struct exec *x, size_t i)
+{
+    char text[INVOCATION_ID_TEXT + 32];
+    invocation_id_format(x->a->id, text);
+    snprintf(text + INVOCATION_ID_TEXT, sizeof(text) - INVOCATION_ID_TEXT, "/signal-%zu", i);
+    op_call(x, true, "Signaler", TARGET_SERVICE, NULL, slice_cstr(text), 0);
+    struct notification_id id = {.kind = NOTIFICATION_NAMED_SIGNAL,
+                                 .name = slice_cstr(text + INVOCATION_ID_TEXT + 1)};
+    struct notification_view view;
+    return first_of(x, &id, 1, &view);
+}
+
+/* The id that a stored CallInvocationId tells. */
+static struct invocation_id told_id(struct exec *x, uint32_t cid)
+{
+    struct notification_id wanted = {.kind = NOTIFICATION_COMPLETION, .index = cid};
+    struct reader r =
+        reader_make(bytes_slice(x->inv->journal.items[first_notification(x->inv, &wanted)].payload));
+    struct invocation_id id = {0};
+    struct pb_field f;
+    bool told = false;
+    while (pb_next(&r, &f))
+        told = told || (f.number == 16 && invocation_id_parse(f.bytes, &id) == ID_OK);
+    SIM_CHECK(x->w, told, "a call's id does not parse");
+    return id;
+}
+
+static bool op_ask(struct exec *x, uint16_t type, struct invocation_id of)
+{
+    uint32_t cid = x->next_cid++;
+    if (command(x, type)) {
+        char text[INVOCATION_ID_TEXT + 1];
+        struct writer p = WRITER_INIT;
+        struct effect e = {.attach_id = of};
+        invocation_id_format(of, text);
+        pb_write_bytes(&p, 1, slice_cstr(text));
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, type, &p);
+    }
+    struct notification_view view;
+    return completed(x, cid, &view);
+}
+
+/* What was sent is attached to (whether its result was kept or not), then its output is asked for. */
+static bool op_attach(struct exec *x, const struct sim_program *prog, size_t i)
+{
+    struct notification_view view;
+    uint32_t cid = op_append(x, true, prog, i, 0);
+    if (!completed(x, cid, &view))
+        return false;
+    struct invocation_id child = told_id(x, cid);
+    return op_ask(x, MSG_ATTACH, child) && op_ask(x, MSG_GET_OUTPUT, child);
+}
+
+static bool op_hold(struct exec *x, uint64_t delay_ms)
+{
+    char key[16];
+    uint8_t parameter[8];
+    struct notification_view view;
+    sim_patched_key((uint32_t)(delay_ms % SIM_PATCHED), key);
+    put_u64be(parameter, delay_ms);
+    uint32_t cid = op_call(x, false, "Patched", TARGET_OBJECT_EXCLUSIVE, key,
+                           slice_make(parameter, sizeof(parameter)), 0);
+    return completed(x, cid, &view);
+}
+
 static bool op_race(struct exec *x, const struct sim_program *prog, size_t i)
 {
     struct notification_id ids[2] = {
@@ -355,6 +426,12 @@ static bool flow_op(struct exec *x, const struct sim_program *prog, size_t i)
     }
     case OP_RACE_SLEEP_CALL:
         return op_race(x, prog, i);
+    case OP_SIGNAL:
+        return op_signal(x, i);
+    case OP_ATTACH:
+        return op_attach(x, prog, i);
+    case OP_HOLD:
+        return op_hold(x, op->delay_ms);
     case OP_KINDS:
         break;
     }
@@ -409,6 +486,33 @@ static bool read_log(struct exec *x, bool lazy, struct bytes *log)
     return true;
 }
 
+/* A key that is set and cleared again, then the list of keys. False: blocked. */
+static bool touch_state(struct exec *x)
+{
+    if (command(x, MSG_SET_STATE)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, SLICE_LIT("touched"));
+        put_value(&p, 3, SLICE_LIT("soon gone"));
+        write_entry(x, &e, MSG_SET_STATE, &p);
+    }
+    if (command(x, MSG_CLEAR_STATE)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, SLICE_LIT("touched"));
+        write_entry(x, &e, MSG_CLEAR_STATE, &p);
+    }
+    uint32_t cid = x->next_cid++;
+    if (command(x, MSG_GET_LAZY_STATE_KEYS)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, MSG_GET_LAZY_STATE_KEYS, &p);
+    }
+    struct notification_view view;
+    return completed(x, cid, &view);
+}
+
 static void handle_object(struct exec *x, struct slice input)
 {
     SIM_CHECK(x->w, input.len == 16, "input of %zu bytes", input.len);
@@ -420,6 +524,8 @@ static void handle_object(struct exec *x, struct slice input)
     bool go_on = (variant & 6) != 2 || op_run(x, &view);
     if (go_on && (variant & 6) == 4)
         go_on = completed(x, op_sleep(x, variant % 20), &view);
+    if (go_on && (variant & 24) == 8)
+        go_on = touch_state(x);
     if (go_on) {
         if (command(x, MSG_SET_STATE)) {
             struct writer p = WRITER_INIT, value = WRITER_INIT;
@@ -448,12 +554,52 @@ static void handle_resolver(struct exec *x, struct slice input)
     end_with(x, SLICE_LIT("ok"));
 }
 
-/* run waits for the promise; the shared handler completes it (the second time is refused, which it reports).
+static void handle_signaler(struct exec *x, struct slice input)
+{
+    SIM_CHECK(x->w, input.len > INVOCATION_ID_TEXT, "input of %zu bytes", input.len);
+    if (command(x, MSG_SEND_SIGNAL)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, slice_sub(input, 0, INVOCATION_ID_TEXT));
+        pb_write_bytes(&p, 3, slice_sub(input, INVOCATION_ID_TEXT + 1, input.len - INVOCATION_ID_TEXT - 1));
+        put_value(&p, 5, SLICE_LIT("signaled"));
+        write_entry(x, &e, MSG_SEND_SIGNAL, &p);
+    }
+    end_with(x, SLICE_LIT("ok"));
+}
+
+/* Holds the lock of an object for a while. */
+static void handle_patched(struct exec *x, struct slice input)
+{
+    struct notification_view view;
+    SIM_CHECK(x->w, input.len == 8, "input of %zu bytes", input.len);
+    if (completed(x, op_sleep(x, get_u64be(input.ptr) % 40), &view))
+        end_with(x, SLICE_LIT("held"));
+}
+
+static bool peek(struct exec *x, struct notification_view *view)
+{
+    uint32_t cid = x->next_cid++;
+    if (command(x, MSG_PEEK_PROMISE)) {
+        struct writer p = WRITER_INIT;
+        struct effect e = {0};
+        pb_write_bytes(&p, 1, SLICE_LIT("promise"));
+        pb_write_u64(&p, 11, cid);
+        write_entry(x, &e, MSG_PEEK_PROMISE, &p);
+    }
+    return completed(x, cid, view);
+}
+
+/* run looks at the promise, then waits for it; the shared handler completes it (the second time is refused,
+ * which it reports).
  */
 static void handle_workflow(struct exec *x, struct slice input)
 {
     bool run = x->inv->si.target.kind == TARGET_WORKFLOW_RUN;
     uint16_t type = run ? MSG_GET_PROMISE : MSG_COMPLETE_PROMISE;
+    struct notification_view view;
+    if (run && !peek(x, &view))
+        return;
     uint32_t cid = x->next_cid++;
     if (command(x, type)) {
         struct writer p = WRITER_INIT;
@@ -464,7 +610,6 @@ static void handle_workflow(struct exec *x, struct slice input)
         pb_write_u64(&p, 11, cid);
         write_entry(x, &e, type, &p);
     }
-    struct notification_view view;
     if (completed(x, cid, &view))
         end_with(x, run                                 ? view.outcome.value
                     : view.outcome.kind == OUTCOME_VOID ? SLICE_LIT("done")
@@ -483,6 +628,10 @@ static void run_handler(struct exec *x)
         handle_object(x, input.value.value);
     else if (slice_eq_cstr(service, "Resolver"))
         handle_resolver(x, input.value.value);
+    else if (slice_eq_cstr(service, "Signaler"))
+        handle_signaler(x, input.value.value);
+    else if (slice_eq_cstr(service, "Patched"))
+        handle_patched(x, input.value.value);
     else
         handle_workflow(x, input.value.value);
 }
@@ -494,8 +643,12 @@ static void write_future(struct writer *f, struct slice awaited)
 {
     struct reader r = reader_make(awaited);
     struct notification_id id;
-    while (reader_left(&r) && notification_id_read(&r, &id))
-        pb_write_u64_always(f, id.kind == NOTIFICATION_SIGNAL ? 2 : 1, id.index);
+    while (reader_left(&r) && notification_id_read(&r, &id)) {
+        if (id.kind == NOTIFICATION_NAMED_SIGNAL)
+            pb_write_bytes(f, 3, id.name);
+        else
+            pb_write_u64_always(f, id.kind == NOTIFICATION_SIGNAL ? 2 : 1, id.index);
+    }
     pb_write_u64(f, 5, 1);
 }
 
@@ -515,6 +668,15 @@ static void suspend(struct exec *x)
     x->w->suspensions++;
 }
 
+/* An error that the journal's readers are told. */
+static void fail(struct exec *x)
+{
+    begin(x);
+    effect_write(&x->effects,
+                 &(struct effect){.kind = EFFECT_EVENT, .payload = SLICE_LIT("{\"ty\":\"TransientError\"}")});
+    x->failed = true;
+}
+
 /* Propose what was written, then go to sleep or away. */
 static void conclude(struct exec *x)
 {
@@ -527,7 +689,7 @@ static void conclude(struct exec *x)
         rc = processor_propose_effects(a->r->p, writer_take(&x->effects));
         a->inflight += rc == RC_OK;
     }
-    if (rc != RC_OK)
+    if (rc != RC_OK || x->failed)
         lose_connection(a);
     else if (x->ended)
         forget(a);
@@ -561,7 +723,10 @@ static void step(struct env_timer *t)
         lose_connection(a);
         return;
     }
-    run_handler(&x);
+    if (sim_chance(w, 10))
+        fail(&x);
+    else
+        run_handler(&x);
     if (x.canceled)
         end_canceled(&x);
     conclude(&x);

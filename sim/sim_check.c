@@ -179,6 +179,41 @@ void sim_check_appends(struct sim_world *w)
     VEC_FREE(&expected);
 }
 
+/* ---- patched objects: each has the state of one patch, whole ---- */
+
+struct patched {
+    struct sim_world *w;
+    size_t keys;
+    uint64_t number;
+};
+
+static bool one_patch(void *ctx, struct slice key, struct bytes value)
+{
+    struct patched *p = ctx;
+    SIM_CHECK(p->w, value.len == 8, "a patched value of %zu bytes", value.len);
+    SIM_CHECK(p->w, p->keys == 0 || p->number == get_u64be(value.ptr), "two patches are mixed in one state");
+    p->number = get_u64be(value.ptr);
+    p->keys++;
+    return true;
+}
+
+static void check_patched(struct sim_world *w)
+{
+    for (uint32_t i = 0; i < SIM_PATCHED; i++) {
+        char key[16];
+        struct patched p = {.w = w};
+        struct invocation_id owner;
+        sim_patched_key(i, key);
+        struct slice k = slice_cstr(key);
+        struct partition_store *s =
+            processor_store(sim_leader(w, sim_partition_of(w, partition_key_of_key(k))));
+        SIM_CHECK(w, !store_lock_get(s, SLICE_LIT("Patched"), k, &owner), "%s is still locked", key);
+        store_state_scan(s, SLICE_LIT("Patched"), k, one_patch, &p);
+        SIM_CHECK(w, p.keys == 0 || p.keys == 1 + p.number % 3, "%s has %zu keys of patch %lu", key, p.keys,
+                  (unsigned long)p.number);
+    }
+}
+
 /* ---- nothing left, same state from nothing ---- */
 
 static void closed(void *ctx)
@@ -238,4 +273,5 @@ void sim_check_final(struct sim_world *w)
         check_leftovers(w, i);
         check_replay(w, i);
     }
+    check_patched(w);
 }

@@ -1,6 +1,6 @@
 /* Operators: they cancel, kill, pause, resume, purge and restart the invocations of victims, attach to
- * anything, read outputs. Whatever they do, nobody else is harmed and everything ends; what is left paused is
- * resumed once the faults have healed. */
+ * anything, read outputs, patch state. Whatever they do, nobody else is harmed and everything ends; what is
+ * left paused is resumed once the faults have healed. */
 #include <stdlib.h>
 
 #include "sim/sim_world.h"
@@ -42,11 +42,13 @@ static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
     free(op);
 }
 
-static void submit(struct sim_world *w, enum rpc_kind kind, struct invocation_id id)
+static void submit_record(struct sim_world *w, enum rpc_kind kind, struct invocation_id id, struct bytes take)
 {
     struct processor *p = sim_leader(w, sim_partition_of(w, id.partition_key));
-    if (!p)
+    if (!p) {
+        bytes_unref(&take);
         return;
+    }
     struct operation *op = xcalloc(1, sizeof(*op));
     op->world = w;
     op->rpc = (struct partition_rpc){
@@ -57,11 +59,41 @@ static void submit(struct sim_world *w, enum rpc_kind kind, struct invocation_id
         .kill = sim_env_below(&w->env, 2),
         .new_id = {.partition_key = id.partition_key, .uuid = {2, sim_env_random(&w->env)}},
         .copy_prefix_up_to = (uint32_t)sim_env_below(&w->env, 6),
+        .record = take,
         .reply = on_reply,
     };
     w->operations++;
     w->operations_out++;
     processor_rpc(p, &op->rpc);
+}
+
+static void submit(struct sim_world *w, enum rpc_kind kind, struct invocation_id id)
+{
+    submit_record(w, kind, id, BYTES_EMPTY);
+}
+
+/* The whole state of one of the patched objects: between one and three keys, all with the patch's number. */
+static void patch(struct sim_world *w)
+{
+    uint8_t number[8];
+    char key[16];
+    struct writer entries = WRITER_INIT, record = WRITER_INIT;
+    uint64_t n = w->operations + 1;
+    put_u64be(number, n);
+    sim_patched_key((uint32_t)sim_env_below(&w->env, SIM_PATCHED), key);
+    for (uint64_t i = 0; i <= n % 3; i++) {
+        const char name[] = {'k', (char)('0' + i)};
+        write_lp(&entries, slice_make(name, sizeof(name)));
+        write_lp(&entries, slice_make(number, sizeof(number)));
+    }
+    record_begin(&record, entries.len + 64);
+    cmd_patch_state_write(&record, &(struct cmd_patch_state){.service = SLICE_LIT("Patched"),
+                                                             .key = slice_cstr(key),
+                                                             .entries = writer_slice(&entries)});
+    writer_free(&entries);
+    uint64_t partition_key = partition_key_of_key(slice_cstr(key));
+    submit_record(w, RPC_PATCH_STATE, (struct invocation_id){.partition_key = partition_key},
+                  writer_take(&record));
 }
 
 static bool resume_paused(void *ctx, const struct invocation *inv)
@@ -84,6 +116,8 @@ void sim_operator_tick(struct sim_world *w)
         submit(w, on_victims[sim_env_below(&w->env, ARRAY_LEN(on_victims))], id);
     if (sim_chance(w, 100) && sim_clients_pick(w, false, &id))
         submit(w, on_anyone[sim_env_below(&w->env, ARRAY_LEN(on_anyone))], id);
+    if (sim_chance(w, 40))
+        patch(w);
     if (w->faulty || sim_env_below(&w->env, 20))
         return;
     for (uint32_t i = 0; i < w->options.partitions; i++)

@@ -8,6 +8,11 @@ void sim_object_key(uint32_t object, char out[16])
     snprintf(out, 16, "object-%u", object);
 }
 
+void sim_patched_key(uint32_t n, char out[16])
+{
+    snprintf(out, 16, "patched-%u", n);
+}
+
 void sim_program_make(struct sim_program *p, uint64_t seed, uint32_t depth, uint32_t objects)
 {
     uint64_t rng[4];
@@ -33,6 +38,7 @@ void sim_program_expect(const struct sim_program *p, uint32_t objects, bool mayb
         case OP_SEND_APPEND:
         case OP_SEND_APPEND_LATER:
         case OP_RACE_SLEEP_CALL:
+        case OP_ATTACH:
             VEC_PUSH(out,
                      ((struct sim_append){p->seed, i, op->object, op->kind != OP_SEND_APPEND_LATER, maybe}));
             break;

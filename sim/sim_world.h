@@ -141,6 +141,9 @@ enum sim_op_kind {
     OP_AWAKEABLE,
     OP_CALL_FLOW,
     OP_RACE_SLEEP_CALL,
+    OP_SIGNAL,
+    OP_ATTACH,
+    OP_HOLD,
     OP_KINDS,
 };
 struct sim_op {
@@ -171,6 +174,9 @@ struct sim_appends {
 };
 void sim_program_expect(const struct sim_program *p, uint32_t objects, bool maybe, struct sim_appends *out);
 void sim_object_key(uint32_t object, char out[16]);
+/* Objects that handlers only lock, and whose state operators patch. */
+#define SIM_PATCHED 3
+void sim_patched_key(uint32_t n, char out[16]);
 
 /* ---- sim_client.c ---- */
 extern const struct sim_access sim_leader_access; /* the leader that the controller has chosen */
@@ -179,7 +185,7 @@ void sim_clients_stop(struct sim_world *w);
 void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
 
 /* ---- sim_operator.c: cancel, kill, pause, resume, purge, restart of the victims among the clients'
- * invocations; attach, reads ---- */
+ * invocations; attach, reads; state patches ---- */
 void sim_operator_tick(struct sim_world *w);
 /* The invocation of a random victim (true) or of any client. */
 bool sim_clients_pick(struct sim_world *w, bool victim, struct invocation_id *id);
