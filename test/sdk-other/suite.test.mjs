@@ -195,6 +195,18 @@ function communication(w, c) {
     assert.deepEqual(new Uint8Array(await response.arrayBuffer()), bytes);
     assert.equal(response.headers.get("content-type"), "application/octet-stream");
   });
+  check(w, "Large values: 4 MiB in and out, in a step that is replayed, in state", async () => {
+    const size = 4 << 20;
+    const bytes = Uint8Array.from({ length: size }, (_, i) => (i * 31) % 251);
+    const headers = { "content-type": "application/octet-stream" };
+    const r = await fetch(`${w.server.ingress}/TestUtil/rawEcho`, { method: "POST", headers, body: bytes });
+    assert.equal(r.status, 200);
+    assert.ok(Buffer.from(await r.arrayBuffer()).equals(Buffer.from(bytes)), "the bytes came back changed");
+    assert.equal(await c.util("bigStep", size), size);
+    const [key, value] = [unique("large"), "v".repeat(size)];
+    await c.call("MapObject", key, "set", { key: "large", value });
+    assert.equal(await c.call("MapObject", key, "get", "large"), value);
+  });
   check(w, "ServiceToServiceCommunication.regularCall", async () => {
     const message = "hi there";
     assert.equal(await w.server.call("/Proxy/call", { service: "TestUtil", handler: "echo", message }), message);
