@@ -295,7 +295,7 @@ static bool op_signal(struct exec *x, size_t i)
     char text[INVOCATION_ID_TEXT + 32];
     invocation_id_format(x->a->id, text);
     snprintf(text + INVOCATION_ID_TEXT, sizeof(text) - INVOCATION_ID_TEXT, "/signal-%zu", i);
-    op_call(x, true, "Signaler", TARGET_SERVICE, NULL, slice_cstr(text), 0);
+    op_call(x, true, "Signaler", TARGET_SERVICE, NULL, SLICE_EMPTY, slice_cstr(text), 0);
     struct notification_id id = {.kind = NOTIFICATION_NAMED_SIGNAL,
                                  .name = slice_cstr(text + INVOCATION_ID_TEXT + 1)};
     struct notification_view view;
@@ -351,7 +351,7 @@ static bool op_hold(struct exec *x, uint64_t delay_ms)
     struct notification_view view;
     sim_patched_key((uint32_t)(delay_ms % SIM_PATCHED), key);
     put_u64be(parameter, delay_ms);
-    uint32_t cid = op_call(x, false, "Patched", TARGET_OBJECT_EXCLUSIVE, key,
+    uint32_t cid = op_call(x, false, "Patched", TARGET_OBJECT_EXCLUSIVE, key, SLICE_EMPTY,
                            slice_make(parameter, sizeof(parameter)), 0);
     return completed(x, cid, &view);
 }
