@@ -92,6 +92,9 @@ struct node {
     struct env_timer retry_timer, deadline_timer, leaders_timer, states_timer;
     bool leaders_waited; /* long enough for leaders of all partitions */
     uint32_t draining;
+    /* So few nodes are alive, as far as this one knows, that nothing can be committed: whether it still leads
+     * what it led cannot be told. Written on the main loop, read by queries. */
+    _Atomic bool cut_off;
 };
 
 /* node_start.c: from configuration to Alive; errors end in node_fail. */

@@ -264,7 +264,17 @@ void node_leaders_changed(struct node *n)
     become_alive(n);
 }
 
-void node_liveness_changed(struct node *n) {}
+void node_liveness_changed(struct node *n)
+{
+    struct membership *m = cluster_membership(n->cluster);
+    uint32_t alive = 0;
+    for (size_t i = 0; m && i < membership_node_count(m); i++) {
+        struct membership_node node;
+        membership_node_at(m, i, &node);
+        alive += node.self || node.verdict != MEMBERSHIP_DEAD;
+    }
+    atomic_store(&n->cut_off, m && alive < n->view.logs.replication.copies[0]);
+}
 
 static void shard_ready(void *ctx, const struct err *err)
 {

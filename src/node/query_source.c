@@ -96,6 +96,14 @@ static void visit_partition(void *ctx, struct partition_store *store, struct inv
         question_answered(q);
         return;
     }
+    if (atomic_load(&q->node->cut_off)) {
+        err_set(
+            &r->err, RC_UNAVAILABLE,
+            "Internal error: too few nodes are alive to tell whether partition %u is still led by this node",
+            r->partition);
+        question_answered(q);
+        return;
+    }
     partition_request_serve(r, store);
     struct invocation_attempt_status status;
     if (r->want_attempts && !r->filter.by_id)

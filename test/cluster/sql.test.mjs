@@ -46,3 +46,21 @@ scenario("SQL: while a leader is gone a query fails, afterwards it is whole agai
   );
   assert.deepEqual(outcomes.filter((o) => typeof o === "number" && o !== 1), [], "never half an answer");
 });
+
+scenario("SQL: a node that is cut off does not answer with what may be stale", { net: true }, async (c) => {
+  await c.serve();
+  const keys = Array.from({ length: 20 }, (_, i) => `key-${i}`);
+  for (const key of keys) await send(`${c.node(1).ingress}/Counter/${key}/add`, { body: 1 });
+  const count = "select count(*) as n from state where service_name = 'Counter'";
+  for (const node of c.nodes) await eventually(async () => (await sql(node, count))[0].n === keys.length, { timeoutMs: 20_000 });
+  const victim = (await c.busiest()) ?? c.node(2), others = c.nodes.filter((n) => n !== victim);
+  c.network.isolate(victim.index);
+  // Not one answer after it can have noticed; what it led is led, and counted, by others.
+  await eventually(async () => assert.rejects(sql(victim, count), /too few nodes are alive|is led by|no leader|lost/).then(() => true), { timeoutMs: 15_000, everyMs: 200 });
+  for (const node of others) await eventually(async () => (await sql(node, count))[0].n === keys.length, { timeoutMs: 30_000 });
+  await send(`${others[0].ingress}/Counter/later/add`, { body: 1 });
+  // Point reads: most of these keys are in partitions that the victim led.
+  for (const key of keys) await assert.rejects(sql(victim, `select service_key from state where service_name = 'Counter' and service_key = '${key}'`), key);
+  c.network.heal();
+  await eventually(async () => (await sql(victim, count))[0].n === keys.length + 1, { timeoutMs: 30_000 });
+});
