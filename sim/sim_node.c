@@ -100,6 +100,8 @@ static void close_processor(void *ctx)
 
 static void stop_replica(struct sim_replica *r, bool crash)
 {
+    if (r->closing || (!r->p && !r->opening))
+        return; /* it is about to be opened again with a snapshot; its log may be closed already */
     if (crash)
         sim_log_crash(r->log);
     sim_attempt_abort_all(r);
