@@ -49,17 +49,43 @@ static void see(struct partition_store *s, uint16_t partition, lsn_t lsn, struct
     }
 }
 
+/* The record as a state machine without some rule would understand it. */
+static struct bytes mutate(struct bytes record)
+{
+    struct record_header h;
+    if (!csim->options.mutation || !record_header_get(bytes_slice(record), &h))
+        return bytes_ref(record);
+    bool own = h.dedup == DEDUP_SELF && h.kind != CMD_ANNOUNCE_LEADER;
+    bool skip =
+        csim_mutated(CSIM_APPLY_SKIPS) && own && csim->current_process->host->index == 1 && csim_chance(5);
+    if (csim_mutated(CSIM_NO_DEDUP) && h.dedup == DEDUP_FOREIGN)
+        h.dedup = DEDUP_NONE;
+    else if (skip)
+        h.seq_hi = 0; /* an epoch that has passed */
+    else
+        return bytes_ref(record);
+    struct bytes copy = bytes_copy(bytes_slice(record));
+    record_header_put((uint8_t *)copy.ptr, &h);
+    return copy;
+}
+
 enum rc __wrap_machine_apply(struct partition_store *s, lsn_t lsn, struct bytes record,
                              struct actions *actions, struct apply_result *result, struct err *err)
 {
     uint16_t partition = store_get_config(s)->partition_id;
     struct bytes kept = bytes_ref(record);
-    SIM_CHECK(&csim->base, lsn == store_vars(s)->applied_lsn + 1 || csim->options.trims,
+    SIM_CHECK(&csim->base, lsn == store_vars(s)->applied_lsn + 1,
               "P-4: partition %u applies LSN %lu after %lu", partition, (unsigned long)lsn,
               (unsigned long)store_vars(s)->applied_lsn);
-    enum rc rc = __real_machine_apply(s, lsn, record, actions, result, err);
-    if (rc == RC_OK)
+    struct bytes mutated = mutate(record);
+    enum rc rc = __real_machine_apply(s, lsn, mutated, actions, result, err);
+    bytes_unref(&mutated);
+    if (rc == RC_OK) {
+        lsn_t *last = &csim->current_process->host->applied[partition];
+        csim->imports += lsn > *last + 1;
+        *last = lsn;
         see(s, partition, lsn, kept);
+    }
     bytes_unref(&kept);
     return rc;
 }

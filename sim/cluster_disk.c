@@ -8,6 +8,7 @@
 #include "sim/cluster_sim.h"
 
 #define BLOCK         512u
+#define FORGET_WRITES 20u
 #define SEGMENT_BYTES (128u << 10)
 #define DATA_PATH     "/sim/n%u"
 
@@ -76,6 +77,12 @@ static enum rc sim_size(struct disk *d, struct disk_file *f, uint64_t *out, stru
 static enum rc sim_write(struct disk *d, struct disk_file *f, uint64_t offset, const void *ptr, size_t len,
                          struct err *err)
 {
+    struct csim_disk *kept = &CONTAINER_OF(d, struct sim_disk, base)->host->disk;
+    if (csim_mutated(CSIM_LOG_FORGETS) && ++kept->log_writes % FORGET_WRITES == 0) {
+        if (kept->log_before)
+            kept->log_before->ops->free(kept->log_before);
+        kept->log_before = disk_memory_clone(kept->log);
+    }
     d->writes++;
     return durable(d, medium(d)->ops->write(medium(d), f, offset, ptr, len, err));
 }
@@ -170,6 +177,7 @@ struct sim_raft {
 
 static void put_frame(struct csim_disk *d, struct slice body, bool rewrite)
 {
+    d->raft_before = rewrite ? 0 : d->raft.len;
     struct bytes frame = frame_make(body, ++d->raft_frames);
     if (rewrite) {
         writer_reset(&d->raft);
@@ -318,10 +326,21 @@ void csim_disk_crash(struct csim_host *h)
     }
     if (d->log)
         disk_memory_restart(d->log);
+    if (d->log_before) {
+        d->log = d->log_before;
+        d->log_before = NULL;
+    }
+    if (csim_mutated(CSIM_RAFT_FORGETS) && d->raft_before > FRAME_FILE_HEADER)
+        d->raft.len = d->raft_before;
 }
 
-void csim_disk_wipe(struct csim_host *h)
+void csim_disk_lose_partitions(struct csim_host *h)
 {
-    bool full = h->disk.full;
-    h->disk = (struct csim_disk){.full = full};
+    memset(h->disk.partitions, 0, sizeof(h->disk.partitions));
+}
+
+void csim_disk_lose_log(struct csim_host *h)
+{
+    h->disk.log = NULL;
+    h->lost_log = true;
 }

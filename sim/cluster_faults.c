@@ -112,10 +112,25 @@ static void slow_down(void)
     csim_at(&end_of_slow, fast_again, csim->now_us + between(300, 5000));
 }
 
+/* Members of the metadata servers, as the one knows that knows of the fewest; a node that is down knows of
+ * none. */
+static uint32_t metadata_members(void)
+{
+    uint32_t fewest = CSIM_NODES_MAX;
+    for (uint32_t i = 0; i < csim->options.nodes; i++) {
+        struct csim_process *p = csim->hosts[i].process;
+        struct raft_server_status s = {0};
+        if (p && p->node.metadata)
+            raft_server_status(metadata_host_server(p->node.metadata), &s);
+        fewest = MIN(fewest, s.members.n);
+    }
+    return fewest;
+}
+
 static void one_fault(void)
 {
     struct csim_host *h = any_host(), *other = any_host();
-    switch (csim_below(12)) {
+    switch (csim_below(14)) {
     case 0:
     case 1:
     case 2:
@@ -142,6 +157,22 @@ static void one_fault(void)
         break;
     case 10:
         slow_down();
+        break;
+    case 11: /* it comes back without some of what it had */
+        csim_process_crash(h, csim_below(2), down_time());
+        if (!h->process && h->starts) {
+            csim_trace("n%u has lost its partition stores", h->index + 1);
+            csim_disk_lose_partitions(h);
+        }
+        break;
+    case 12: /* so many as R copies allow, and not for ever without any */
+        if (csim->lost_logs + 1 < csim->options.replication && h->disk.log &&
+            metadata_members() == csim->options.nodes && csim_below(3) == 0) {
+            csim->lost_logs++;
+            csim_process_crash(h, csim_below(2), down_time());
+            csim_trace("n%u has lost the disk of its log-server", h->index + 1);
+            csim_disk_lose_log(h);
+        }
         break;
     default:
         h->wall_offset_ms = (int64_t)csim_below(20000) - 10000;
@@ -266,6 +297,8 @@ static void fault(struct csim_event *e)
     if (!csim->base.faulty)
         return;
     one_fault();
+    if (csim->options.snapshots && csim_below(2))
+        csim_create_snapshot((uint32_t)csim_below(csim->options.partitions));
     csim_at(e, fault, csim->now_us + (csim_below(3) ? between(300, 4000) : between(1, 200)));
 }
 

@@ -26,6 +26,8 @@ static struct node_config *configuration(const struct csim_host *h)
         xasprintf("RESTATE_DEFAULT_REPLICATION=%u", o->replication),
         xasprintf("RESTATE_DEFAULT_THREAD_POOL_SIZE=%u", o->shards),
         xasprintf("DO_NOT_TRACK=1"),
+        o->snapshots ? xasprintf("RESTATE_WORKER__SNAPSHOTS__DESTINATION=file:///sim/bucket") : NULL,
+        xasprintf("RESTATE_WORKER__SNAPSHOTS__SNAPSHOT_INTERVAL_NUM_RECORDS=50"),
         NULL,
     };
     char *argv[] = {"restate-server", NULL};
@@ -36,6 +38,11 @@ static struct node_config *configuration(const struct csim_host *h)
     ASSERT_MSG(rc == RC_OK && action == CONFIG_RUN, "the configuration of the simulated nodes is refused");
     writer_free(&w);
     config->shards = o->shards;
+    config->trim_delay_ms = 100;
+    if (csim->options.seed % 2) { /* else as it is by default in a cluster */
+        config->durability_mode_set = true;
+        config->durability_mode = DURABILITY_SNAPSHOT_ONLY;
+    }
     return config;
 }
 
@@ -117,10 +124,11 @@ void csim_processes_look(void)
         struct csim_process *p = h->process;
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);
-            bool legal = p->leaving || h->may_fail || h->disk.full;
+            bool legal = p->leaving || h->lost_log || h->disk.full;
             SIM_CHECK(&csim->base, p->node.exit_code == 0 ? p->leaving : legal,
                       "the process of n%u has ended with code %d", i + 1, p->node.exit_code);
-            process_ended(h, false, csim_below(1500000));
+            h->gone |= h->lost_log && p->node.exit_code;
+            process_ended(h, false, h->gone ? CSIM_NEVER : csim_below(1500000));
         } else if (p && p->paused && csim->now_us >= p->resume_us) {
             csim_trace("n%u goes on", i + 1);
             p->paused = false;
@@ -146,6 +154,39 @@ void csim_nodes_init(void)
         h->powered = true;
         h->disk_us = 200 + csim_below(3000);
         h->restart_us = csim_below(300000);
+        if (i >= 3 && !csim->options.scenario && csim_below(2)) /* the cluster grows */
+            h->restart_us = csim_below(csim->options.ticks * 1000);
+    }
+}
+
+/* ---- an operator ---- */
+
+struct wish {
+    struct csim_process *process;
+    uint16_t partition;
+};
+
+static void snapshot_ended(void *ctx, const struct snapshot_created *created, const struct err *err)
+{
+    csim->snapshots += created && !created->existed;
+}
+
+static void ask_for_snapshot(void *ctx)
+{
+    struct wish *w = ctx;
+    struct node *n = &w->process->node;
+    shard_create_snapshot(n->shards[w->partition % n->n_shards], w->partition, 0, n->loop, snapshot_ended,
+                          NULL);
+}
+
+void csim_create_snapshot(uint32_t partition)
+{
+    struct processor *leader = sim_leader(&csim->base, partition);
+    for (uint32_t i = 0; i < csim->options.nodes; i++) {
+        struct csim_process *p = csim->hosts[i].process;
+        struct wish w = {p, (uint16_t)partition};
+        if (leader && p && !p->leaving && csim_processor(&csim->hosts[i], partition) == leader)
+            csim_enter(p->node.loop, ask_for_snapshot, &w);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "base/log.h"
 
 #define HEAL_BUDGET_MS 60000u
+#define WIDE_BUDGET_MS 20000u
 
 struct csim *csim;
 
@@ -25,9 +26,10 @@ void sim_fail(struct sim_world *w, const char *what, const char *fmt, ...)
     fprintf(
         stderr,
         "\nrepeat: sim_cluster --seed %lu --seeds 1 --nodes %u --partitions %u --shards %u --replication %u "
-        "--requests %u --objects %u --ticks %lu%s%s%s --trace\n",
+        "--requests %u --objects %u --ticks %lu%s%s%s%s --trace\n",
         (unsigned long)o->seed, o->nodes, o->partitions, o->shards, o->replication, o->requests, o->objects,
-        (unsigned long)o->ticks, o->faults ? "" : " --no-faults", o->scenario ? " --scenario " : "",
+        (unsigned long)o->ticks, o->faults ? "" : " --no-faults",
+        o->snapshots ? " --snapshots" : " --no-snapshots", o->scenario ? " --scenario " : "",
         o->scenario ? o->scenario : "");
     va_end(args);
     csim_print_state();
@@ -91,13 +93,16 @@ static void report(uint64_t healed_us)
     const struct csim_options *o = &csim->options;
     const struct sim_world *w = &csim->base;
     printf(
-        "seed %lu: %u nodes, %u partitions, R %u: %zu requests, %lu attempts (%lu failed), %lu suspensions, "
-        "%lu crashes, %lu stops, %lu pauses, %lu cuts, %lu leaderships, %lu iterations, %lu ms to heal\n",
+        "seed %lu: %u nodes, %u partitions, R %u: %zu requests, %lu attempts (%lu failed), %lu suspensions, ",
         (unsigned long)o->seed, o->nodes, o->partitions, o->replication, w->n_clients,
-        (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions,
-        (unsigned long)csim->crashes, (unsigned long)csim->stops, (unsigned long)csim->pauses,
-        (unsigned long)csim->cuts, (unsigned long)csim->leaderships, (unsigned long)csim->iterations,
-        (unsigned long)((csim->now_us - healed_us) / 1000));
+        (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions);
+    printf("%lu crashes, %lu stops, %lu pauses, %lu cuts, %u log disks lost, %lu leaderships, %u snapshots "
+           "kept, "
+           "%u restored, %lu iterations, %lu ms to heal\n",
+           (unsigned long)csim->crashes, (unsigned long)csim->stops, (unsigned long)csim->pauses,
+           (unsigned long)csim->cuts, csim->lost_logs, (unsigned long)csim->leaderships, csim->snapshots,
+           csim->imports, (unsigned long)csim->iterations,
+           (unsigned long)((csim->now_us - healed_us) / 1000));
 }
 
 static void run(const struct csim_options *o)
@@ -118,6 +123,7 @@ static void run(const struct csim_options *o)
                                       .faults = o->faults,
                                       .verbose = false};
     w->faulty = o->faults;
+    w->retry_unknown = csim_mutated(CSIM_RETRY_UNKNOWN);
     partition_ranges(w);
     csim_nodes_init();
     csim_clients_start();
@@ -131,8 +137,16 @@ static void run(const struct csim_options *o)
     uint64_t healed_us = csim->now_us;
     char why[200];
     while (run_until(csim->now_us + 10000), !csim_quiescent(why, sizeof(why))) {
+        if ((csim->now_us - healed_us) % 500000 == 0)
+            csim_trace("not quiet: %s", why);
         if (csim->now_us > healed_us + HEAL_BUDGET_MS * 1000)
             sim_fail(w, "no progress", "%s %u ms after the faults have ended", why, HEAL_BUDGET_MS);
+    }
+    uint64_t quiet_us = csim->now_us;
+    while (!csim_logs_are_wide(why, sizeof(why))) {
+        if (csim->now_us > quiet_us + WIDE_BUDGET_MS * 1000)
+            sim_fail(w, "A-7", "%s %u ms after all was quiet", why, WIDE_BUDGET_MS);
+        run_until(csim->now_us + 10000);
     }
     csim_check_final();
     if (o->verbose)
@@ -157,6 +171,8 @@ static void fill_from_seed(struct csim_options *o)
     uint64_t s = o->seed;
     o->nodes = o->nodes ? o->nodes : s % 3 == 2 ? 5 : 3;
     o->partitions = o->partitions ? o->partitions : 1 + (uint32_t)(s / 3 % 4);
+    if (o->snapshots < 0)
+        o->snapshots = s / 7 % 2 == 0;
     o->shards = o->shards ? o->shards : 1 + (uint32_t)(s / 5 % 2);
     if (!o->replication)
         o->replication = o->nodes == 5 && s % 2 ? 3 : 2;
@@ -170,12 +186,20 @@ static bool parse(int argc, char **argv, struct csim_options *o, uint64_t *seeds
             o->faults = false;
             continue;
         }
+        if (strcmp(a, "--snapshots") == 0 || strcmp(a, "--no-snapshots") == 0) {
+            o->snapshots = strcmp(a, "--snapshots") == 0;
+            continue;
+        }
         if (strcmp(a, "--verbose") == 0) {
             o->verbose = true;
             continue;
         }
         if (strcmp(a, "--trace") == 0) {
             o->trace = true;
+            continue;
+        }
+        if (strcmp(a, "--mutations") == 0) {
+            o->mutation = CSIM_MUTATIONS;
             continue;
         }
         i++;
@@ -232,6 +256,8 @@ static void run_apart(struct children *c, const struct csim_options *o)
     pid_t child = fork();
     ASSERT(child >= 0);
     if (child == 0) {
+        if (o->quiet && !freopen("/dev/null", "w", stderr))
+            quick_exit(1);
         run(o);
         fflush(NULL);
         quick_exit(0);
@@ -239,17 +265,53 @@ static void run_apart(struct children *c, const struct csim_options *o)
     c->running++;
 }
 
+/* The first seed that shows that a rule is missing; false: none of `seeds`. */
+static bool noticed(struct csim_options o, uint64_t seeds, unsigned jobs)
+{
+    struct children c = {.at_most = jobs};
+    uint64_t i = 0;
+    for (; i < seeds && !c.failed; i++) {
+        struct csim_options one = o;
+        one.seed = o.seed + i;
+        one.quiet = true;
+        fill_from_seed(&one);
+        run_apart(&c, &one);
+    }
+    while (c.running)
+        wait_for_one(&c);
+    printf("%-80s %s after %lu seeds\n", csim_mutation_name(o.mutation), c.failed ? "noticed" : "NOT NOTICED",
+           (unsigned long)i);
+    return c.failed > 0;
+}
+
+static int run_mutations(struct csim_options o, uint64_t seeds, unsigned jobs)
+{
+    bool all = true;
+    for (unsigned m = CSIM_MUTATION_NONE + 1; m < CSIM_MUTATIONS; m++) {
+        o.mutation = (enum csim_mutation)m;
+        all &= noticed(o, seeds, jobs);
+    }
+    return all ? 0 : 1;
+}
+
 int main(int argc, char **argv)
 {
-    struct csim_options o = {
-        .seed = 1, .ticks = 20000, .requests = 60, .objects = 5, .faults = true, .log_filter = "off"};
+    struct csim_options o = {.seed = 1,
+                             .ticks = 20000,
+                             .requests = 60,
+                             .objects = 5,
+                             .faults = true,
+                             .snapshots = -1,
+                             .log_filter = "off"};
     struct children children = {.at_most = 1};
     uint64_t seeds = 20, jobs = 1;
     if (!parse(argc, argv, &o, &seeds, &jobs)) {
         fprintf(stderr, "usage: sim_cluster [--seeds N] [--jobs N] [--seed FIRST] [--ticks MS] [--nodes 3|5] "
                         "[--partitions N] "
                         "[--shards N]\n            [--replication N] [--requests N] [--objects N] "
-                        "[--scenario g7|kill|stop|cut] [--no-faults] [--verbose] [--trace] [--log FILTER]\n");
+                        "[--scenario g7|kill|stop|cut] [--mutations] [--[no-]snapshots] [--no-faults] "
+                        "[--verbose] [--trace] "
+                        "[--log FILTER]\n");
         return 2;
     }
     struct err err = {0};
@@ -261,6 +323,8 @@ int main(int argc, char **argv)
     log_set_sink(log_line, NULL);
     uint64_t first = o.seed;
     children.at_most = (unsigned)jobs;
+    if (o.mutation == CSIM_MUTATIONS)
+        return run_mutations(o, seeds, (unsigned)jobs);
     for (uint64_t i = 0; i < seeds; i++) {
         struct csim_options one = o;
         one.seed = first + i;

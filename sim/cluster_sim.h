@@ -34,7 +34,10 @@ struct csim_event {
 
 /* What survives a crash. */
 struct csim_disk {
-    struct disk *log;                                   /* NULL: never opened */
+    struct disk *log;        /* NULL: never opened */
+    struct disk *log_before; /* a mutation: what a crash goes back to */
+    unsigned log_writes;
+    size_t raft_before;                                 /* length of raft.log, the same */
     struct writer raft;                                 /* content of raft.log */
     uint64_t raft_frames;                               /* sequence number of the last one */
     struct kv_backend *partitions[CSIM_PARTITIONS_MAX]; /* by shard */
@@ -50,12 +53,13 @@ struct csim_host {
     struct csim_process *process; /* NULL: none runs */
     bool powered;                 /* answers connections to a process that is not there; else it is silent */
     bool gone;                    /* for ever */
-    bool may_fail;                /* a process may end with an error: its disk was taken away */
+    bool lost_log;                /* the log-server's disk was lost: the process says so and ends, for ever */
     uint64_t restart_us;          /* a process starts then */
     uint64_t disk_us;             /* mean duration of a durable write */
     uint64_t cpu_us;              /* mean extra duration of an iteration of a loop (load) */
     int64_t wall_offset_ms;
     uint32_t starts;
+    lsn_t applied[CSIM_PARTITIONS_MAX]; /* by its replicas, last */
 };
 
 /* One life of a node. */
@@ -72,13 +76,27 @@ struct csim_process {
     } doors;
 };
 
+/* Rules that can be switched off: see cluster_mutation.c. */
+enum csim_mutation {
+    CSIM_MUTATION_NONE,
+    CSIM_LOG_FORGETS,
+    CSIM_RAFT_FORGETS,
+    CSIM_NO_DEDUP,
+    CSIM_APPLY_SKIPS,
+    CSIM_RETRY_UNKNOWN,
+    CSIM_QUORUM_OF_ONE,
+    CSIM_SEAL_OF_ONE,
+    CSIM_MUTATIONS,
+};
+
 struct csim_options {
     uint64_t seed, ticks; /* milliseconds of load and faults */
     uint32_t nodes, partitions, shards, replication, requests, objects;
-    bool faults, verbose, trace;
-    bool trims; /* logs are trimmed, replicas may begin with a snapshot */
+    bool faults, verbose, trace, quiet;
+    int snapshots; /* there is a repository, and logs are trimmed; -1: not given */
     const char *log_filter;
     const char *scenario; /* NULL: random faults */
+    enum csim_mutation mutation;
 };
 
 struct csim {
@@ -95,8 +113,10 @@ struct csim {
     bool cut[CSIM_NODES_MAX][CSIM_NODES_MAX]; /* nothing gets from .. to .. */
     uint64_t delay_us;                        /* mean delay of the network */
     struct list conns;
+    struct memory_objects *bucket; /* NULL: not used yet */
     uint64_t iterations, crashes, restarts, pauses, cuts, wipes, stops;
-    uint64_t scenario_us; /* when it happened; 0: not yet */
+    unsigned snapshots, lost_logs, imports; /* imports: replicas that went on behind what they had applied */
+    uint64_t scenario_us;                   /* when it happened; 0: not yet */
     uint64_t leaderships, told_epochs[CSIM_PARTITIONS_MAX];
 };
 
@@ -138,7 +158,9 @@ void csim_net_changed(void); /* cuts have changed */
 
 /* ---- cluster_disk.c ---- */
 void csim_disk_crash(struct csim_host *h);
-void csim_disk_wipe(struct csim_host *h);
+/* Of a node that is down. */
+void csim_disk_lose_partitions(struct csim_host *h);
+void csim_disk_lose_log(struct csim_host *h);
 struct csim_host *csim_host_of_path(const char *path);
 
 /* ---- cluster_node.c ---- */
@@ -148,6 +170,8 @@ void csim_process_crash(struct csim_host *h, bool power, uint64_t restart_in_us)
 void csim_process_stop(struct csim_host *h); /* as by SIGTERM */
 /* After each step: processes that have ended. */
 void csim_processes_look(void);
+/* As an operator would: of a partition that is led. */
+void csim_create_snapshot(uint32_t partition);
 struct processor *csim_processor(const struct csim_host *h, uint32_t partition);
 
 /* ---- cluster_client.c ---- */
@@ -163,6 +187,10 @@ void csim_faults_start(void);
 void csim_scenario_start(void);
 bool csim_scenario_known(const char *name);
 void csim_heal(void);
+
+/* ---- cluster_mutation.c ---- */
+bool csim_mutated(enum csim_mutation m);
+const char *csim_mutation_name(enum csim_mutation m);
 
 /* ---- cluster_check.c ---- */
 void csim_check_final(void);

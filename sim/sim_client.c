@@ -27,6 +27,8 @@ struct sim_client {
     struct partition_rpc rpc;
     struct processor *asked; /* while the request is out */
     bool out, done;
+    bool certain; /* submits a new invocation after every certain refusal, and gives up when it cannot know */
+    bool gave_up;
     struct env_timer timer;
 };
 
@@ -77,6 +79,23 @@ static void check_answer(struct sim_client *c, const struct rpc_reply *reply)
         SIM_CHECK(w, v.len == 8 && memcmp(v.ptr, c->input, 8) == 0, "answer of another request");
 }
 
+/* What the ingress does with a request that has no idempotency key (spec/ingress.md §11): it is submitted
+ * again only when it certainly was not processed. */
+static bool start_over(struct sim_client *c, enum rc rc)
+{
+    struct sim_world *w = c->world;
+    bool certain = rc == RC_NOT_LEADER || rc == RC_UNAVAILABLE || rc == RC_OVERLOADED || rc == RC_NO_SPACE;
+    if (certain || w->retry_unknown) {
+        c->id.uuid.hi++;
+        c->rpc.request_id.hi = sim_env_random(&w->env);
+        return true;
+    }
+    c->gave_up = c->done = true;
+    w->clients_done++;
+    env_timer_cancel(&w->env.env, &c->timer);
+    return false;
+}
+
 static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
 {
     struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
@@ -94,6 +113,8 @@ static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
               (int)reply->status);
     SIM_CHECK(w, reply->rc != RC_INTERNAL && reply->rc != RC_INVALID, "request %lu: %s",
               (unsigned long)c->number, reply->detail);
+    if (c->certain && !start_over(c, reply->rc))
+        return;
     env_timer_arm(&w->env.env, &c->timer, 1 + sim_env_below(&w->env, 100));
 }
 
@@ -168,6 +189,7 @@ static void make_client(struct sim_world *w, size_t i)
     }
     if (dice < 8) {
         c->kind = CLIENT_APPEND;
+        c->certain = dice == 7;
         uint32_t object = (uint32_t)sim_env_below(&w->env, w->options.objects);
         sim_object_key(object, c->key);
         c->target = (struct target){.kind = TARGET_OBJECT_EXCLUSIVE,
@@ -197,6 +219,7 @@ static void pair_workflows(struct sim_world *w)
         struct sim_client *have = a->kind == CLIENT_WORKFLOW ? a : b, *other = have == a ? b : a;
         memcpy(other->key, have->key, sizeof(have->key));
         other->kind = other == a ? CLIENT_WORKFLOW : CLIENT_WORKFLOW_PROMISE;
+        other->certain = false;
         other->target = have->target;
         other->target.kind = other == a ? TARGET_WORKFLOW_RUN : TARGET_WORKFLOW_SHARED;
         other->target.key = slice_cstr(other->key);
@@ -234,7 +257,8 @@ void sim_clients_expect(struct sim_world *w, struct sim_appends *out)
             char key[16];
             for (sim_object_key(object, key); !slice_eq_cstr(c->target.key, key); sim_object_key(object, key))
                 object++;
-            VEC_PUSH(out, ((struct sim_append){get_u64be(c->input), 0, object, true, false}));
+            VEC_PUSH(out,
+                     ((struct sim_append){get_u64be(c->input), 0, object, true, c->gave_up, c->gave_up}));
         } else if (c->kind == CLIENT_CALL || c->kind == CLIENT_SEND || c->kind == CLIENT_VICTIM) {
             struct sim_program prog;
             sim_program_make(&prog, get_u64be(c->input), c->input[8], w->options.objects);

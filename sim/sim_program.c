@@ -39,8 +39,8 @@ void sim_program_expect(const struct sim_program *p, uint32_t objects, bool mayb
         case OP_SEND_APPEND_LATER:
         case OP_RACE_SLEEP_CALL:
         case OP_ATTACH:
-            VEC_PUSH(out,
-                     ((struct sim_append){p->seed, i, op->object, op->kind != OP_SEND_APPEND_LATER, maybe}));
+            VEC_PUSH(out, ((struct sim_append){p->seed, i, op->object, op->kind != OP_SEND_APPEND_LATER,
+                                               maybe, false}));
             break;
         case OP_CALL_FLOW: {
             struct sim_program child;

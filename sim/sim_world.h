@@ -81,7 +81,8 @@ struct sim_world {
     struct sim_snapshots snapshots[SIM_MAX_NODES];
     bool node_up[SIM_MAX_NODES];
     uint64_t node_restart_at[SIM_MAX_NODES];
-    bool faulty; /* faults are being injected */
+    bool faulty;        /* faults are being injected */
+    bool retry_unknown; /* a mutation: clients take unknown outcomes for refusals */
     struct sim_client *clients;
     size_t n_clients, clients_done;
     size_t operations_out; /* operator requests without an answer */
@@ -167,6 +168,7 @@ struct sim_append {
     bool ordered; /* false: delayed */
     bool
         maybe; /* of a program that operators interfere with: at most once, or as often as it was restarted */
+    bool once; /* though `maybe`, not more than once */
 };
 struct sim_appends {
     struct sim_append *items;
