@@ -122,6 +122,8 @@ void csim_processes_look(void)
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
         struct csim_host *h = &csim->hosts[i];
         struct csim_process *p = h->process;
+        if (p)
+            csim_check_identity(p);
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);
             bool legal = p->leaving || h->lost_log || h->disk.full;

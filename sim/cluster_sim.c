@@ -98,10 +98,10 @@ static void report(uint64_t healed_us)
         (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions);
     printf("%lu crashes, %lu stops, %lu pauses, %lu cuts, %u log disks lost, %lu leaderships, %u snapshots "
            "kept, "
-           "%u restored, %lu iterations, %lu ms to heal\n",
+           "%u restored, %lu steps of metadata, %lu iterations, %lu ms to heal\n",
            (unsigned long)csim->crashes, (unsigned long)csim->stops, (unsigned long)csim->pauses,
            (unsigned long)csim->cuts, csim->lost_logs, (unsigned long)csim->leaderships, csim->snapshots,
-           csim->imports, (unsigned long)csim->iterations,
+           csim->imports, (unsigned long)csim->metadata_steps, (unsigned long)csim->iterations,
            (unsigned long)((csim->now_us - healed_us) / 1000));
 }
 

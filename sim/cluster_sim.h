@@ -68,7 +68,7 @@ struct csim_process {
     struct csim_host *host;
     struct node node;
     struct list loops, conns; /* struct loop.link, struct net_conn.of_process */
-    bool alive, paused, leaving;
+    bool alive, paused, leaving, identified;
     uint64_t resume_us, started_us;
     struct { /* of ingresses */
         struct csim_door **items;
@@ -116,6 +116,7 @@ struct csim {
     struct memory_objects *bucket; /* NULL: not used yet */
     uint64_t iterations, crashes, restarts, pauses, cuts, wipes, stops;
     unsigned snapshots, lost_logs, imports; /* imports: replicas that went on behind what they had applied */
+    uint64_t metadata_steps;                /* changes of metadata that were looked at */
     uint64_t scenario_us;                   /* when it happened; 0: not yet */
     uint64_t leaderships, told_epochs[CSIM_PARTITIONS_MAX];
 };
@@ -191,6 +192,9 @@ void csim_heal(void);
 /* ---- cluster_mutation.c ---- */
 bool csim_mutated(enum csim_mutation m);
 const char *csim_mutation_name(enum csim_mutation m);
+
+/* ---- cluster_history.c ---- */
+void csim_check_identity(struct csim_process *p);
 
 /* ---- cluster_check.c ---- */
 void csim_check_final(void);
