@@ -12,7 +12,7 @@ struct handle {
     struct loop *loop;
     struct object_store *inner;
     struct list out; /* struct forwarded.link */
-    bool closed;
+    bool closed;     /* or about to be: its loop may not be there much longer */
     struct loop_msg close_msg;
     void (*close_done)(void *ctx);
     void *close_ctx;
@@ -36,6 +36,7 @@ static void forget(struct forwarded *f)
     list_remove(&f->link);
     object_op_release(&f->op);
     bytes_unref(&f->op.body);
+    free((char *)f->op.key);
     free(f);
 }
 
@@ -66,7 +67,7 @@ static void bucket_done(struct object_op *op)
 {
     struct forwarded *f = CONTAINER_OF(op, struct forwarded, op);
     f->msg.deliver = deliver;
-    if (csim_process_of(f->handle->loop)->alive)
+    if (!f->handle->closed && csim_process_of(f->handle->loop)->alive)
         loop_post(f->handle->loop, &f->msg);
 }
 
@@ -77,7 +78,7 @@ static void handle_submit(struct object_store *s, struct object_op *op)
     f->handle = h;
     f->outer = op;
     f->op = (struct object_op){.kind = op->kind,
-                               .key = op->key,
+                               .key = xstrdup(op->key),
                                .body = bytes_ref(op->body),
                                .condition = op->condition,
                                .max_bytes = op->max_bytes,
@@ -108,6 +109,7 @@ static void close_delivered(struct loop_msg *m)
 static void handle_close(struct object_store *s, void (*done)(void *ctx), void *ctx)
 {
     struct handle *h = CONTAINER_OF(s, struct handle, base);
+    h->closed = true;
     h->close_done = done;
     h->close_ctx = ctx;
     h->close_msg.deliver = close_delivered;

@@ -12,6 +12,7 @@
 
 #define HEAL_BUDGET_MS 60000u
 #define WIDE_BUDGET_MS 20000u
+#define JOBS_MAX       64u
 
 struct csim *csim;
 
@@ -206,7 +207,7 @@ static bool parse(int argc, char **argv, struct csim_options *o, uint64_t *seeds
         if (strcmp(a, "--seeds") == 0)
             *seeds = number(a, v, 1, UINT32_MAX);
         else if (strcmp(a, "--jobs") == 0)
-            *jobs = number(a, v, 1, 64);
+            *jobs = number(a, v, 1, JOBS_MAX);
         else if (strcmp(a, "--seed") == 0)
             o->seed = number(a, v, 0, UINT64_MAX);
         else if (strcmp(a, "--ticks") == 0)
@@ -237,21 +238,33 @@ static bool parse(int argc, char **argv, struct csim_options *o, uint64_t *seeds
 struct children {
     unsigned running, at_most;
     uint64_t failed;
+    struct {
+        pid_t pid; /* 0: free */
+        uint64_t seed;
+    } who[JOBS_MAX];
 };
 
-static void wait_for_one(struct children *c)
+static void wait_for_one(struct children *c, bool quiet)
 {
     int status;
     pid_t ended = wait(&status);
     ASSERT(ended > 0);
     c->running--;
-    c->failed += !WIFEXITED(status) || WEXITSTATUS(status) != 0;
+    unsigned i = 0;
+    while (c->who[i].pid != ended)
+        i++;
+    c->who[i].pid = 0;
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return;
+    c->failed++;
+    if (!quiet)
+        fprintf(stderr, "seed %lu has failed\n", (unsigned long)c->who[i].seed);
 }
 
 static void run_apart(struct children *c, const struct csim_options *o)
 {
     while (c->running >= c->at_most)
-        wait_for_one(c);
+        wait_for_one(c, o->quiet);
     fflush(NULL);
     pid_t child = fork();
     ASSERT(child >= 0);
@@ -262,6 +275,11 @@ static void run_apart(struct children *c, const struct csim_options *o)
         fflush(NULL);
         quick_exit(0);
     }
+    unsigned i = 0;
+    while (c->who[i].pid)
+        i++;
+    c->who[i].pid = child;
+    c->who[i].seed = o->seed;
     c->running++;
 }
 
@@ -278,7 +296,7 @@ static bool noticed(struct csim_options o, uint64_t seeds, unsigned jobs)
         run_apart(&c, &one);
     }
     while (c.running)
-        wait_for_one(&c);
+        wait_for_one(&c, true);
     printf("%-80s %s after %lu seeds\n", csim_mutation_name(o.mutation), c.failed ? "noticed" : "NOT NOTICED",
            (unsigned long)i);
     return c.failed > 0;
@@ -332,7 +350,7 @@ int main(int argc, char **argv)
         run_apart(&children, &one);
     }
     while (children.running)
-        wait_for_one(&children);
+        wait_for_one(&children, false);
     uint64_t failed = children.failed;
     if (failed)
         printf("%lu of %lu seeds from %lu failed\n", (unsigned long)failed, (unsigned long)seeds,

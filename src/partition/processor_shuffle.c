@@ -84,7 +84,8 @@ static void truncate_outbox(struct processor *p)
     record_begin(&w, 16);
     cmd_truncate_outbox_write(&w, &c);
     if (processor_propose_writer(p, CMD_TRUNCATE_OUTBOX, &w) != RC_OK) {
-        env_timer_arm(p->env, &s->timer, RETRY_MS);
+        if (p->role == PROCESSOR_LEADER) /* else the log was taken over, and the shuffle has stopped */
+            env_timer_arm(p->env, &s->timer, RETRY_MS);
         return;
     }
     s->truncating = true;

@@ -165,6 +165,8 @@ void leader_timers_run(struct processor *p)
     bool refused = false;
     uint64_t wall = env_wall_ms(p->env);
     struct pending_timer *next = propose_due(p, wall, &refused);
+    if (p->role != PROCESSOR_LEADER)
+        return; /* the log was taken over: nothing is left, nothing may stay armed */
     if (refused)
         env_timer_arm(p->env, &t->wake, RETRY_MS);
     else if (next)

@@ -690,6 +690,26 @@ static void timers_fire_even_when_many_and_refused(void **state)
     assert_int_equal(st.timers, 0);
 }
 
+/* Found by the simulator of clusters: who learned from a due timer (or from the outbox) that the log was
+ * taken over kept a timer armed, which outlived the processor. */
+static void the_log_is_taken_over_when_a_timer_is_due(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc send =
+        invoke_rpc(1, (struct invoke_options){
+                          .id = id_of(1), .submit = 1, .execution_time_ms = env_wall_ms(&w->env.env) + 1000});
+    processor_rpc(r->p, &send.rpc);
+    settle(w);
+    sim_logs_refuse(w->logs, RC_NOT_LEADER);
+    while (r->following == 0)
+        sim_env_advance(&w->env, 1);
+    assert_int_equal(r->invoked, 0);
+    stop_replica(w, 0, true);
+    sim_env_advance(&w->env, 1000);
+    sim_logs_refuse(w->logs, RC_OK);
+}
+
 /* Found by the simulator: a timer registered while the ones in memory were all proposed was dropped for good.
  */
 static void timers_registered_while_others_fire(void **state)
@@ -1016,6 +1036,7 @@ int main(void)
         CASE(undecodable_records_never_reach_the_log),
         CASE(timers_fire_even_when_many_and_refused),
         CASE(timers_registered_while_others_fire),
+        CASE(the_log_is_taken_over_when_a_timer_is_due),
         CASE(outbox_is_shipped_and_truncated),
         CASE(a_new_leader_ships_again_without_duplicates),
         CASE(a_newer_leader_fences_the_old_one),
