@@ -192,6 +192,12 @@ static struct schema *current_schema(void *ctx)
     return schema_ref(n->schema_cell.schema);
 }
 
+static void current_defaults(void *ctx, struct schema_defaults *out)
+{
+    const struct node *n = ctx;
+    *out = n->schema_cell.defaults;
+}
+
 static uint64_t wall_ms(void *ctx)
 {
     const struct node *n = ctx;
@@ -202,6 +208,7 @@ const struct query_source_ops node_query_source_ops = {
     .partition_count = partition_count,
     .schema = current_schema,
     .wall_ms = wall_ms,
+    .defaults = current_defaults,
     .partition_of = partition_of,
     .visit = visit,
     .rows = rows,

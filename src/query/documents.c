@@ -9,6 +9,7 @@ struct document {
     struct json_out o;
     const struct journal_entry *e;
     const struct schema *schema;
+    const struct schema_defaults *defaults; /* NULL: lite */
     bool lite;
 };
 
@@ -71,10 +72,15 @@ static void write_id(struct document *d, const char *key, struct invocation_id i
 
 /* ---- calls ---- */
 
-static enum target_kind callee_kind(const struct document *d, const struct command_view *c)
+static const struct schema_handler *callee(const struct document *d, const struct command_view *c)
 {
     const struct schema_service *s = d->schema ? schema_service(d->schema, c->service) : NULL;
-    const struct schema_handler *h = s ? schema_handler(s, c->handler) : NULL;
+    return s ? schema_handler(s, c->handler) : NULL;
+}
+
+static enum target_kind callee_kind(const struct document *d, const struct command_view *c)
+{
+    const struct schema_handler *h = callee(d, c);
     if (h)
         return h->kind;
     return c->key.len ? TARGET_OBJECT_EXCLUSIVE : TARGET_SERVICE;
@@ -122,7 +128,24 @@ static void write_headers(struct document *d, const struct command_view *c)
     json_close(&d->o, ']');
 }
 
-/* Retentions are decided when the call is made and belong to the callee; they are not part of this entry. */
+static void write_retention(struct document *d, const char *key, uint64_t ms)
+{
+    json_open_at(&d->o, key, '{');
+    json_number(&d->o, "secs", ms / 1000);
+    json_number(&d->o, "nanos", ms % 1000 * 1000000);
+    json_close(&d->o, '}');
+}
+
+static void write_retentions(struct document *d, const struct command_view *c)
+{
+    const struct schema_handler *h = callee(d, c);
+    uint64_t completion_ms = 0, journal_ms = 0;
+    if (h)
+        schema_resolve_retention(d->defaults, h, c->has_idempotency_key, &completion_ms, &journal_ms);
+    write_retention(d, "completion_retention_duration", completion_ms);
+    write_retention(d, "journal_retention_duration", journal_ms);
+}
+
 static void write_request(struct document *d, const struct command_view *c)
 {
     static const char span[] =
@@ -138,8 +161,7 @@ static void write_request(struct document *d, const struct command_view *c)
         json_text_slice(&d->o, "idempotency_key", c->idempotency_key);
     else
         json_nothing(&d->o, "idempotency_key");
-    json_raw(&d->o, "completion_retention_duration", "{\"secs\":0,\"nanos\":0}");
-    json_raw(&d->o, "journal_retention_duration", "{\"secs\":0,\"nanos\":0}");
+    write_retentions(d, c);
     if (c->has_limit_key)
         json_text_slice(&d->o, "limit_key", c->limit_key);
     json_close(&d->o, '}');
@@ -393,9 +415,9 @@ static bool write_notification(struct document *d)
 }
 
 static bool write_entry(struct writer *w, const struct journal_entry *e, const struct schema *schema,
-                        bool lite)
+                        const struct schema_defaults *defaults)
 {
-    struct document d = {json_out_make(w), e, schema, lite};
+    struct document d = {json_out_make(w), e, schema, defaults, defaults == NULL};
     size_t start = w->len;
     if (message_is_command(e->type) ? write_command(&d) : write_notification(&d))
         return true;
@@ -403,14 +425,15 @@ static bool write_entry(struct writer *w, const struct journal_entry *e, const s
     return false;
 }
 
-bool document_entry(struct writer *w, const struct journal_entry *e, const struct schema *schema)
+bool document_entry(struct writer *w, const struct journal_entry *e, const struct schema *schema,
+                    const struct schema_defaults *defaults)
 {
-    return write_entry(w, e, schema, false);
+    return write_entry(w, e, schema, defaults);
 }
 
 bool document_entry_lite(struct writer *w, const struct journal_entry *e, const struct schema *schema)
 {
-    return write_entry(w, e, schema, true);
+    return write_entry(w, e, schema, NULL);
 }
 
 bool document_entry_type(struct writer *w, uint16_t type)

@@ -4,8 +4,10 @@
 #include "metadata/schema.h"
 #include "partition/types.h"
 
-/* entry_json. False: there is none (an entry of an unknown kind). */
-bool document_entry(struct writer *w, const struct journal_entry *e, const struct schema *schema);
+/* entry_json. False: there is none (an entry of an unknown kind). What a call's entry does not hold - the
+ * kind of the callee, its retentions - is what the schema gives now. */
+bool document_entry(struct writer *w, const struct journal_entry *e, const struct schema *schema,
+                    const struct schema_defaults *defaults);
 /* entry_lite_json, without payloads. */
 bool document_entry_lite(struct writer *w, const struct journal_entry *e, const struct schema *schema);
 /* "Command: Run", "Notification: Sleep"; and the name of a command (empty if it has none). */

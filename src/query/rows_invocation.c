@@ -530,7 +530,7 @@ void journal_column(struct cursor *c, sqlite3_context *out, int column)
         sqlite3_result_int(out, 2);
         break;
     case 13:
-        if (document_entry(&c->text, e, c->q->schema))
+        if (document_entry(&c->text, e, c->q->schema, &c->q->defaults))
             out_text(out, writer_slice(&c->text));
         break;
     case 14:

@@ -79,6 +79,7 @@ struct query_source_ops {
     uint32_t (*partition_count)(void *ctx);
     struct schema *(*schema)(void *ctx); /* a reference */
     uint64_t (*wall_ms)(void *ctx);
+    void (*defaults)(void *ctx, struct schema_defaults *out);
     /* Any thread. */
     uint32_t (*partition_of)(void *ctx, uint64_t partition_key);
     /* Query threads; block until answered or canceled, then everything in the request is the asker's or

@@ -733,6 +733,7 @@ void query_init(struct query *q, const struct query_source *source, enum sql_con
 {
     *q = (struct query){.source = source, .context = context};
     q->schema = source->ops->schema(source->ctx);
+    source->ops->defaults(source->ctx, &q->defaults);
     q->now_ms = source->ops->wall_ms(source->ctx);
     q->n_partitions = source->ops->partition_count(source->ctx);
     q->attempts = xcalloc(MAX(q->n_partitions, 1u), sizeof(*q->attempts));

@@ -25,6 +25,7 @@ struct query {
     const struct query_source *source;
     enum sql_context context;
     struct schema *schema;
+    struct schema_defaults defaults;
     uint64_t now_ms;
     bool (*canceled)(void *ctx); /* asked now and then */
     void *canceled_ctx;

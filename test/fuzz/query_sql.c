@@ -23,8 +23,13 @@ static uint64_t epoch(void *ctx)
     return 0;
 }
 
+static void no_defaults(void *ctx, struct schema_defaults *out)
+{
+    *out = (struct schema_defaults){0};
+}
+
 static const struct query_source_ops ops = {
-    .partition_count = no_partitions, .schema = no_schema, .wall_ms = epoch};
+    .partition_count = no_partitions, .schema = no_schema, .wall_ms = epoch, .defaults = no_defaults};
 static const struct query_source source = {&ops, NULL};
 
 static bool prepares(enum sql_context context, const char *text)

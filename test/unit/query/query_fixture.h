@@ -138,8 +138,12 @@ static inline enum rc qf_remote(void *ctx, uint32_t partition, struct slice requ
     *out = &s->base;
     return RC_OK;
 }
-static const struct query_source_ops qf_ops = {qf_count, qf_schema, qf_wall_ms, qf_of,
-                                               qf_visit, qf_rows,   qf_remote};
+static void qf_defaults(void *ctx, struct schema_defaults *out)
+{
+    *out = (struct schema_defaults){0};
+}
+static const struct query_source_ops qf_ops = {qf_count, qf_schema, qf_wall_ms, qf_defaults,
+                                               qf_of,    qf_visit,  qf_rows,    qf_remote};
 
 static inline void qf_init(struct query_fixture *f)
 {
