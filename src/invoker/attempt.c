@@ -409,7 +409,10 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
         /* Without a stream there is nothing to end or to drain. */
         char cause[ERR_MESSAGE_SIZE], text[ERR_MESSAGE_SIZE + 512];
         dial_cause(err, a->ep->http_1_1 || a->ep->is_lambda, cause, sizeof(cause));
-        int n = snprintf(text, sizeof(text), "error when calling '%s': %s", a->ep->uri_text, cause);
+        int n =
+            a->head_ok
+                ? snprintf(text, sizeof(text), "unexpected error while reading the response body: %s", cause)
+                : snprintf(text, sizeof(text), "error when calling '%s': %s", a->ep->uri_text, cause);
         struct failure f = {.code = CODE_INTERNAL, .doc_code = RT_NETWORK};
         f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));
         a->phase = ATTEMPT_DECIDED;

@@ -350,7 +350,7 @@ static void status_column(struct cursor *c, sqlite3_context *out, uint8_t field)
 static void out_last_failure(struct cursor *c, sqlite3_context *out,
                              const struct invocation_attempt_status *s)
 {
-    if (!s->last_error_code)
+    if (!s->last_error_doc_code[0]) /* the code itself may be 0: an Error without fields */
         return;
     struct writer w = WRITER_INIT;
     write_slice_raw(&w, s->last_error_message);

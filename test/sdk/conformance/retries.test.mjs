@@ -1,7 +1,7 @@
 // Retry policies (server default, manifest of service and handler), what happens at the last attempt, delays that the handler asks for,
 // time-outs, and the journal events about it (spec/invocation-lifecycle.md §9, spec/service-protocol.md §9).
 import { describe } from "node:test";
-import { assert, attach, check, eventually, events, paused, restate, sleep, unique, world } from "./world.mjs";
+import { assert, attach, check, eventually, events, paused, restate, row, sleep, unique, world } from "./world.mjs";
 import { gate, sdkServices, seen, tick } from "./services.mjs";
 
 const { RetryableError, PauseError } = restate;
@@ -61,7 +61,7 @@ const plain = restate.service({
         return `attempt ${tick(name)}`;
       }),
     ),
-    ...Object.fromEntries(["limited", 500, 404, 413, 415, 502].map((what) => [`answers${what}`, async () => "let in"])),
+    ...Object.fromEntries(["limited", "nothing", 500, 404, 413, 415, 502].map((what) => [`answers${what}`, async () => "let in"])),
   },
 });
 const mismatch = (name, behavior) =>
@@ -187,6 +187,14 @@ function cases(w) {
       const list = await events(w.server, id);
       if (list) assert.equal(list[0].restate_doc_error_code, code);
     });
+  check("Endpoint answers an Error without fields: code 0 is shown", async () => {
+    w.answers.answersnothing = Array(3).fill("nothing");
+    const { invocationId: id } = await w.server.send("/Plain/answersnothing");
+    await eventually(async () => (await row(w.server, id, "last_failure"))?.last_failure === "[0] ", { everyMs: 5 });
+    assert.equal((await attach(w.server, id)).body, "let in");
+    const [event] = await events(w.server, id);
+    assert.deepEqual([event.error_code, event.error_message, event.restate_doc_error_code], [0, "", "RT0007"]);
+  });
   check("Abort timeout: the attempt is given up and retried", async () => {
     const name = unique();
     assert.equal(await w.server.call("/Plain/stuck", name), "attempt 2");
@@ -199,6 +207,8 @@ function cases(w) {
   });
 }
 
+const errorWithoutFields = Buffer.from("0002000000000000", "hex"); // a message of the protocol (spec/service-protocol.md §4.1)
+
 for (const v7 of [false, true])
   describe(v7 ? "retries on protocol V7" : "retries", { concurrency: 8 }, () => {
     const w = world({
@@ -210,7 +220,8 @@ for (const v7 of [false, true])
       endpoint: {
         onRequest(request, response) {
           const status = w.answers[request.url.split("/").at(-1)]?.pop();
-          if (status) response.writeHead(status, { "retry-after": "0" }).end();
+          if (status === "nothing") response.writeHead(200, { "content-type": request.headers.accept }).end(errorWithoutFields);
+          else if (status) response.writeHead(status, { "retry-after": "0" }).end();
           return status !== undefined;
         },
       },
