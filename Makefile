@@ -8,7 +8,7 @@ JOBS ?= $(shell nproc)
 .PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-python-v5 test-sdk-go test-sdk-rust test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
 
 help: ## this list
-	@grep -hE '^[a-z -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: ## install what is missing (Debian packages, npm test dependencies)
 	@tools/setup
