@@ -74,6 +74,8 @@ void csim_process_start(struct csim_host *h)
     n->dir.lock_fd = -1;
     n->loop = loop_new("main");
     n->env = loop_env(n->loop);
+    list_init(&n->leader_calls);
+    list_init(&n->compactions);
     csim->current_process = NULL;
     loop_start(n->loop);
     csim_enter(n->loop, start_node, n);
