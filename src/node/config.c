@@ -361,10 +361,17 @@ static enum rc metadata_client(struct cv *root, const struct cv *explicit_layers
         cv_set_member(client, "addresses", list);
         cv_remove_member(client, "address");
     }
-    struct cv *type = cv_member(client, "type");
-    if (type->type == CV_STRING && strcmp(type->string, "etcd") != 0 &&
-        strcmp(type->string, "object-store") != 0 && strcmp(type->string, "dynamo-db") != 0)
-        cv_set_member(client, "type", cv_string("replicated", ""));
+    const struct cv *type = cv_member(client, "type");
+    if (type->type == CV_STRING &&
+        (strcmp(type->string, "etcd") == 0 || strcmp(type->string, "object-store") == 0 ||
+         strcmp(type->string, "dynamo-db") == 0))
+        return err_set(
+            err, RC_UNSUPPORTED,
+            "metadata in `%s` is not supported by this server: it keeps the metadata of a cluster in the "
+            "replicated store of its own nodes, type `replicated` (key \"metadata-client.type\")",
+            type->string);
+    /* Anything else means the default (spec/config.md §1.6). */
+    cv_set_member(client, "type", cv_string("replicated", ""));
     return RC_OK;
 }
 

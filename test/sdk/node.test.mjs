@@ -56,6 +56,20 @@ describe("a node as its operator sees it", () => {
     }
   });
 
+  test("metadata in etcd or an object store is refused by name, not ignored", async () => {
+    const server = await Server.start();
+    try {
+      await server.stop();
+      for (const type of ["etcd", "object-store", "dynamo-db"]) {
+        server.env.RESTATE_METADATA_CLIENT__TYPE = type;
+        assert.equal(await exitOf(server.spawn()), 1);
+        assert.match(server.log, new RegExp(`metadata in \`${type}\` is not supported.*key "metadata-client.type"`));
+      }
+    } finally {
+      await server.dispose();
+    }
+  });
+
   test("health and metrics of the node port", async () => {
     const server = await Server.start();
     try {
