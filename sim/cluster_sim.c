@@ -66,6 +66,8 @@ void csim_trace(const char *fmt, ...)
 static void log_line(void *ctx, enum log_level level, struct slice line)
 {
     const struct csim_process *p = csim->current_process;
+    if (!csim->options.log_filter)
+        return;
     const char *text = (const char *)line.ptr;
     fprintf(stderr, "%9.3f ms  n%u %.*s\n", (double)csim_now() / 1000, p ? p->host->index + 1 : 0,
             (int)(line.len > 28 ? line.len - 28 : line.len), line.len > 28 ? text + 28 : text);
@@ -320,7 +322,7 @@ int main(int argc, char **argv)
                              .objects = 5,
                              .faults = true,
                              .snapshots = -1,
-                             .log_filter = "off"};
+                             .log_filter = NULL};
     struct children children = {.at_most = 1};
     uint64_t seeds = 20, jobs = 1;
     if (!parse(argc, argv, &o, &seeds, &jobs)) {
@@ -334,7 +336,7 @@ int main(int argc, char **argv)
     }
     struct err err = {0};
     log_configure(&(struct log_config){.format = LOG_COMPACT});
-    if (log_set_filter(strcmp(o.log_filter, "off") == 0 ? "error" : o.log_filter, &err) != RC_OK) {
+    if (log_set_filter(o.log_filter ? o.log_filter : "error", &err) != RC_OK) {
         fprintf(stderr, "%s\n", err.msg);
         return 2;
     }
