@@ -102,7 +102,8 @@ void shuffle_run(struct processor *p)
     if (p->role != PROCESSOR_LEADER)
         return;
     ship(p);
-    truncate_outbox(p);
+    if (p->role == PROCESSOR_LEADER) /* shipping to itself may have shown that the log was taken over */
+        truncate_outbox(p);
 }
 
 void processor_outbox_shipped(struct processor *p, uint64_t index)
