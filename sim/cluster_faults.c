@@ -77,8 +77,6 @@ static void fast_again(struct csim_event *e)
         struct csim_host *h = &csim->hosts[i];
         h->cpu_us = 0;
         h->disk_us = 200 + csim_below(3000);
-        if (h->disk.full)
-            h->was_full_us = csim->now_us;
         h->disk.full = false;
     }
     csim->delay_us = 100;

@@ -119,16 +119,6 @@ void csim_process_stop(struct csim_host *h)
     csim_enter(h->process->node.loop, stop_node, h->process);
 }
 
-/* A node that starts then cannot register, and ends. */
-static bool any_disk_full(void)
-{
-    bool full = false;
-    for (uint32_t i = 0; i < csim->options.nodes; i++)
-        full |= csim->hosts[i].disk.full ||
-                (csim->hosts[i].was_full_us && csim->now_us < csim->hosts[i].was_full_us + 2000000);
-    return full;
-}
-
 void csim_processes_look(void)
 {
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
@@ -138,7 +128,7 @@ void csim_processes_look(void)
             csim_check_identity(p);
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);
-            bool legal = p->leaving || h->lost_log || any_disk_full();
+            bool legal = p->leaving || h->lost_log || h->disk.full;
             SIM_CHECK(&csim->base, p->node.exit_code == 0 ? p->leaving : legal,
                       "the process of n%u has ended with code %d", i + 1, p->node.exit_code);
             h->gone |= h->lost_log && p->node.exit_code;

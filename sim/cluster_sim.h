@@ -59,7 +59,6 @@ struct csim_host {
     uint64_t cpu_us;              /* mean extra duration of an iteration of a loop (load) */
     int64_t wall_offset_ms;
     uint32_t starts;
-    uint64_t was_full_us;
     lsn_t applied[CSIM_PARTITIONS_MAX]; /* by its replicas, last */
 };
 

@@ -30,7 +30,8 @@ struct join {
  * once). An undecided registration is repeated: it costs a generation. */
 static bool may_pass(enum rc rc)
 {
-    return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED;
+    return rc == RC_NOT_FOUND || rc == RC_UNAVAILABLE || rc == RC_TIMEOUT || rc == RC_OVERLOADED ||
+           rc == RC_NO_SPACE; /* the disk of the leader of the metadata is full */
 }
 
 static void finish(struct join *j)
