@@ -16,6 +16,7 @@ before(
     };
     for (const node of cluster.nodes) node.launch();
     await cluster.ready();
+    await cluster.spread(); // else the logs move on to larger node sets while they are looked at
     await cluster.serve();
     one = cluster.node(1);
     for (let i = 0; i < 24; i++) assert.equal((await send(`${one.ingress}/Counter/c${i}/add`, { body: 1 })).body, 1);
@@ -81,7 +82,7 @@ describe("three nodes", () => {
   test("logs", async () => {
     const list = await rows("L-ID", "logs", "list");
     assert.deepEqual(list.map((row) => [row["L-ID"], row.KIND, row.REPLICATION]), [0, 1, 2, 3].map((l) => [String(l), "replicated", "{node: 2}"]));
-    assert.match(await good("logs", "describe", "0-1", "--extra"), /^Log Id: 0 \(v\d+\)\nTrim Point LSN: \d+\n[^]*1\/1 segments shown\.\n\nLog Id: 1 /);
+    assert.match(await good("logs", "describe", "0-1", "--extra"), /^Log Id: 0 \(v\d+\)\nTrim Point LSN: \d+\n[^]*(\d+)\/\1 segments shown\.\n\nLog Id: 1 /);
     const tails = await rows("LOG-ID", "logs", "find-tail", "0-3");
     assert.deepEqual(tails.map((row) => row.STATE), ["OPEN", "OPEN", "OPEN", "OPEN"]);
     assert.ok(tails.every((row) => Number(row["TAIL-LSN"]) > 1));
