@@ -4,7 +4,6 @@
 import { spawn } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { createServer } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { binary, Endpoint, eventually, freePort, official, sleep } from "../sdk/harness.mjs";
@@ -165,21 +164,6 @@ pgsql-bind-address = "${node.host}:${node.ports.pgsql}"
 `;
 }
 
-// A port that nobody is given while a node is down: below the range from which the system takes the ports of outgoing connections.
-async function lastingPort() {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 22_000);
-    const server = createServer();
-    const free = await new Promise((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!free) continue;
-    await new Promise((resolve) => server.close(resolve));
-    return port;
-  }
-}
-
 // ---- A node of a cluster: a process that can be killed, stopped, paused and started again. ----
 
 export class ClusterNode extends Node {
@@ -193,7 +177,7 @@ export class ClusterNode extends Node {
     this.args = [];
   }
   async allocate() {
-    this.ports = { ingress: await lastingPort(), admin: await lastingPort(), fabric: await lastingPort(), pgsql: await lastingPort() };
+    this.ports = { ingress: await freePort(), admin: await freePort(), fabric: await freePort(), pgsql: await freePort() };
     this.ingress = `http://${this.host}:${this.ports.ingress}`;
     this.admin = `http://${this.host}:${this.ports.admin}`;
     this.fabric = `http://${this.host}:${this.ports.fabric}`;

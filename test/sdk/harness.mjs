@@ -18,15 +18,23 @@ export const binary = official
 
 export { sleep, restate };
 
+// A port that nobody is given while a server is not yet, or no longer, there: below the range from which the system takes the ports of
+// outgoing connections.
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 22_000);
+    const server = createServer();
+    const free = await new Promise((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
 }
 
-// Poll until `probe` returns a truthy value; its last error explains a time-out.
+// Poll until `probe` returns a truthy value; its last error explains a time-out. An error with `final` ends it at once.
 export async function eventually(probe, { timeoutMs = 10_000, everyMs = 20 } = {}) {
   const deadline = Date.now() + timeoutMs;
   let last;
@@ -35,6 +43,7 @@ export async function eventually(probe, { timeoutMs = 10_000, everyMs = 20 } = {
       const value = await probe();
       if (value) return value;
     } catch (error) {
+      if (error.final) throw error;
       last = error;
     }
     if (Date.now() > deadline) throw new Error(`gave up after ${timeoutMs} ms`, { cause: last });
@@ -89,7 +98,7 @@ export class Server {
     let gone = null;
     this.exited.then((how) => (gone = how));
     await eventually(async () => {
-      if (gone) throw new Error(`server exited: ${JSON.stringify(gone)}\n${this.log}`);
+      if (gone) throw Object.assign(new Error(`server exited: ${JSON.stringify(gone)}\n${this.log}`), { final: true });
       return (await fetch(`${this.ingress}/restate/health`)).ok;
     });
   }
