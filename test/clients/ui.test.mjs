@@ -96,6 +96,6 @@ describe("/ui", () => {
   });
 
   test("a directory that is none stops the start", async () => {
-    await assert.rejects(Server.start({ env: { RESTATE_EXTENSIONS__WEB_UI_DIR: "/nonexistent" } }), (error) => /server exited.*"code":1[\s\S]*cannot read the directory \/nonexistent/.test(error.cause?.message));
+    await assert.rejects(Server.start({ env: { RESTATE_EXTENSIONS__WEB_UI_DIR: "/nonexistent" } }), (error) => /server exited.*"code":1[\s\S]*cannot read the directory \/nonexistent/.test(error.message));
   });
 });
