@@ -151,11 +151,11 @@ static void refused(struct admin_call *c, const struct err *err)
         answer_error(c, 500, "metadata store I/O failed: %s", err->msg);
 }
 
-/* The final state of each rule that was asked for; a conflict of the metadata store itself is none of the
- * rules. */
-static void put_done(struct rule_edit *e, const struct rule_book *book, const struct err *err)
+/* The answer to an edit: what `item` writes about each change. */
+static void answer_each(struct rules_call *q, const struct rule_book *book, const struct err *err,
+                        void (*item)(struct json_out *o, const struct rule_change *change,
+                                     const struct rule_book *book))
 {
-    struct rules_call *q = CONTAINER_OF(e, struct rules_call, edit);
     if (err) {
         refused(q->call, err);
         return;
@@ -164,26 +164,32 @@ static void put_done(struct rule_edit *e, const struct rule_book *book, const st
     struct json_out o = json_out_make(&w);
     json_open(&o, '[');
     for (size_t i = 0; i < q->n; i++)
-        json_rule(&o, rule_book_find(book, q->changes[i].pattern));
+        item(&o, &q->changes[i], book);
     json_close(&o, ']');
     answer_json(q->call, 200, &w, NULL);
 }
 
+/* The final state of each rule that was asked for; a conflict of the metadata store itself is none of the
+ * rules. */
+static void put_item(struct json_out *o, const struct rule_change *change, const struct rule_book *book)
+{
+    json_rule(o, rule_book_find(book, change->pattern));
+}
+
+static void put_done(struct rule_edit *e, const struct rule_book *book, const struct err *err)
+{
+    answer_each(CONTAINER_OF(e, struct rules_call, edit), book, err, put_item);
+}
+
+static void delete_item(struct json_out *o, const struct rule_change *change, const struct rule_book *book)
+{
+    if (change->existed)
+        json_text(o, NULL, change->pattern);
+}
+
 static void delete_done(struct rule_edit *e, const struct rule_book *book, const struct err *err)
 {
-    struct rules_call *q = CONTAINER_OF(e, struct rules_call, edit);
-    if (err) {
-        refused(q->call, err);
-        return;
-    }
-    struct writer w = WRITER_INIT;
-    struct json_out o = json_out_make(&w);
-    json_open(&o, '[');
-    for (size_t i = 0; i < q->n; i++)
-        if (q->changes[i].existed)
-            json_text(&o, NULL, q->changes[i].pattern);
-    json_close(&o, ']');
-    answer_json(q->call, 200, &w, NULL);
+    answer_each(CONTAINER_OF(e, struct rules_call, edit), book, err, delete_item);
 }
 
 static void start(struct admin_call *c,
