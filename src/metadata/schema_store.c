@@ -38,6 +38,7 @@ struct schema_store {
     struct schema_edit *running;
     struct schema_change change; /* of `running` */
     unsigned attempts;
+    unsigned holds;
     struct kv_op op;
     bool op_busy, is_loaded, refresh_wanted;
     bool stalled; /* writing the records of the last edit failed; tried again with the next edit */
@@ -400,6 +401,8 @@ static void advance(struct schema_store *s)
             write_next_record(s);
             return;
         }
+        if (s->running && s->holds)
+            return;
         if (s->running)
             finish_edit(s, RC_OK, "");
         if (s->refresh_wanted) {
@@ -453,6 +456,18 @@ enum rc schema_store_edit(struct schema_store *s, struct schema_edit *e)
     s->stalled = false;
     env_defer(s->env, &s->task);
     return RC_OK;
+}
+
+void schema_store_hold(struct schema_store *s)
+{
+    s->holds++;
+}
+
+void schema_store_release(struct schema_store *s)
+{
+    ASSERT(s->holds > 0);
+    if (--s->holds == 0)
+        env_defer(s->env, &s->task);
 }
 
 void schema_store_refresh(struct schema_store *s)

@@ -34,6 +34,11 @@ struct schema_store *schema_store_new(struct env *env, struct kv *kv,
                                       void (*loaded)(void *ctx, const struct err *err), void *ctx);
 /* The current snapshot (lent); never NULL, empty before it was loaded. */
 struct schema *schema_store_current(const struct schema_store *s);
+/* Between `changed` and the last release, the edit that made the snapshot is not answered: whoever sent it
+ * may use what it registered at once. For holders that hand the snapshot to other threads; one release for
+ * each hold. */
+void schema_store_hold(struct schema_store *s);
+void schema_store_release(struct schema_store *s);
 /* Another node may have changed the schema: read it again, once the edit in progress is over. */
 void schema_store_refresh(struct schema_store *s);
 /* RC_OVERLOADED, and `done` does not run, when too many edits wait or the schema was not loaded. */

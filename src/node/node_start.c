@@ -290,14 +290,23 @@ static void shard_ready(void *ctx, const struct err *err)
     become_alive(n);
 }
 
+static void schema_applied(void *ctx)
+{
+    struct node *n = ctx;
+    schema_store_release(n->schemas);
+}
+
+/* Its edit is answered when every loop knows the snapshot: what was registered can be called. */
 static void schema_changed(void *ctx, struct schema *schema)
 {
     struct node *n = ctx;
     schema_ref(schema);
     schema_unref(n->schema_cell.schema);
     n->schema_cell.schema = schema;
-    for (uint32_t i = 0; i < n->n_shards; i++)
-        shard_set_schema(n->shards[i], schema);
+    for (uint32_t i = 0; i < n->n_shards; i++) {
+        schema_store_hold(n->schemas);
+        shard_set_schema(n->shards[i], schema, n->loop, schema_applied, n);
+    }
     cluster_schema_changed(n->cluster, schema_version(schema));
 }
 

@@ -96,6 +96,11 @@ static struct call *call_new(struct shard *s, void (*run)(struct call *c))
     return c;
 }
 
+static void call_done(struct call *c)
+{
+    c->done(c->ctx);
+}
+
 /* ---- start-up ---- */
 
 static void call_ready(struct call *c)
@@ -361,12 +366,20 @@ static void set_schema_on_loop(struct call *c)
     s->schema.schema = c->schema;
     if (s->kafka)
         kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
+    struct call *r = call_new(s, call_done);
+    r->done = c->done;
+    r->ctx = c->ctx;
+    loop_post(c->reply_loop, &r->msg);
 }
 
-void shard_set_schema(struct shard *s, struct schema *schema)
+void shard_set_schema(struct shard *s, struct schema *schema, struct loop *reply_loop,
+                      void (*applied)(void *ctx), void *ctx)
 {
     struct call *c = call_new(s, set_schema_on_loop);
     c->schema = schema_ref(schema);
+    c->reply_loop = reply_loop;
+    c->done = applied;
+    c->ctx = ctx;
     loop_post(s->loop, &c->msg);
 }
 
@@ -605,11 +618,6 @@ void shard_visit(struct shard *s, uint16_t partition,
 }
 
 /* ---- stopping ---- */
-
-static void call_done(struct call *c)
-{
-    c->done(c->ctx);
-}
 
 static void answer_stopped(struct shard *s)
 {

@@ -47,8 +47,10 @@ void shard_start(struct shard *s, struct loop *reply_loop, void (*ready)(void *c
 void shard_set_replica(struct shard *s, uint16_t partition, bool run);
 /* Any thread. Lead the partition with an epoch that was claimed for this process; 0: stop leading it. */
 void shard_lead(struct shard *s, uint16_t partition, uint64_t epoch);
-/* Any thread. New schema snapshot / configuration for this loop. */
-void shard_set_schema(struct shard *s, struct schema *schema);
+/* Any thread. New schema snapshot for this loop; `applied` runs on `reply_loop` when it counts here. */
+void shard_set_schema(struct shard *s, struct schema *schema, struct loop *reply_loop,
+                      void (*applied)(void *ctx), void *ctx);
+/* Any thread. New configuration for this loop. */
 void shard_set_config(struct shard *s, const struct node_config *config);
 /* Any thread. The newest rule book, as processor_set_rules wants it. */
 void shard_set_rules(struct shard *s, uint32_t version, struct bytes encoded);

@@ -338,6 +338,45 @@ static void two_nodes(void **state)
     fake_env_free(&fenv);
 }
 
+/* A holder that hands the snapshot on: the edit is answered after its last release, later edits after that.
+ */
+static void an_edit_waits_for_the_holders(void **state)
+{
+    struct fake_env fenv;
+    struct memory_kv m;
+    enum rc rc;
+    fake_env_init(&fenv);
+    memory_init(&m, &fenv);
+    struct schema_store *s = open_store(&m, &rc);
+    schema_store_hold(s);
+    schema_store_hold(s);
+    struct step a = {.edit = {.plan = plan_step, .done = step_done}}, b = a;
+    b.number = 1;
+    assert_int_equal(schema_store_edit(s, &a.edit), RC_OK);
+    assert_int_equal(schema_store_edit(s, &b.edit), RC_OK);
+    fake_env_run(&fenv);
+    assert_int_equal(schema_version(schema_store_current(s)), 1); /* durable, and published */
+    schema_store_release(s);
+    fake_env_run(&fenv);
+    assert_int_equal(a.done + b.done, 0);
+    schema_store_release(s);
+    fake_env_run(&fenv);
+    assert_int_equal(a.done, 1);
+    assert_int_equal(a.rc, RC_OK);
+    assert_int_equal(b.done, 1);
+    assert_int_equal(b.rc, RC_OK);
+    schema_store_hold(s);
+    struct step c = {.edit = {.plan = plan_step, .done = step_done}, .number = 2};
+    assert_int_equal(schema_store_edit(s, &c.edit), RC_OK);
+    fake_env_run(&fenv);
+    assert_int_equal(c.done, 0);
+    schema_store_free(s); /* the end does not wait */
+    assert_int_equal(c.done, 1);
+    assert_int_equal(c.rc, RC_CLOSED);
+    memory_free(&m);
+    fake_env_free(&fenv);
+}
+
 static void a_broken_record_stops_the_load(void **state)
 {
     struct fake_env fenv;
@@ -362,6 +401,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_write_fails_once),
         cmocka_unit_test(two_nodes),
+        cmocka_unit_test(an_edit_waits_for_the_holders),
         cmocka_unit_test(a_broken_record_stops_the_load),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
