@@ -152,22 +152,25 @@ type request struct {
 	IdempotencyKey string            `json:"idempotencyKey"`
 	Delay          int               `json:"delay"`
 	OneWay         bool              `json:"oneWay"`
+	Scope          string            `json:"scope"`
+	LimitKey       string            `json:"limitKey"`
 }
 
 func (r request) client(ctx restate.Context) restate.Client[any, []byte] {
 	if r.Key == "" {
-		return restate.Service[[]byte](ctx, r.Service, r.Handler, restate.WithBinary)
+		return restate.Service[[]byte](ctx, r.Service, r.Handler, restate.WithBinary, restate.WithScope(r.Scope))
 	}
-	return restate.Object[[]byte](ctx, r.Service, r.Key, r.Handler, restate.WithBinary)
+	return restate.Object[[]byte](ctx, r.Service, r.Key, r.Handler, restate.WithBinary, restate.WithScope(r.Scope))
 }
 
 func (r request) call(ctx restate.Context) restate.ResponseFuture[[]byte] {
-	return r.client(ctx).RequestFuture([]byte(r.Message), restate.WithHeaders(r.Headers), restate.WithIdempotencyKey(r.IdempotencyKey))
+	return r.client(ctx).RequestFuture([]byte(r.Message), restate.WithHeaders(r.Headers), restate.WithIdempotencyKey(r.IdempotencyKey),
+		restate.WithLimitKey(r.LimitKey))
 }
 
 func (r request) send(ctx restate.Context) restate.Invocation {
 	return r.client(ctx).Send([]byte(r.Message), restate.WithHeaders(r.Headers), restate.WithIdempotencyKey(r.IdempotencyKey),
-		restate.WithDelay(ms(r.Delay)))
+		restate.WithDelay(ms(r.Delay)), restate.WithLimitKey(r.LimitKey))
 }
 
 func raw(data []byte, err restate.TerminalError) (json.RawMessage, error) {
@@ -237,6 +240,32 @@ type stepRequest struct {
 	Ms  int    `json:"ms"`
 }
 
+func orNull(text string) any {
+	if text == "" {
+		return nil
+	}
+	return text
+}
+
+// A step of some length, with the number of those that are in it at once.
+var working, mostAtOnce = map[string]int{}, map[string]int{}
+
+func work(ctx restate.Context, r stepRequest) (void, error) {
+	step := func(restate.RunContext) error {
+		enter := func(change int) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			working[r.Key] += change
+			mostAtOnce[r.Key] = max(mostAtOnce[r.Key], working[r.Key])
+		}
+		enter(1)
+		defer enter(-1)
+		time.Sleep(ms(r.Ms))
+		return nil
+	}
+	return void{}, restate.RunVoid(ctx, step)
+}
+
 func testUtil() restate.ServiceDefinition {
 	return restate.NewService("TestUtil").
 		Handler("echo", restate.NewServiceHandler(func(_ restate.Context, value string) (string, error) { return value, nil })).
@@ -244,6 +273,16 @@ func testUtil() restate.ServiceDefinition {
 		Handler("tick", restate.NewServiceHandler(func(_ restate.Context, key string) (int, error) { return tick(key), nil })).
 		Handler("version", restate.NewServiceHandler(func(restate.Context, void) (string, error) { return version, nil })).
 		Handler("bigStep", restate.NewServiceHandler(bigStep)).
+		Handler("submittedWith", restate.NewServiceHandler(func(ctx restate.Context, _ void) (map[string]any, error) {
+			r := ctx.Request()
+			return map[string]any{"scope": orNull(r.Scope), "limitKey": orNull(r.LimitKey), "idempotencyKey": orNull(r.IdempotencyKey)}, nil
+		})).
+		Handler("work", restate.NewServiceHandler(work)).
+		Handler("mostAtOnce", restate.NewServiceHandler(func(_ restate.Context, key string) (int, error) {
+			mutex.Lock()
+			defer mutex.Unlock()
+			return mostAtOnce[key], nil
+		})).
 		Handler("echoHeaders", restate.NewServiceHandler(func(ctx restate.Context, _ void) (map[string]string, error) {
 			return ctx.Request().Headers.ToMap(), nil
 		})).

@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { Server, eventually, sleep } from "../sdk/harness.mjs";
 import { Program, language } from "./program.mjs";
 import { at, check, client, quick, unique } from "./world.mjs";
+import { scopeSuites } from "./scope-cases.mjs";
 import { deploymentCases, disposeOf, ingressCases, memorySuite, operationCases, signingSuite } from "./server-cases.mjs";
 
 const suspending = { RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "0s" };
@@ -46,6 +47,7 @@ for (const [suite, { env = {}, programEnv = {}, registration = {} }] of Object.e
     describe("deployments", () => deploymentCases(w, client(w)));
   });
 }
+scopeSuites(wanted);
 if (wanted("memory")) memorySuite();
 if (wanted("signed requests")) signingSuite();
 

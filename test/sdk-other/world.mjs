@@ -14,6 +14,7 @@ const missing = {
   python: [helper],
   "python-v5": [
     helper,
+    [/Scope|ConcurrencyLimit/, "no scopes"],
     [/^Signals|Combinators.(signal|mixed)/, "no signals"],
     [/WithMetadata/, "no metadata in terminal errors"],
     [/retryAfterOfTheSdk/, "no delay of its own for a retry"],

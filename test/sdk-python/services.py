@@ -134,6 +134,8 @@ def target(request: dict) -> dict:
         "arg": json.dumps(request["message"]).encode() if "message" in request else b"",
         "headers": request.get("headers"),
         "idempotency_key": request.get("idempotencyKey"),
+        **({"scope": request["scope"]} if "scope" in request else {}),
+        **({"limit_key": request["limitKey"]} if "limitKey" in request else {}),
     }
 
 
@@ -441,6 +443,35 @@ async def util_big_step(ctx: Context, size: int) -> int:
     value = await ctx.run_typed("big", big)
     await ctx.sleep(ms(20))
     return len(value)
+
+
+@util.handler("submittedWith")
+async def util_submitted_with(ctx: Context) -> dict:
+    request = ctx.request()
+    return {"scope": request.scope, "limitKey": request.limit_key, "idempotencyKey": request.idempotency_key}
+
+
+# A step of some length, with the number of those that are in it at once.
+working: dict = {}
+most: dict = {}
+
+
+@util.handler("work")
+async def util_work(ctx: Context, request: dict) -> None:
+    key = request["key"]
+
+    async def step() -> None:
+        working[key] = working.get(key, 0) + 1
+        most[key] = max(most.get(key, 0), working[key])
+        await asyncio.sleep(request["ms"] / 1000)
+        working[key] -= 1
+
+    await ctx.run_typed("work", step)
+
+
+@util.handler("mostAtOnce")
+async def util_most_at_once(_: Context, key: str) -> int:
+    return most.get(key, 0)
 
 
 @util.handler("echoHeaders")

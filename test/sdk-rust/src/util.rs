@@ -8,6 +8,7 @@ use restate_sdk::prelude::*;
 use serde::Deserialize;
 use serde_json::{json, Value};
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ pub struct Target {
     delay: u64,
     #[serde(default)]
     one_way: bool,
+    scope: Option<String>,
+    limit_key: Option<String>,
 }
 
 fn request<'a>(ctx: &Context<'a>, target: Target) -> Request<'a, Vec<u8>, Vec<u8>> {
@@ -35,6 +38,12 @@ fn request<'a>(ctx: &Context<'a>, target: Target) -> Request<'a, Vec<u8>, Vec<u8
     let mut request = ctx.request(address, body);
     for (name, value) in target.headers {
         request = request.header(name, value);
+    }
+    if let Some(scope) = target.scope {
+        request = request.scope(scope);
+    }
+    if let Some(key) = target.limit_key {
+        request = request.limit_key(key);
     }
     match target.idempotency_key {
         Some(key) => request.idempotency_key(key),
@@ -122,6 +131,17 @@ fn random(ctx: &mut Context<'_>) -> f64 {
     (restate_sdk::rand::Rng::next_u64(ctx.rand()) >> 11) as f64 / (1u64 << 53) as f64
 }
 
+/// By key: how many steps of TestUtil/work are in progress, and how many were at most.
+static WORKING: Mutex<BTreeMap<String, (i32, i32)>> = Mutex::new(BTreeMap::new());
+
+fn enter(key: &str, change: i32) -> i32 {
+    let mut all = WORKING.lock().unwrap();
+    let (now, most) = all.entry(key.to_string()).or_default();
+    *now += change;
+    *most = (*most).max(*now);
+    *most
+}
+
 pub struct TestUtil;
 
 #[restate_sdk::service]
@@ -152,6 +172,28 @@ impl TestUtil {
         let value = ctx.run(|| async { Ok("x".repeat(size as usize)) }).name("big").await?;
         ctx.sleep(ms(20)).await?;
         Ok(value.len() as u32)
+    }
+
+    #[handler(name = "submittedWith")]
+    async fn submitted_with(&self, ctx: Context<'_>) -> HandlerResult<Json<Value>> {
+        Ok(Json(json!({"scope": ctx.scope(), "limitKey": ctx.limit_key(), "idempotencyKey": ctx.idempotency_key()})))
+    }
+
+    #[handler]
+    async fn work(&self, ctx: Context<'_>, request: Json<StepRequest>) -> HandlerResult<()> {
+        let StepRequest { key, ms: duration } = request.into_inner();
+        let step = || async {
+            enter(&key, 1);
+            tokio::time::sleep(ms(duration)).await;
+            enter(&key, -1);
+            Ok(())
+        };
+        Ok(ctx.run(step).name("work").await?)
+    }
+
+    #[handler(name = "mostAtOnce")]
+    async fn most_at_once(&self, _ctx: Context<'_>, key: String) -> HandlerResult<i32> {
+        Ok(enter(&key, 0))
     }
 
     #[handler(name = "echoHeaders")]

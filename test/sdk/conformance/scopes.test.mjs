@@ -123,7 +123,7 @@ describe("scopes", () => {
       idempotencyKey: "from-handler",
     });
     const id = await w.server.call("/Scoped/send", target);
-    assert.equal((await attach(w.server, id)).body.scope, "tenant-c");
+    await eventually(async () => (await attach(w.server, id)).body.scope === "tenant-c"); // on its way until then: 404
     const r = await row(w.server, id, "scope, limit_key, target");
     assert.deepEqual([r.scope, r.limit_key, r.target], ["tenant-c", "l1/l2", "Scoped/seen"]);
     const list = await w.server.sql(`SELECT id FROM sys_invocation_status WHERE scope = 'tenant-c' AND id = '${id}'`);
