@@ -160,6 +160,8 @@ bool csim_quiescent(char *why, size_t cap)
     }
     if (w->clients_done < w->n_clients)
         return say(why, cap, "%zu of %zu requests are answered", w->clients_done, w->n_clients);
+    if (!list_empty(&w->outside))
+        return say(why, cap, "a signal from outside is on its way");
     return true;
 }
 

@@ -80,8 +80,9 @@ static struct csim_door *any_door(struct csim_process **process)
     return NULL;
 }
 
-static bool cluster_submit(struct sim_world *w, struct partition_rpc *rpc)
+static bool cluster_submit(struct sim_world *w, struct sim_request *q)
 {
+    struct partition_rpc *rpc = &q->rpc;
     struct csim_process *p;
     struct csim_door *d = any_door(&p);
     if (!d)
@@ -105,9 +106,9 @@ static bool cluster_submit(struct sim_world *w, struct partition_rpc *rpc)
     return true;
 }
 
-static bool cluster_cancel(struct sim_world *w, struct partition_rpc *rpc)
+static bool cluster_cancel(struct sim_world *w, struct sim_request *q)
 {
-    struct call *c = rpc->private_.a;
+    struct call *c = q->rpc.private_.a;
     if (!c || c->canceled || !c->process->alive)
         return false;
     c->canceled = true;
@@ -121,5 +122,6 @@ static const struct sim_access cluster_access = {cluster_submit, cluster_cancel}
 void csim_clients_start(void)
 {
     csim->base.access = &cluster_access;
+    sim_outside_start(&csim->base);
     sim_clients_start(&csim->base);
 }

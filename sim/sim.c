@@ -92,6 +92,7 @@ static void run(const struct sim_options *options)
     w->logs = sim_logs_new(&w->env, options->partitions);
     partition_ranges(w);
     sim_nodes_start(w);
+    sim_outside_start(w);
     sim_clients_start(w);
     while (w->env.mono_ms < options->ticks)
         step(w);
@@ -116,6 +117,7 @@ static void run(const struct sim_options *options)
                (unsigned long)w->restored, (unsigned long)(w->env.mono_ms - healed_at), w->books.len,
                w->most_held);
     sim_clients_stop(w);
+    sim_outside_stop(w);
     sim_nodes_stop(w);
     sim_logs_free(w->logs);
     for (uint32_t i = 0; i < options->partitions; i++)

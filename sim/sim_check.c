@@ -47,7 +47,7 @@ size_t sim_open_invocations(struct processor *p)
 
 bool sim_quiescent(struct sim_world *w)
 {
-    if (w->clients_done < w->n_clients || w->operations_out)
+    if (w->clients_done < w->n_clients || w->operations_out || !list_empty(&w->outside))
         return false;
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         struct processor *p = sim_leader(w, i);
@@ -115,6 +115,25 @@ static int cmp_appends(const void *pa, const void *pb)
     return a->seq < b->seq ? -1 : a->seq > b->seq;
 }
 
+struct object_keys {
+    struct sim_world *w;
+    struct slice log;
+    uint32_t keys;
+};
+
+static bool key_of_log(void *ctx, struct slice key, struct bytes value)
+{
+    struct object_keys *o = ctx;
+    char expected[16] = "log";
+    if (o->keys > 0)
+        sim_extra_key(o->keys - 1, expected);
+    struct slice is = o->keys > 0 ? slice_sub(o->log, o->log.len - 16, 16) : o->log;
+    SIM_CHECK(o->w, slice_eq_cstr(key, expected) && slice_eq(bytes_slice(value), is),
+              "key %u of an object does not belong to its log", o->keys);
+    o->keys++;
+    return true;
+}
+
 static struct bytes object_log(struct sim_world *w, uint32_t object)
 {
     char key[16];
@@ -127,7 +146,10 @@ static struct bytes object_log(struct sim_world *w, uint32_t object)
     SIM_CHECK(w, !store_lock_get(s, name.service, k, &owner), "%s is still locked", key);
     struct bytes log = BYTES_EMPTY;
     store_state_get(s, name.service, k, SLICE_LIT("log"), &log);
+    struct object_keys keys = {.w = w, .log = bytes_slice(log)};
+    store_state_scan(s, name.service, k, key_of_log, &keys);
     object_name_free(&name);
+    SIM_CHECK(w, keys.keys == (log.len > 0) + sim_object_extras(keys.log), "%s has %u keys", key, keys.keys);
     SIM_CHECK(w, log.len % 16 == 0, "the log of %s has %zu bytes", key, log.len);
     return log;
 }

@@ -24,8 +24,7 @@ struct sim_client {
     char key[24];
     uint8_t input[16];
     size_t input_len;
-    struct partition_rpc rpc;
-    struct processor *asked; /* while the request is out */
+    struct sim_request request;
     bool out, done;
     bool certain; /* submits a new invocation after every certain refusal, and gives up when it cannot know */
     bool gave_up;
@@ -47,7 +46,7 @@ static struct bytes make_record(struct sim_client *c)
         .target = c->target,
         .input = writer_slice(&input),
         .source = SOURCE_INGRESS,
-        .source_request_id = c->rpc.request_id,
+        .source_request_id = c->request.rpc.request_id,
         .completion_retention_ms = SIM_DAY_MS,
         .journal_retention_ms = SIM_DAY_MS,
         .idempotency_key = SLICE_LIT("key"),
@@ -56,7 +55,7 @@ static struct bytes make_record(struct sim_client *c)
         .notify_submission = !wait,
     };
     if (wait)
-        si.response_sink = (struct sink){.kind = SINK_INGRESS, .request_id = c->rpc.request_id};
+        si.response_sink = (struct sink){.kind = SINK_INGRESS, .request_id = c->request.rpc.request_id};
     record_begin(&w, 256);
     service_invocation_write(&w, &si);
     writer_free(&input);
@@ -87,7 +86,7 @@ static bool start_over(struct sim_client *c, enum rc rc)
     bool certain = rc == RC_NOT_LEADER || rc == RC_UNAVAILABLE || rc == RC_OVERLOADED || rc == RC_NO_SPACE;
     if (certain || w->retry_unknown) {
         c->id.uuid.hi++;
-        c->rpc.request_id.hi = sim_env_random(&w->env);
+        c->request.rpc.request_id.hi = sim_env_random(&w->env);
         return true;
     }
     c->gave_up = c->done = true;
@@ -98,7 +97,8 @@ static bool start_over(struct sim_client *c, enum rc rc)
 
 static void on_reply(struct partition_rpc *rpc, const struct rpc_reply *reply)
 {
-    struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
+    struct sim_client *c =
+        CONTAINER_OF(CONTAINER_OF(rpc, struct sim_request, rpc), struct sim_client, request);
     struct sim_world *w = c->world;
     SIM_CHECK(w, c->out && !c->done, "request %lu answered twice", (unsigned long)c->number);
     c->out = false;
@@ -123,19 +123,19 @@ static void ask(struct env_timer *t)
     struct sim_client *c = CONTAINER_OF(t, struct sim_client, timer);
     struct sim_world *w = c->world;
     if (c->out) { /* impatient: let go and ask again */
-        if (!w->access->cancel(w, &c->rpc))
+        if (!w->access->cancel(w, &c->request))
             env_timer_arm(&w->env.env, &c->timer, 50);
         return;
     }
-    c->rpc.kind = RPC_INVOKE;
-    c->rpc.partition_key = c->id.partition_key;
-    c->rpc.id = c->id;
-    c->rpc.wait_result = waits(c);
-    c->rpc.record = make_record(c);
-    c->rpc.reply = on_reply;
-    c->out = w->access->submit(w, &c->rpc);
+    c->request.rpc.kind = RPC_INVOKE;
+    c->request.rpc.partition_key = c->id.partition_key;
+    c->request.rpc.id = c->id;
+    c->request.rpc.wait_result = waits(c);
+    c->request.rpc.record = make_record(c);
+    c->request.rpc.reply = on_reply;
+    c->out = w->access->submit(w, &c->request);
     if (!c->out) {
-        bytes_unref(&c->rpc.record);
+        bytes_unref(&c->request.rpc.record);
         env_timer_arm(&w->env.env, &c->timer, 10);
     } else if (sim_chance(w, 100)) {
         env_timer_arm(&w->env.env, &c->timer, 1 + sim_env_below(&w->env, 50));
@@ -144,22 +144,20 @@ static void ask(struct env_timer *t)
 
 /* ---- the leader that the controller has chosen ---- */
 
-static bool leader_submit(struct sim_world *w, struct partition_rpc *rpc)
+static bool leader_submit(struct sim_world *w, struct sim_request *q)
 {
-    struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
-    c->asked = sim_leader(w, sim_partition_of(w, c->id.partition_key));
-    if (c->asked)
-        processor_rpc(c->asked, rpc);
-    return c->asked;
+    q->asked = sim_leader(w, sim_partition_of(w, q->rpc.partition_key));
+    if (q->asked)
+        processor_rpc(q->asked, &q->rpc);
+    return q->asked;
 }
 
-static bool leader_cancel(struct sim_world *w, struct partition_rpc *rpc)
+static bool leader_cancel(struct sim_world *w, struct sim_request *q)
 {
-    struct sim_client *c = CONTAINER_OF(rpc, struct sim_client, rpc);
-    struct processor *p = sim_leader(w, sim_partition_of(w, c->id.partition_key));
-    if (!p || c->asked != p)
+    struct processor *p = sim_leader(w, sim_partition_of(w, q->rpc.partition_key));
+    if (!p || q->asked != p)
         return false;
-    processor_rpc_cancel(p, rpc);
+    processor_rpc_cancel(p, &q->rpc);
     return true;
 }
 
@@ -170,7 +168,7 @@ static void make_client(struct sim_world *w, size_t i)
     struct sim_client *c = &w->clients[i];
     c->world = w;
     c->number = i;
-    c->rpc.request_id = (struct u128){sim_env_random(&w->env), i};
+    c->request.rpc.request_id = (struct u128){sim_env_random(&w->env), i};
     c->id.uuid = (struct u128){1, i};
     uint64_t dice = sim_env_below(&w->env, 10);
     uint64_t seed = sim_env_random(&w->env) | 1;

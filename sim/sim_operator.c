@@ -1,6 +1,6 @@
 /* Operators: they cancel, kill, pause, resume, purge and restart the invocations of victims, attach to
  * anything, read outputs, patch state. Whatever they do, nobody else is harmed and everything ends; what is
- * left paused is resumed once the faults have healed. */
+ * left paused is resumed once the faults have healed, copies that wait are terminated. */
 #include <stdlib.h>
 
 #include "sim/sim_world.h"
@@ -96,13 +96,17 @@ static void patch(struct sim_world *w)
                   writer_take(&record));
 }
 
-static bool resume_paused(void *ctx, const struct invocation *inv)
+static bool tidy_up(void *ctx, const struct invocation *inv)
 {
     struct sim_world *w = ctx;
     SIM_CHECK(w, !inv->quarantined, "an invocation was quarantined: %.*s",
               SLICE_FMT(bytes_slice(inv->events.items[inv->events.len - 1].json)));
     if (inv->status == INV_PAUSED)
         submit(w, RPC_RESUME, inv->id);
+    /* A copy may wait for good: what it awaits was asked for by the copied prefix, with the id of its
+     * original. */
+    if (inv->status == INV_SUSPENDED && inv->si.source == SOURCE_RESTART)
+        submit(w, RPC_TERMINATE, inv->id);
     return true;
 }
 
@@ -122,5 +126,5 @@ void sim_operator_tick(struct sim_world *w)
         return;
     for (uint32_t i = 0; i < w->options.partitions; i++)
         if (sim_leader(w, i))
-            store_scan_invocations(processor_store(sim_leader(w, i)), resume_paused, w);
+            store_scan_invocations(processor_store(sim_leader(w, i)), tidy_up, w);
 }

@@ -13,6 +13,18 @@ void sim_patched_key(uint32_t n, char out[16])
     snprintf(out, 16, "patched-%u", n);
 }
 
+uint32_t sim_object_extras(struct slice log)
+{
+    if (log.len < 16)
+        return 0;
+    return (log.ptr[log.len - 10] + log.ptr[log.len - 1]) % 4;
+}
+
+void sim_extra_key(uint32_t n, char out[16])
+{
+    snprintf(out, 16, "x%u", n);
+}
+
 void sim_program_make(struct sim_program *p, uint64_t seed, uint32_t depth, uint32_t objects)
 {
     uint64_t rng[4];

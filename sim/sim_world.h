@@ -62,12 +62,18 @@ struct sim_snapshots {
     bool closed;
 };
 
+/* A request of somebody outside of the nodes. */
+struct sim_request {
+    struct partition_rpc rpc;
+    struct processor *asked; /* while it is out, by sim_leader_access */
+};
+
 /* How clients get at partitions. */
 struct sim_access {
     /* Consumes the record; the reply comes later, once. False: there is nobody to ask. */
-    bool (*submit)(struct sim_world *w, struct partition_rpc *rpc);
+    bool (*submit)(struct sim_world *w, struct sim_request *q);
     /* Let go of it: the reply comes. False: not now. */
-    bool (*cancel)(struct sim_world *w, struct partition_rpc *rpc);
+    bool (*cancel)(struct sim_world *w, struct sim_request *q);
 };
 
 struct sim_world {
@@ -86,6 +92,7 @@ struct sim_world {
     struct sim_client *clients;
     size_t n_clients, clients_done;
     size_t operations_out; /* operator requests without an answer */
+    struct list outside;   /* signals on their way from outside */
     struct {
         struct bytes *items;
         size_t len, cap;
@@ -124,7 +131,7 @@ void sim_snapshots_tick(struct sim_world *w);
 void sim_ship(struct sim_replica *r, uint64_t index, uint64_t partition_key, struct bytes record_take);
 void sim_ship_reset(struct sim_replica *r);
 
-/* ---- sim_attempt.c: the invoker and the SDK ---- */
+/* ---- sim_attempt.c: the invoker and the SDK; the handlers are in sim_handlers.c and sim_objects.c ---- */
 void sim_attempt_start(struct sim_replica *r, struct invocation *inv);
 void sim_attempt_abort(struct sim_replica *r, struct invocation_id id);
 void sim_attempt_abort_all(struct sim_replica *r);
@@ -136,6 +143,7 @@ void sim_attempt_applied(struct sim_replica *r, struct invocation_id id, uint64_
 enum sim_op_kind {
     OP_SLEEP,
     OP_CALL_APPEND,
+    OP_READ,
     OP_SEND_APPEND,
     OP_SEND_APPEND_LATER,
     OP_RUN,
@@ -143,6 +151,7 @@ enum sim_op_kind {
     OP_CALL_FLOW,
     OP_RACE_SLEEP_CALL,
     OP_SIGNAL,
+    OP_OUTSIDE,
     OP_ATTACH,
     OP_HOLD,
     OP_KINDS,
@@ -176,6 +185,9 @@ struct sim_appends {
 };
 void sim_program_expect(const struct sim_program *p, uint32_t objects, bool maybe, struct sim_appends *out);
 void sim_object_key(uint32_t object, char out[16]);
+/* The state of an object besides its log: this many keys, sim_extra_key(0...), each with the last append. */
+uint32_t sim_object_extras(struct slice log);
+void sim_extra_key(uint32_t n, char out[16]);
 /* Objects that handlers only lock, and whose state operators patch. */
 #define SIM_PATCHED 3
 void sim_patched_key(uint32_t n, char out[16]);
@@ -185,6 +197,20 @@ extern const struct sim_access sim_leader_access; /* the leader that the control
 void sim_clients_start(struct sim_world *w);
 void sim_clients_stop(struct sim_world *w);
 void sim_clients_expect(struct sim_world *w, struct sim_appends *out);
+
+/* ---- sim_outside.c ---- */
+struct sim_signal {
+    struct invocation_id id;
+    uint32_t index; /* if it has no name */
+    char name[24];
+    uint64_t value;
+    bool reject;
+};
+struct notification_id sim_signal_id(const struct sim_signal *s);
+void sim_outside_start(struct sim_world *w);
+void sim_outside_stop(struct sim_world *w);
+/* Have it sent. Asked twice, it is sent twice. */
+void sim_outside_ask(struct sim_world *w, const struct sim_signal *signal);
 
 /* ---- sim_operator.c: cancel, kill, pause, resume, purge, restart of the victims among the clients'
  * invocations; attach, reads; state patches ---- */
