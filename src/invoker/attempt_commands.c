@@ -92,11 +92,14 @@ static enum rc check_scope(const struct command_context *ctx, const struct comma
 {
     bool object = callee->kind == TARGET_OBJECT_EXCLUSIVE || callee->kind == TARGET_OBJECT_SHARED;
     if (c->has_limit_key && !c->has_scope)
-        return refuse(err, doc_code, RT_SCOPE, "limit-key requires a scope to be set");
+        return refuse(err, doc_code, RT_SCOPE,
+                      "limit key was provided without a scope. Limit keys take effect only when used in "
+                      "combination with scope");
     if (!c->has_scope)
         return RC_OK;
     if (!ctx->scopes)
-        return refuse(err, doc_code, RT_SCOPE, "scoped invocations require vqueues to be enabled");
+        return refuse(err, doc_code, RT_SCOPE,
+                      "scoped invocations require flow control experimental feature to be enabled");
     if (object && !ctx->scoped_objects)
         return refuse(err, doc_code, RT_PRECONDITION, "scope is not supported for Virtual Object targets");
     return check_labels(c, err, doc_code);
@@ -108,11 +111,15 @@ static enum rc check_call(const struct command_context *ctx, const struct comman
     enum rc rc = check_scope(ctx, c, callee, err, doc_code);
     if (rc != RC_OK)
         return rc;
-    if (callee->kind == TARGET_SERVICE && c->key.len > 0)
-        return refuse(err, doc_code, RT_PRECONDITION,
-                      "a key was given, but the target is a Service and has none");
+    if (callee->kind == TARGET_SERVICE && c->key.len > 0) {
+        *doc_code = RT_PRECONDITION;
+        return err_set(err, RC_CONFLICT,
+                       "a key was provided, but the callee '%.*s' is a Service. Only VirtualObjects or "
+                       "Workflows accept a key",
+                       SLICE_FMT(c->service));
+    }
     if (c->has_idempotency_key && c->idempotency_key.len == 0)
-        return refuse(err, doc_code, RT_PRECONDITION, "the idempotency key must not be empty");
+        return refuse(err, doc_code, RT_PRECONDITION, "the idempotency key provided in the request is empty");
     return RC_OK;
 }
 
@@ -176,7 +183,7 @@ static enum rc parse_invocation_id(struct slice text, struct invocation_id *out,
     char reason[160];
     id_error_message(e, text, reason, sizeof(reason));
     *doc_code = RT_PRECONDITION;
-    return err_set(err, RC_CONFLICT, "the invocation id '%.*s' is invalid: %s", SLICE_FMT(text), reason);
+    return err_set(err, RC_CONFLICT, "invalid invocation id %.*s: %s", SLICE_FMT(text), reason);
 }
 
 static enum rc prepare_attach(const struct command_view *c, struct effect *effect, const char **doc_code,
@@ -211,23 +218,9 @@ static enum rc prepare_attach(const struct command_view *c, struct effect *effec
     return refuse(err, doc_code, RT_PRECONDITION, "the target is missing");
 }
 
-static enum rc check_awakeable(const struct command_view *c, const char **doc_code, struct err *err)
-{
-    struct awakeable_id id;
-    enum id_error e = awakeable_id_parse(c->target_id, &id);
-    if (e == ID_OK)
-        return RC_OK;
-    char reason[160];
-    id_error_message(e, c->target_id, reason, sizeof(reason));
-    *doc_code = RT_PRECONDITION;
-    return err_set(err, RC_CONFLICT, "the awakeable id '%.*s' is invalid: %s", SLICE_FMT(c->target_id),
-                   reason);
-}
-
 static enum rc prepare(const struct command_context *ctx, const struct command_view *c, struct effect *effect,
                        const char **doc_code, struct err *err)
 {
-    struct invocation_id ignored;
     switch (c->type) {
     case MSG_GET_EAGER_STATE:
     case MSG_GET_EAGER_STATE_KEYS:
@@ -245,14 +238,10 @@ static enum rc prepare(const struct command_context *ctx, const struct command_v
     case MSG_CALL:
     case MSG_ONE_WAY_CALL:
         return prepare_call(ctx, c, effect, doc_code, err);
-    case MSG_SEND_SIGNAL:
-        return parse_invocation_id(c->target_id, &ignored, err, doc_code);
-    case MSG_COMPLETE_AWAKEABLE:
-        return check_awakeable(c, doc_code, err);
     case MSG_ATTACH:
     case MSG_GET_OUTPUT:
         return prepare_attach(c, effect, doc_code, err);
-    default: /* Input, Output, Sleep, Run: complete when decoded */
+    default: /* Input, Output, Sleep, Run, signals: complete when decoded */
         return RC_OK;
     }
 }
@@ -265,12 +254,12 @@ enum rc command_prepare(const struct command_context *ctx, uint16_t type, struct
     enum rc rc = command_decode(type, payload, c, err);
     if (rc == RC_OK)
         return prepare(ctx, c, effect, doc_code, err);
-    /* An id that does not parse is no protocol violation but a failed precondition (§7). */
+    /* An id to attach to that does not parse is no protocol violation but a failed precondition (§7). */
     struct err bad_id = {0};
-    if (c->target_id.ptr && prepare(ctx, c, effect, doc_code, &bad_id) != RC_OK) {
+    if (c->attach_kind == ATTACH_TARGET_ID &&
+        parse_invocation_id(c->target_id, &effect->attach_id, &bad_id, doc_code) != RC_OK) {
         *err = bad_id;
         return RC_CONFLICT;
     }
-    *doc_code = RT_PROTOCOL;
     return rc;
 }

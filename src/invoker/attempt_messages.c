@@ -13,6 +13,16 @@ static bool violation(struct attempt *a, const char *what)
     return false;
 }
 
+#define MALFORMED "not a valid protobuf message"
+
+static bool undecodable(struct attempt *a, uint16_t type, const char *reason)
+{
+    attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL,
+                  "message encoding error: cannot decode message type %s%s. Reason: %s",
+                  message_type_name(type), message_is_command(type) ? "Command" : "", reason);
+    return false;
+}
+
 /* Pin before the first entry (§3.1). */
 static struct writer *effects_after_pin(struct attempt *a)
 {
@@ -109,25 +119,6 @@ static bool value_is_in_state(struct attempt *a, const struct command_view *c, s
 
 /* ---- commands ---- */
 
-static bool precondition_failed(struct attempt *a, const struct command_view *c, const char *doc_code,
-                                const struct err *err)
-{
-    char text[ERR_MESSAGE_SIZE + 160];
-    int n =
-        snprintf(text, sizeof(text),
-                 "cannot process command Command: %s (command index %u) because of a failed precondition: %s",
-                 message_type_name(c->type), a->next_command_index, err->msg);
-    struct failure f = {.code = CODE_INTERNAL, .doc_code = doc_code};
-    f.message = slice_make(text, (size_t)MIN(n, (int)sizeof(text) - 1));
-    f.has_command_index = true;
-    f.command_index = a->next_command_index;
-    f.command_type = c->type;
-    f.has_command_name = c->name.len > 0;
-    f.command_name = c->name;
-    attempt_fail(a, &f);
-    return false;
-}
-
 static bool on_command(struct attempt *a, const struct frame_header *h, struct slice payload)
 {
     struct entry *e = a->entry;
@@ -139,12 +130,15 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
     struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = h->type, .ack = h->ack, .payload = payload};
     const char *doc_code;
     enum rc rc = command_prepare(&ctx, h->type, payload, &c, &effect, &doc_code, &err);
-    if (rc == RC_CONFLICT)
-        return precondition_failed(a, &c, doc_code, &err);
-    if (rc != RC_OK) {
-        attempt_failf(a, CODE_INTERNAL, doc_code, "message encoding error: %s", err.msg);
+    if (rc == RC_CONFLICT) {
+        attempt_failf(
+            a, CODE_INTERNAL, doc_code,
+            "cannot process command Command: %s (command index %u) because of a failed precondition: %s",
+            message_type_name(h->type), a->next_command_index, err.msg);
         return false;
     }
+    if (rc != RC_OK)
+        return undecodable(a, h->type, err.msg);
 
     if (h->type == MSG_GET_EAGER_STATE)
         effect.value_from_state = value_is_in_state(a, &c, &effect.payload);
@@ -174,9 +168,9 @@ static bool on_propose_run(struct attempt *a, const struct frame_header *h, stru
 {
     struct propose_run_view view;
     if (!propose_run_decode(payload, &view))
-        return violation(a, "message encoding error: malformed ProposeRunCompletion");
+        return undecodable(a, h->type, MALFORMED);
     if (view.outcome.kind == OUTCOME_NONE)
-        return violation(a, "message encoding error: ProposeRunCompletion without a result");
+        return violation(a, "malformed ProposeRunCompletionMessage, missing result field");
     struct notification_id id = {.kind = NOTIFICATION_COMPLETION, .index = view.completion_id};
     struct writer *w = &a->inv->scratch;
     writer_reset(w);
@@ -191,8 +185,14 @@ static bool on_propose_run(struct attempt *a, const struct frame_header *h, stru
 
 /* ---- terminal messages ---- */
 
-static bool on_end(struct attempt *a)
+static bool on_end(struct attempt *a, struct slice payload)
 {
+    struct reader r = reader_make(payload);
+    struct pb_field f;
+    while (pb_next(&r, &f)) {
+    } /* has no fields of its own */
+    if (r.failed)
+        return undecodable(a, MSG_END, MALFORMED);
     if (!a->has_output)
         return violation(a, "received unexpected message: End without an Output command");
     struct effect effect = {.kind = EFFECT_END};
@@ -204,10 +204,13 @@ static bool on_end(struct attempt *a)
     return false;
 }
 
-static bool future_refused(struct attempt *a, enum rc rc, const char *what)
+static bool future_refused(struct attempt *a, uint16_t type, enum rc rc, struct slice payload)
 {
+    if (rc != RC_TOO_LARGE && payload.len == 0)
+        return violation(a, type == MSG_SUSPENSION ? "got empty SuspensionMessage"
+                                                   : "got empty AwaitingOnMessage");
     if (rc != RC_TOO_LARGE)
-        return violation(a, what);
+        return undecodable(a, type, "the future is malformed or empty");
     char text[96];
     int n = snprintf(text, sizeof(text), "maximum awaited future depth limit of %u has been reached.",
                      a->inv->config.max_awaited_future_depth);
@@ -240,16 +243,16 @@ static bool on_suspension(struct attempt *a, struct slice payload)
         struct slice future;
         enum rc rc = future_decode(payload, 4, a->inv->config.max_awaited_future_depth, &future);
         if (rc != RC_OK)
-            return future_refused(a, rc, "message encoding error: malformed or empty Suspension");
+            return future_refused(a, MSG_SUSPENSION, rc, payload);
         return suspend(a, EFFECT_SUSPEND_TREE, future);
     }
     struct writer *ids = &a->inv->scratch;
     writer_reset(ids);
     size_t count = 0;
     if (!suspension_decode(payload, ids, &count))
-        return violation(a, "message encoding error: malformed Suspension");
+        return undecodable(a, MSG_SUSPENSION, MALFORMED);
     if (count == 0)
-        return violation(a, "message encoding error: Suspension that waits for nothing");
+        return undecodable(a, MSG_SUSPENSION, "it waits for nothing");
     if (a->entry->pause_requested)
         return suspend(a, EFFECT_SUSPEND, SLICE_EMPTY);
     return suspend(a, EFFECT_SUSPEND, writer_slice(ids));
@@ -266,7 +269,7 @@ static bool on_error(struct attempt *a, struct slice payload)
 {
     struct error_view v;
     if (!error_decode(payload, &v))
-        return violation(a, "message encoding error: malformed Error");
+        return undecodable(a, MSG_ERROR, MALFORMED);
     struct failure f = {
         .code = v.code > 65535 ? CODE_INTERNAL : v.code,
         .doc_code = doc_code_of(v.code),
@@ -294,7 +297,7 @@ static bool on_awaiting(struct attempt *a, struct slice payload)
     struct slice future;
     enum rc rc = future_decode(payload, 1, a->inv->config.max_awaited_future_depth, &future);
     if (rc != RC_OK)
-        return future_refused(a, rc, "message encoding error: malformed or empty AwaitingOn");
+        return future_refused(a, MSG_AWAITING_ON, rc, payload);
     writer_reset(&a->entry->awaiting_on);
     if (future.len <= AWAITING_ON_KEPT)
         write_slice_raw(&a->entry->awaiting_on, future);
@@ -305,24 +308,15 @@ static bool on_awaiting(struct attempt *a, struct slice payload)
 
 static bool unexpected(struct attempt *a, uint16_t type)
 {
-    static const struct {
-        uint16_t type;
-        const char *name;
-    } control[] = {{MSG_START, "Start"},
-                   {MSG_COMMAND_ACK, "CommandAck"},
-                   {MSG_PROPOSE_RUN_ACK, "ProposeRunCompletionAck"}};
-    const char *name = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(control); i++)
-        if (control[i].type == type)
-            name = control[i].name;
+    const char *name = message_type_name(type);
+    const char *kind = type == MSG_N_SIGNAL            ? "Notification"
+                       : message_is_notification(type) ? "CompletionNotification"
+                                                       : "";
     if (name)
-        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL, "received unexpected message: %s", name);
-    else if (message_is_notification(type) && message_type_name(type))
-        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL, "received unexpected message: %s notification",
-                      message_type_name(type));
+        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL, "received unexpected message: %s%s", name, kind);
     else
-        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL, "message encoding error: unknown message type 0x%04x",
-                      type);
+        attempt_failf(a, CODE_INTERNAL, RT_PROTOCOL,
+                      "message encoding error: unknown protocol.message code 0x%X", type);
     return false;
 }
 
@@ -334,7 +328,7 @@ bool attempt_on_frame(void *ctx, const struct frame_header *h, struct slice payl
              "received a message of %zu bytes from the endpoint, above message-size-warning", payload.len);
     switch (h->type) {
     case MSG_END:
-        return on_end(a);
+        return on_end(a, payload);
     case MSG_SUSPENSION:
         return on_suspension(a, payload);
     case MSG_ERROR:

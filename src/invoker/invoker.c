@@ -326,7 +326,7 @@ static void status_of_failure(const struct failure *f, struct invocation_attempt
     out->last_error_code = f->code;
     out->last_error_message = f->message;
     out->last_error_stacktrace = f->stacktrace;
-    out->has_related_command = f->has_command_index || f->command_type || f->has_command_name;
+    out->has_related_command_index = f->has_command_index;
     out->related_command_index = f->command_index;
     out->related_command_name = f->command_name;
     out->related_command_type =

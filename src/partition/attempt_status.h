@@ -13,7 +13,7 @@ struct invocation_attempt_status {
     char last_error_doc_code[8];
     uint32_t last_error_code;
     struct slice last_error_message, last_error_stacktrace; /* lent */
-    bool has_related_command;
+    bool has_related_command_index;
     uint32_t related_command_index;
     struct slice related_command_name,
         related_command_type; /* type as message_type_name prints it; empty if unknown */

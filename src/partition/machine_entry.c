@@ -298,7 +298,7 @@ static bool command_entry(struct machine *m, struct invocation *inv, const struc
     struct bytes payload =
         from_state ? eager_state_payload(m, &inv->si.target, e) : bytes_part(m->record, e->payload);
     if (command_decode(e->entry_type, bytes_slice(payload), &c, &err) != RC_OK) {
-        machine_quarantine(m, inv, "undecodable command of type 0x%04x: %s", e->entry_type, err.msg);
+        machine_quarantine(m, inv, "undecodable %s: %s", message_type_name(e->entry_type), err.msg);
         bytes_unref(&payload);
         return false;
     }

@@ -409,7 +409,7 @@ static void attempt_column(struct cursor *c, sqlite3_context *out, uint8_t field
             out_text(out, slice_cstr(s->last_error_doc_code));
         break;
     case F_COMMAND_INDEX:
-        if (s->has_related_command)
+        if (s->has_related_command_index)
             sqlite3_result_int64(out, s->related_command_index);
         break;
     case F_COMMAND_NAME:

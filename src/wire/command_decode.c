@@ -328,7 +328,7 @@ static bool decode_field(struct decoding *d, const struct field_rule *rule, cons
     UNREACHABLE("field kind %d", rule->kind);
 }
 
-static enum rc check_ids(uint16_t type, uint8_t need, const struct command_view *out, struct err *err)
+static enum rc check_ids(uint8_t need, const struct command_view *out, struct err *err)
 {
     struct invocation_id id;
     struct awakeable_id awakeable;
@@ -341,8 +341,8 @@ static enum rc check_ids(uint16_t type, uint8_t need, const struct command_view 
         return RC_OK;
     char reason[128];
     id_error_message(e, out->target_id, reason, sizeof(reason));
-    return err_set(err, RC_INVALID, "%s: bad id '%.*s': %s", message_type_name(type),
-                   (int)MIN(out->target_id.len, (size_t)64), (const char *)out->target_id.ptr, reason);
+    return err_set(err, RC_INVALID, "bad id '%.*s': %s", (int)MIN(out->target_id.len, (size_t)64),
+                   (const char *)out->target_id.ptr, reason);
 }
 
 static enum rc decode(uint16_t type, struct slice payload, uint8_t need, struct command_view *out,
@@ -356,19 +356,19 @@ static enum rc decode(uint16_t type, struct slice payload, uint8_t need, struct 
     while (pb_next(&r, &f)) {
         const struct field_rule *field = rule_for(rule, f.number);
         if (field && !decode_field(&d, field, &f))
-            return err_set(err, RC_INVALID, "%s: malformed field %u", message_type_name(type), f.number);
+            return err_set(err, RC_INVALID, "malformed field %u", f.number);
     }
     if (r.failed)
-        return err_set(err, RC_INVALID, "%s: not a valid protobuf message", message_type_name(type));
+        return err_set(err, RC_INVALID, "not a valid protobuf message");
     if (need & NEED_VALUE && out->value.kind == OUTCOME_NONE)
-        return err_set(err, RC_INVALID, "%s: missing value or result", message_type_name(type));
+        return err_set(err, RC_INVALID, "missing value or result");
     if (need & NEED_SIGNAL_ID && !d.has_signal_id)
-        return err_set(err, RC_INVALID, "%s: missing signal index or name", message_type_name(type));
+        return err_set(err, RC_INVALID, "missing signal index or name");
     if (need & NEED_STATE_KEYS && !d.has_state_keys)
-        return err_set(err, RC_INVALID, "%s: missing state keys", message_type_name(type));
+        return err_set(err, RC_INVALID, "missing state keys");
     if (need & NEED_ATTACH_TARGET && out->attach_kind == ATTACH_TARGET_NONE)
-        return err_set(err, RC_INVALID, "%s: missing target", message_type_name(type));
-    return check_ids(type, need, out, err);
+        return err_set(err, RC_INVALID, "missing target");
+    return check_ids(need, out, err);
 }
 
 enum rc command_decode(uint16_t type, struct slice payload, struct command_view *out, struct err *err)

@@ -156,7 +156,7 @@ bool propose_run_decode(struct slice payload, struct propose_run_view *out)
             out->outcome = (struct outcome){.kind = OUTCOME_FAILURE, .value = f.bytes};
         }
     }
-    return !r.failed && out->outcome.kind != OUTCOME_NONE;
+    return !r.failed;
 }
 
 /* One field of a repeated u32, packed or not. */

@@ -121,7 +121,7 @@ struct error_view {
 bool error_decode(struct slice payload, struct error_view *out);
 struct propose_run_view {
     uint32_t completion_id;
-    struct outcome outcome;
+    struct outcome outcome; /* NONE: it lacks a result */
 };
 bool propose_run_decode(struct slice payload, struct propose_run_view *out);
 /* Suspension of V5/V6: writes notification ids (wire/command.h) to `ids`; *count of them. */

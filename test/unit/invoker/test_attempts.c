@@ -315,19 +315,24 @@ static void violations_are_rejected_before_anything_is_stored(void **state)
         {"0000000000000000", "received unexpected message: Start"},
         {"0004000000000002 0801", "received unexpected message: CommandAck"},
         {"0007000000000002 0801", "received unexpected message: ProposeRunCompletionAck"},
-        {"800c000000000004 08012200", "received unexpected message: Sleep notification"},
-        {"0600000000000000", "message encoding error: unknown message type 0x0600"},
-        {"fc01000000000000", "message encoding error: unknown message type 0xfc01"},
-        {"040f000000000000", "message encoding error: unknown message type 0x040f"},
+        {"800c000000000004 08012200", "received unexpected message: SleepCompletionNotification"},
+        {"0600000000000000", "message encoding error: unknown protocol.message code 0x600"},
+        {"fc01000000000000", "message encoding error: unknown protocol.message code 0xFC01"},
+        {"040f000000000000", "message encoding error: unknown protocol.message code 0x40F"},
         {"0003000000000000", "received unexpected message: End without an Output"},
-        {"0401000000000000", "message encoding error"},               /* Output without result */
-        {"0403000000000003 0a0161", "message encoding error"},        /* SetState without value */
-        {"0412000000000002 5801", "message encoding error"},          /* Attach without target */
-        {"0413000000000002 5801", "message encoding error"},          /* GetInvocationOutput without target */
-        {"040c000000000002 08ff", "message encoding error"},          /* truncated varint */
-        {"0005000000000002 0801", "message encoding error"},          /* proposal without result */
+        {"0401000000000000",
+         "message encoding error: cannot decode message type OutputCommand. Reason: missing value or result"},
+        {"0403000000000003 0a0161", "message encoding error"}, /* SetState without value */
+        {"0412000000000002 5801", "message encoding error"},   /* Attach without target */
+        {"0413000000000002 5801", "message encoding error"},   /* GetInvocationOutput without target */
+        {"040c000000000002 08ff", "message encoding error"},   /* truncated varint */
+        {"0005000000000002 0801", "malformed ProposeRunCompletionMessage, missing result field"},
+        {"0003000000000004 ffffffff",
+         "message encoding error: cannot decode message type End. Reason: not a valid"},
+        {"0414000000000009 0a05 7369676e5f 1200",
+         "message encoding error: cannot decode message type CompleteAwakeableCommand. Reason: bad id"},
         {"0001000000000000", "message encoding error"},               /* empty Suspension */
-        {"0006000000000000", "message encoding error"},               /* empty AwaitingOn */
+        {"0006000000000000", "got empty AwaitingOnMessage"},               /* empty AwaitingOn */
         {"040b000000000005 0a01705801 00", "message encoding error"}, /* CompletePromise without value */
     };
     F.play = play_bad;
@@ -466,8 +471,7 @@ static void precondition_discards_the_command_and_the_rest(void **state)
         "{\"ty\":\"TransientError\",\"error_code\":500,\"error_message\":\"cannot process command Command: "
         "Call "
         "(command index 2) because of a failed precondition: the service handler Nope/x was not "
-        "found\",\"restate_doc_error_code\":\"RT0018\",\"related_command_index\":2,\"related_command_type\":"
-        "\"Call\"}\n");
+        "found\",\"restate_doc_error_code\":\"RT0018\"}\n");
 }
 
 static void calls_are_resolved(void **state)
