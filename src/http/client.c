@@ -341,6 +341,11 @@ void http_stream_consumed(struct http_stream *s, size_t n)
         client_h1_consumed(s->conn, s);
 }
 
+bool http_stream_was_sent(const struct http_stream *s)
+{
+    return s->assigned && s->err.rc != RC_UNAVAILABLE; /* that is: certainly not processed */
+}
+
 void http_stream_reset(struct http_stream *s)
 {
     ASSERT(s->magic == CLIENT_STREAM_MAGIC);

@@ -77,6 +77,9 @@ void http_stream_consumed(struct http_stream *s, size_t n);
 /* RST_STREAM CANCEL (HTTP/1.1: close the connection). on_done follows in a later iteration. */
 void http_stream_reset(struct http_stream *s);
 
+/* For on_done: something of the request may have reached the server. */
+bool http_stream_was_sent(const struct http_stream *s);
+
 struct http_client_stats {
     size_t connections, streams, queued;
 };

@@ -195,6 +195,7 @@ void client_conn_assign(struct client_conn *c, struct http_stream *s)
 {
     ASSERT(c->state == CLIENT_OPEN && c->n_streams < c->max_streams);
     s->conn = c;
+    s->assigned = true;
     list_push_back(&c->streams, &s->link);
     c->n_streams++;
     if (c->version == HTTP_2)

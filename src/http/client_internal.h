@@ -40,6 +40,7 @@ struct http_stream {
     bool done;      /* the outcome is decided; only on_done will follow */
     bool user_gone; /* on_done has run; the struct waits for the session to let go */
     bool aborted;   /* by http_stream_reset */
+    bool assigned;  /* a connection had it */
     int32_t stream_id;
     struct err err;
 };

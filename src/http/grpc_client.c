@@ -136,6 +136,7 @@ static void on_done(void *ctx, struct http_stream *s, const struct err *err)
 {
     struct grpc_client_call *c = ctx;
     settle(c, err);
+    c->status.unsent = !http_stream_was_sent(s);
     env_timer_cancel(c->env, &c->deadline);
     c->ops.on_done(c->ctx, &c->status);
     grpc_reader_free(&c->reader);

@@ -11,6 +11,7 @@ struct grpc_status {
      */
     char message[ERR_MESSAGE_SIZE];
     bool transport; /* no answer of a gRPC server: not connected, reset, timeout, other protocol */
+    bool unsent;    /* the request certainly did not reach the server */
 };
 
 struct grpc_client_call; /* valid until on_done returns */

@@ -13,7 +13,9 @@
 #include <unistd.h>
 
 #include "base/codec.h"
+#include "http/http.h"
 #include "http/proxy.h"
+#include "metadata/etcd_client.h"
 #include "node/config_cli.h"
 #include "node/config_internal.h"
 #include "node/config_keys.h"
@@ -346,6 +348,60 @@ static void derive(struct cv *root)
     }
 }
 
+static bool has_port(struct slice authority)
+{
+    size_t i = authority.len;
+    while (i > 0 && authority.ptr[i - 1] >= '0' && authority.ptr[i - 1] <= '9')
+        i--;
+    return i > 1 && i < authority.len && authority.ptr[i - 1] == ':';
+}
+
+/* `host:port`, stored as a URI. */
+static enum rc check_etcd_address(struct cv *address, struct err *err)
+{
+    char *text =
+        strstr(address->string, "://") ? xstrdup(address->string) : xasprintf("http://%s", address->string);
+    struct http_uri uri;
+    enum rc rc = http_uri_parse(slice_cstr(text), &uri, err);
+    if (rc == RC_OK && (uri.is_unix || uri.tls || !has_port(uri.authority)))
+        rc = err_set(err, RC_INVALID, "an address of etcd is host:port, without TLS");
+    if (rc != RC_OK)
+        err_prefix(err, "`%s` (key \"metadata-client.addresses\"): ", address->string);
+    free(address->string);
+    address->string = text;
+    return rc;
+}
+
+static enum rc check_etcd(const struct cv *client, struct err *err)
+{
+    const struct cv *list = cv_member(client, "addresses");
+    enum rc rc = RC_OK;
+    if (!list || list->len == 0)
+        return err_set(err, RC_INVALID, "missing field `addresses` (key \"metadata-client.addresses\")");
+    if (list->len > ETCD_ENDPOINTS_MAX)
+        return err_set(err, RC_INVALID, "at most %u addresses of etcd (key \"metadata-client.addresses\")",
+                       ETCD_ENDPOINTS_MAX);
+    for (size_t i = 0; i < list->len && rc == RC_OK; i++)
+        rc = check_etcd_address(list->items[i], err);
+    return rc;
+}
+
+enum rc config_check_metadata_client(struct cv *client, struct err *err)
+{
+    const struct cv *type = cv_member(client, "type");
+    const char *name = type && type->type == CV_STRING ? type->string : "";
+    if (strcmp(name, "etcd") == 0)
+        return check_etcd(client, err);
+    if (strcmp(name, "object-store") == 0 || strcmp(name, "dynamo-db") == 0)
+        return err_set(err, RC_UNSUPPORTED,
+                       "metadata in `%s` is not supported by this server, only in `replicated` and `etcd` "
+                       "(key \"metadata-client.type\")",
+                       name);
+    /* Anything else means the default (spec/config.md §1.6). */
+    cv_set_member(client, "type", cv_string("replicated", ""));
+    return RC_OK;
+}
+
 static enum rc metadata_client(struct cv *root, const struct cv *explicit_layers, struct err *err)
 {
     struct cv *client = cv_member(root, "metadata-client");
@@ -361,18 +417,17 @@ static enum rc metadata_client(struct cv *root, const struct cv *explicit_layers
         cv_set_member(client, "addresses", list);
         cv_remove_member(client, "address");
     }
-    const struct cv *type = cv_member(client, "type");
-    if (type->type == CV_STRING &&
-        (strcmp(type->string, "etcd") == 0 || strcmp(type->string, "object-store") == 0 ||
-         strcmp(type->string, "dynamo-db") == 0))
-        return err_set(
-            err, RC_UNSUPPORTED,
-            "metadata in `%s` is not supported by this server: it keeps the metadata of a cluster in the "
-            "replicated store of its own nodes, type `replicated` (key \"metadata-client.type\")",
-            type->string);
-    /* Anything else means the default (spec/config.md §1.6). */
-    cv_set_member(client, "type", cv_string("replicated", ""));
-    return RC_OK;
+    return config_check_metadata_client(client, err);
+}
+
+/* Without its metadata server such a node would do nothing. */
+static enum rc check_roles(const struct loaded *l, struct err *err)
+{
+    if (l->config.roles)
+        return RC_OK;
+    return err_set(err, RC_INVALID,
+                   "a node whose only role is metadata-server has nothing to do when the metadata is not in "
+                   "the `replicated` store (keys \"roles\", \"metadata-client.type\")");
 }
 
 /* Which node's data lives in the base directory (spec/config.md §1.12). */
@@ -478,7 +533,7 @@ void config_free(struct node_config *c)
     cv_free(l->file_layer);
     free(l->file_source);
     free((void *)c->admin_options.routing_headers);
-    free((void *)c->metadata.addresses);
+    free((void *)c->metadata.client.addresses);
     free(c->invoker.additional_headers);
     free(c->tracing.headers);
     free(c->invoker.no_proxy);
@@ -504,6 +559,11 @@ static enum rc load(int argc, char **argv, char **envp, struct cli *cli, struct 
         return rc;
     }
     config_fill(l);
+    rc = check_roles(l, err);
+    if (rc != RC_OK) {
+        config_free(&l->config);
+        return rc;
+    }
     const char *file = cli->config_file ? cli->config_file : env_get(envp, "RESTATE_CONFIG");
     l->config.config_file = (char *)file;
     *out = l;

@@ -24,19 +24,35 @@ struct listener_config {
     char advertised_address[512]; /* "" unset: derived from the bound socket (§4.3) */
 };
 
-/* [worker.snapshots]; texts belong to the configuration. */
-struct snapshot_config {
-    const char *destination;           /* NULL: no repository */
-    uint64_t interval_ms, num_records; /* 0 unset */
-    unsigned num_retained, export_concurrency_limit;
+/* How an object store is reached; texts belong to the configuration. */
+struct object_access {
     struct object_retry_policy retry;
     const char *aws_profile, *aws_region, *aws_access_key_id, *aws_secret_access_key, *aws_session_token,
         *aws_endpoint_url; /* NULL unset */
     bool aws_allow_http;
 };
 
+/* [worker.snapshots] */
+struct snapshot_config {
+    const char *destination;           /* NULL: no repository */
+    uint64_t interval_ms, num_records; /* 0 unset */
+    unsigned num_retained, export_concurrency_limit;
+    struct object_access access;
+};
+
+/* [metadata-client] */
+enum metadata_store_type { METADATA_REPLICATED, METADATA_ETCD, METADATA_OBJECT_STORE };
+struct metadata_client_config {
+    enum metadata_store_type type;
+    const char **addresses; /* replicated: of nodes with metadata servers, as configured; etcd: URIs */
+    size_t n_addresses;
+    const char *path; /* object store: its URL */
+    struct object_access access;
+    uint64_t connect_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms;
+};
+
 struct node_config {
-    unsigned roles;
+    unsigned roles;        /* without metadata-server when the metadata is in an external store */
     bool implicit_ingress; /* http-ingress was added to the configured roles because of worker */
     char node_name[256], cluster_name[256];
     char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
@@ -51,8 +67,7 @@ struct node_config {
     char pgsql_bind_address[128]; /* "" unset */
     uint64_t shutdown_timeout_ms, initialization_timeout_ms;
     struct {
-        const char **addresses; /* of nodes with metadata servers, as configured */
-        size_t n_addresses;
+        struct metadata_client_config client;
         bool auto_join;
         uint32_t log_trim_threshold; /* entries */
         uint64_t update_interval_ms; /* without any hint, values are read again so often */

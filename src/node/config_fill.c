@@ -53,15 +53,65 @@ static void fill_replication(const struct cv *root, const char *key, struct repl
         ASSERT(replication_parse(slice_cstr(property), out, NULL) == RC_OK);
 }
 
+static void fill_retry(const struct cv *v, struct object_retry_policy *out)
+{
+    const char *type = text(v, "type", "exponential");
+    *out = (struct object_retry_policy){.factor = 1, .max_attempts = (unsigned)integer(v, "max-attempts", 0)};
+    if (strcmp(type, "none") == 0) {
+        out->max_attempts = 1;
+    } else if (strcmp(type, "fixed-delay") == 0) {
+        out->initial_ms = ms(v, "interval", 100);
+    } else {
+        const struct cv *factor = cv_member(v, "factor");
+        out->initial_ms = ms(v, "initial-interval", 100);
+        out->max_ms = ms(v, "max-interval", 0);
+        out->factor = factor && factor->type == CV_FLOAT ? factor->number
+                      : factor                           ? (double)factor->integer
+                                                         : 2.0;
+        out->factor = MAX(out->factor, 1.0);
+    }
+}
+
+static void fill_object_access(const struct cv *section, struct object_access *out)
+{
+    *out = (struct object_access){
+        .aws_profile = text(section, "aws-profile", NULL),
+        .aws_region = text(section, "aws-region", NULL),
+        .aws_access_key_id = text(section, "aws-access-key-id", NULL),
+        .aws_secret_access_key = text(section, "aws-secret-access-key", NULL),
+        .aws_session_token = text(section, "aws-session-token", NULL),
+        .aws_endpoint_url = text(section, "aws-endpoint-url", NULL),
+        .aws_allow_http = boolean(section, "aws-allow-http"),
+    };
+    const struct cv *retry = cv_member(section, "object-store-retry-policy");
+    if (retry)
+        fill_retry(retry, &out->retry);
+    else
+        out->retry = (struct object_retry_policy){100, 10000, 2.0, 10};
+}
+
+void config_fill_metadata_client(const struct cv *section, struct metadata_client_config *c)
+{
+    const struct cv *list = cv_member(section, "addresses");
+    const char *type = text(section, "type", "replicated");
+    c->type = strcmp(type, "etcd") == 0           ? METADATA_ETCD
+              : strcmp(type, "object-store") == 0 ? METADATA_OBJECT_STORE
+                                                  : METADATA_REPLICATED;
+    c->addresses = xcalloc((list ? list->len : 0) + 1, sizeof(char *));
+    for (size_t i = 0; list && i < list->len; i++)
+        c->addresses[c->n_addresses++] = list->items[i]->string;
+    c->path = text(section, "path", NULL);
+    fill_object_access(section, &c->access);
+    c->connect_timeout_ms = ms(section, "connect-timeout", 3000);
+    c->keep_alive_interval_ms = ms(section, "keep-alive-interval", 5000);
+    c->keep_alive_timeout_ms = ms(section, "keep-alive-timeout", 5000);
+}
+
 static void fill_metadata(const struct cv *root, struct node_config *c)
 {
-    const struct cv *list = cv_get(root, "metadata-client.addresses");
-    const char *single = text(root, "metadata-client.address", NULL);
-    c->metadata.addresses = xcalloc((list ? list->len : 0) + 2, sizeof(char *));
-    for (size_t i = 0; list && i < list->len; i++)
-        c->metadata.addresses[c->metadata.n_addresses++] = list->items[i]->string;
-    if (single)
-        c->metadata.addresses[c->metadata.n_addresses++] = single;
+    config_fill_metadata_client(cv_member(root, "metadata-client"), &c->metadata.client);
+    if (c->metadata.client.type != METADATA_REPLICATED)
+        c->roles &= ~(unsigned)ROLE_METADATA_SERVER;
     c->metadata.auto_join = boolean(root, "metadata-server.auto-join");
     c->metadata.log_trim_threshold =
         (uint32_t)MAX(integer(root, "metadata-server.log-trim-threshold", 1000), 1u);
@@ -263,25 +313,6 @@ static void fill_gossip(const struct cv *root, struct membership_config *g)
     g->extras_every = (uint32_t)integer(root, "gossip-extras-exchange-frequency", g->extras_every);
 }
 
-static void fill_retry(const struct cv *v, struct object_retry_policy *out)
-{
-    const char *type = text(v, "type", "exponential");
-    *out = (struct object_retry_policy){.factor = 1, .max_attempts = (unsigned)integer(v, "max-attempts", 0)};
-    if (strcmp(type, "none") == 0) {
-        out->max_attempts = 1;
-    } else if (strcmp(type, "fixed-delay") == 0) {
-        out->initial_ms = ms(v, "interval", 100);
-    } else {
-        const struct cv *factor = cv_member(v, "factor");
-        out->initial_ms = ms(v, "initial-interval", 100);
-        out->max_ms = ms(v, "max-interval", 0);
-        out->factor = factor && factor->type == CV_FLOAT ? factor->number
-                      : factor                           ? (double)factor->integer
-                                                         : 2.0;
-        out->factor = MAX(out->factor, 1.0);
-    }
-}
-
 static void fill_snapshots(const struct cv *root, struct node_config *c)
 {
     const struct cv *s = cv_get(root, "worker.snapshots");
@@ -293,15 +324,8 @@ static void fill_snapshots(const struct cv *root, struct node_config *c)
         .num_records = integer(s, "snapshot-interval-num-records", 0),
         .num_retained = (unsigned)integer(s, "num-retained", 1),
         .export_concurrency_limit = (unsigned)MIN(integer(s, "export-concurrency-limit", 4), 1000u),
-        .aws_profile = text(s, "aws-profile", NULL),
-        .aws_region = text(s, "aws-region", NULL),
-        .aws_access_key_id = text(s, "aws-access-key-id", NULL),
-        .aws_secret_access_key = text(s, "aws-secret-access-key", NULL),
-        .aws_session_token = text(s, "aws-session-token", NULL),
-        .aws_endpoint_url = text(s, "aws-endpoint-url", NULL),
-        .aws_allow_http = boolean(s, "aws-allow-http"),
     };
-    fill_retry(cv_member(s, "object-store-retry-policy"), &c->snapshots.retry);
+    fill_object_access(s, &c->snapshots.access);
 }
 
 void config_fill(struct loaded *l)

@@ -23,6 +23,12 @@ struct loaded {
 };
 /* Fill l->config from l->root. */
 void config_fill(struct loaded *l);
+/* The texts stay those of `section`; `addresses` is the caller's to free. */
+void config_fill_metadata_client(const struct cv *section, struct metadata_client_config *out);
+
+/* A whole [metadata-client] of values of the right types: is the type one that is supported, and complete?
+ * Addresses of etcd become URIs. */
+enum rc config_check_metadata_client(struct cv *client, struct err *err);
 
 /* config_kafka.c: ingress.kafka-clusters. */
 enum rc config_check_kafka_clusters(const struct cv *v, struct err *err);

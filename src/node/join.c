@@ -123,6 +123,8 @@ static void register_node(struct join *j, struct arena *a, struct nodes_config *
         nodes_config_join(a, c, config->node_name, j->advertised, (uint32_t)config->roles);
     if (!known && config->force_node_id)
         me->id = config->force_node_id;
+    if (config->metadata.client.type != METADATA_REPLICATED)
+        me->metadata_server = METADATA_SERVER_STANDBY; /* also one that was a member before a migration */
     set_location(me, config->location);
     me->binary_version = RESTATE_VERSION;
     c->modified_at = hybrid_timestamp(env_wall_ms(j->env));

@@ -6,6 +6,7 @@
 
 #include "metadata/kv_edit.h"
 #include "metadata/kv_watch.h"
+#include "node/metadata_store.h"
 
 #define TARGET           "restate_metadata_server"
 #define JOIN_INTERVAL_MS 500u
@@ -24,6 +25,7 @@ struct metadata_host {
     const struct node_config *config;
     const struct metadata_host_ops *ops;
     void *ctx;
+    struct metadata_store *store; /* outside of the cluster's nodes; then there is none of the next three */
     struct raft_server *server;
     struct raft_client *client;
     struct raft_joiner *joiner;
@@ -256,6 +258,8 @@ static void set_addresses(struct metadata_host *h)
 {
     const char *list[RAFT_CLIENT_ADDRESSES_MAX];
     size_t n = 0;
+    if (!h->client)
+        return;
     for (size_t i = 0; h->nodes && i < h->nodes->n_nodes; i++) {
         const struct node_entry *e = &h->nodes->nodes[i];
         if (e->tombstone || !(e->roles & ROLE_METADATA_SERVER))
@@ -264,8 +268,8 @@ static void set_addresses(struct metadata_host *h)
         if (!own && n < RAFT_CLIENT_ADDRESSES_MAX)
             list[n++] = e->address;
     }
-    for (size_t i = 0; i < h->config->metadata.n_addresses && n < RAFT_CLIENT_ADDRESSES_MAX; i++) {
-        const char *address = h->config->metadata.addresses[i];
+    for (size_t i = 0; i < h->config->metadata.client.n_addresses && n < RAFT_CLIENT_ADDRESSES_MAX; i++) {
+        const char *address = h->config->metadata.client.addresses[i];
         bool known = h->server && same_address(address, h->own_address);
         for (size_t k = 0; k < n && !known; k++)
             known = same_address(list[k], address);
@@ -289,6 +293,28 @@ static void run_stopped(struct env_task *t)
     h->stopped(h->stopped_ctx);
 }
 
+static enum rc open_external(struct metadata_host *h, struct loop *loop, struct kv **kv, struct err *err)
+{
+    enum rc rc = metadata_store_open(loop, &h->config->metadata.client, &h->store, err);
+    if (rc == RC_OK)
+        *kv = metadata_store_kv(h->store);
+    return rc;
+}
+
+static enum rc open_replicated(struct metadata_host *h, struct loop *loop, const char *directory,
+                               struct kv **kv, struct err *err)
+{
+    struct raft_client_options o;
+    enum rc rc = h->config->roles & ROLE_METADATA_SERVER ? open_server(h, loop, directory, err) : RC_OK;
+    if (rc != RC_OK)
+        return rc;
+    raft_client_options_default(&o);
+    o.cluster_name = h->config->cluster_name;
+    h->client = raft_client_new(h->env, &o, h->server, &client_ops, h);
+    *kv = raft_client_kv(h->client);
+    return RC_OK;
+}
+
 enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node_config *config,
                            const char *directory, const char *own_address,
                            const struct metadata_host_ops *ops, void *ctx, struct metadata_host **out,
@@ -303,19 +329,16 @@ enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node
     env_task_init(&h->states_task, check_states);
     env_task_init(&h->stopped_task, run_stopped);
     env_timer_init(&h->probe.timer, probe_over);
-    if (config->roles & ROLE_METADATA_SERVER) {
-        enum rc rc = open_server(h, loop, directory, err);
-        if (rc != RC_OK) {
-            free(h->own_address);
-            free(h);
-            return rc;
-        }
+    struct kv *kv = NULL;
+    enum rc rc = config->metadata.client.type == METADATA_REPLICATED
+                     ? open_replicated(h, loop, directory, &kv, err)
+                     : open_external(h, loop, &kv, err);
+    if (rc != RC_OK) {
+        free(h->own_address);
+        free(h);
+        return rc;
     }
-    struct raft_client_options o;
-    raft_client_options_default(&o);
-    o.cluster_name = config->cluster_name;
-    h->client = raft_client_new(env, &o, h->server, &client_ops, h);
-    h->kv = kv_watch_new(raft_client_kv(h->client), kv_seen, h);
+    h->kv = kv_watch_new(kv, kv_seen, h);
     if (h->server)
         h->joiner = raft_joiner_new(env, h->server, h->client, JOIN_INTERVAL_MS, false, join_refused, h);
     set_addresses(h);
@@ -328,6 +351,11 @@ enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node
 struct kv *metadata_host_kv(struct metadata_host *h)
 {
     return h->kv;
+}
+
+bool metadata_host_is_external(const struct metadata_host *h)
+{
+    return h->store != NULL;
 }
 
 struct raft_server *metadata_host_server(struct metadata_host *h)
@@ -356,7 +384,8 @@ enum rc metadata_host_provision(struct metadata_host *h, uint32_t node, uint64_t
 
 void metadata_host_joined(struct metadata_host *h, uint32_t node, uint64_t fingerprint)
 {
-    raft_client_set_fingerprint(h->client, fingerprint);
+    if (h->client)
+        raft_client_set_fingerprint(h->client, fingerprint);
     if (!h->server)
         return;
     raft_server_identify(h->server, node, fingerprint); /* RC_EXISTS: it is identified */
@@ -415,11 +444,11 @@ static void probe_over(struct env_timer *t)
 static void probe_answered(struct metadata_host *h, uint64_t attempt, bool provisioned)
 {
     size_t i = (size_t)(attempt & ~PROBE_ATTEMPT);
-    if (!h->probe.done || i >= h->config->metadata.n_addresses)
+    if (!h->probe.done || i >= h->config->metadata.client.n_addresses)
         return;
     h->probe.waiting &= ~(1u << i);
     if (provisioned && !h->probe.found)
-        h->probe.found = h->config->metadata.addresses[i];
+        h->probe.found = h->config->metadata.client.addresses[i];
     if (h->probe.found || !h->probe.waiting)
         env_timer_arm(h->env, &h->probe.timer, 0);
 }
@@ -437,11 +466,11 @@ static void probe_response(struct metadata_host *h, uint64_t attempt, struct sli
 void metadata_host_probe(struct metadata_host *h, uint64_t timeout_ms,
                          void (*done)(void *ctx, const char *address), void *ctx)
 {
-    size_t n = MIN(h->config->metadata.n_addresses, RAFT_CLIENT_ADDRESSES_MAX);
+    size_t n = MIN(h->config->metadata.client.n_addresses, RAFT_CLIENT_ADDRESSES_MAX);
     h->probe.done = done;
     h->probe.ctx = ctx;
     for (size_t i = 0; i < n; i++) {
-        const char *address = h->config->metadata.addresses[i];
+        const char *address = h->config->metadata.client.addresses[i];
         if (h->server && same_address(address, h->own_address))
             continue;
         struct metadata_message m = {
@@ -470,7 +499,7 @@ void metadata_host_response(struct metadata_host *h, uint64_t attempt, struct sl
 {
     if (attempt & PROBE_ATTEMPT)
         probe_response(h, attempt, message);
-    else
+    else if (h->client)
         raft_client_response(h->client, attempt, message);
 }
 
@@ -478,13 +507,14 @@ void metadata_host_failed(struct metadata_host *h, uint64_t attempt, bool sent)
 {
     if (attempt & PROBE_ATTEMPT)
         probe_answered(h, attempt, false);
-    else
+    else if (h->client)
         raft_client_failed(h->client, attempt, sent);
 }
 
 void metadata_host_peer_seen(struct metadata_host *h)
 {
-    raft_client_wake(h->client);
+    if (h->client)
+        raft_client_wake(h->client);
 }
 
 void metadata_host_peer_lost(struct metadata_host *h, uint32_t node)
@@ -518,7 +548,9 @@ void metadata_host_stop(struct metadata_host *h, void (*done)(void *ctx), void *
     h->joiner = NULL;
     h->stopped = done;
     h->stopped_ctx = ctx;
-    if (h->server)
+    if (h->store)
+        metadata_store_stop(h->store, done, ctx);
+    else if (h->server)
         raft_server_stop(h->server, server_stopped);
     else
         env_defer(h->env, &h->stopped_task);
@@ -532,7 +564,11 @@ void metadata_host_close(struct metadata_host *h)
     env_undefer(&h->states_task);
     env_undefer(&h->stopped_task);
     env_timer_cancel(h->env, &h->probe.timer);
+    if (h->store)
+        metadata_store_abandon(h->store);
     kv_close(h->kv);
+    if (h->store)
+        metadata_store_free(h->store);
     if (h->server)
         raft_server_free(h->server);
     env_undefer(&h->states_task);

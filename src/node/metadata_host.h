@@ -19,14 +19,17 @@ struct metadata_host_ops {
     void (*send_request)(void *ctx, const char *address, uint64_t attempt, struct slice message);
 };
 
-/* Opens `<directory>/replicated-metadata-server` if the node has the role. Blocks for reading. RC_CONFLICT:
- * it belongs to another cluster; RC_CORRUPT. `own_address`: advertised address of the node port. */
+/* Opens the external store that is configured, or `<directory>/replicated-metadata-server` if the node has
+ * the role. Blocks for reading. RC_CONFLICT: it belongs to another cluster; RC_CORRUPT. `own_address`:
+ * advertised address of the node port. */
 enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node_config *config,
                            const char *directory, const char *own_address,
                            const struct metadata_host_ops *ops, void *ctx, struct metadata_host **out,
                            struct err *err);
 /* The key-value interface; closed with the host. */
 struct kv *metadata_host_kv(struct metadata_host *h);
+/* The metadata is not in the cluster's nodes: there are no metadata servers, and nothing comes from them. */
+bool metadata_host_is_external(const struct metadata_host *h);
 /* NULL without the role. */
 struct raft_server *metadata_host_server(struct metadata_host *h);
 /* The own storage has no identity and is free to be provisioned. */

@@ -511,6 +511,7 @@ static void prepare_shards(struct node *n)
 }
 
 static void joined(void *ctx, const struct joined *j, const struct err *err);
+static bool provision_external(struct node *n);
 
 static void try_join(struct env_timer *t)
 {
@@ -539,15 +540,18 @@ static void join_later(struct node *n, const struct err *why)
         node_fail(n, &err);
         return;
     }
-    bool blank = metadata_host_is_blank(n->metadata);
+    bool blank = metadata_host_is_blank(n->metadata), external = metadata_host_is_external(n->metadata);
+    if (provision_external(n))
+        n->join_told_ms = MAX(now, 1); /* it is not waited for somebody else */
     if (!n->join_told_ms || now - n->join_told_ms >= JOIN_TELL_MS) {
         n->join_told_ms = MAX(now, 1);
         LOG0(waited >= JOIN_WARN_MS ? LOG_WARN : LOG_INFO, TARGET,
              "Waiting for the cluster '%s' to be provisioned or reachable (%s). %s", n->config->cluster_name,
              why->msg,
-             blank ? "A new cluster is provisioned with `restatectl provision`; to join an existing one, "
-                     "metadata-client.addresses must name its metadata servers."
-                   : "This node was part of it before.");
+             external && !n->dir.provisioned ? "A new cluster is provisioned with `restatectl provision`."
+             : blank ? "A new cluster is provisioned with `restatectl provision`; to join an existing one, "
+                       "metadata-client.addresses must name its metadata servers."
+                     : "This node was part of it before.");
     }
     uint32_t pause = blank ? JOIN_RETRY_BLANK_MS : JOIN_RETRY_MS;
     env_timer_arm(n->env, &n->retry_timer, pause / 2 + env_random(n->env) % pause);
@@ -750,18 +754,39 @@ static const struct control_link_ops control_callbacks = {.gossip = gossip_arriv
 
 /* ---- provisioning ---- */
 
+static void external_provisioned(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    void (*done)(void *ctx, const struct err *err) = n->provisioning.done;
+    n->provisioning.done = NULL;
+    if (n->stopping)
+        return;
+    done(n->provisioning.ctx, err);
+    node_join_now(n);
+}
+
 void node_provision(struct node *n, const struct provision_settings *settings,
                     void (*done)(void *ctx, const struct err *err), void *ctx)
 {
     struct kv_table values;
     struct provision_identity identity;
     struct err err = {0};
-    if (n->dir.provisioned || n->provisioning.done || n->view.nodes_value.version) {
+    bool external = metadata_host_is_external(n->metadata);
+    /* In an external store whoever provisions completes what another node began. */
+    bool complete = n->view.nodes_value.version &&
+                    (!external || (n->view.logs_value.version && n->view.table_value.version));
+    if (n->dir.provisioned || n->provisioning.done || complete) {
         err_set(&err, RC_EXISTS, "The cluster has already been provisioned");
         done(ctx, &err);
         return;
     }
     provision_values(n->env, n->config, n->fabric_service.advertised, settings, &values, &identity);
+    if (external) {
+        n->provisioning.done = done;
+        n->provisioning.ctx = ctx;
+        provision_store(n->kv, n->config->cluster_name, &values, external_provisioned, n);
+        return;
+    }
     enum rc rc = metadata_host_provision(n->metadata, identity.node_id, identity.fingerprint, &values, &err);
     kv_table_free(&values);
     if (rc != RC_OK) {
@@ -822,22 +847,45 @@ static void probed(void *ctx, const char *address)
     node_provision(n, &settings, provisioned_automatically, n);
 }
 
+/* The store arbitrates between nodes that provision at once; what was not reached is tried again when the
+ * node tries to join again. */
+static void provisioned_externally(void *ctx, const struct err *err)
+{
+    struct node *n = ctx;
+    if (!err || err->rc == RC_CONFLICT)
+        provisioned_automatically(n, err);
+    else if (err->rc != RC_EXISTS)
+        LOG0(LOG_DEBUG, TARGET, "Cannot provision the cluster yet: %s", err->msg);
+}
+
+/* Is it this node's to provision the cluster? Then it is on the way. */
+static bool provision_external(struct node *n)
+{
+    struct provision_settings settings;
+    if (!metadata_host_is_external(n->metadata) || !n->config->auto_provision || n->dir.provisioned ||
+        n->provisioning.done)
+        return false;
+    provision_settings_from(n->config, &settings);
+    node_provision(n, &settings, provisioned_externally, n);
+    return n->provisioning.done != NULL;
+}
+
 /* spec/cluster.md §1.9: only with a blank metadata server, and only once in the life of a data directory. */
 static enum rc provision_automatically(struct node *n, struct err *err)
 {
     struct provision_settings settings;
-    bool blank = metadata_host_is_blank(n->metadata);
-    if (n->dir.provisioned && blank && n->config->metadata.n_addresses == 0)
+    bool blank = metadata_host_is_blank(n->metadata), external = metadata_host_is_external(n->metadata);
+    if (n->dir.provisioned && blank && n->config->metadata.client.n_addresses == 0)
         return err_set(err, RC_CORRUPT,
                        "the data directory was provisioned, but its metadata store is empty: restore it from "
                        "a backup, or name other metadata servers in metadata-client.addresses");
-    if (!n->config->auto_provision || n->dir.provisioned || !blank)
+    if (!n->config->auto_provision || n->dir.provisioned || !(blank || external))
         return RC_OK;
     provision_settings_from(n->config, &settings);
     enum rc rc = provision_settings_check(&settings, err);
     if (rc != RC_OK)
         err_prefix(err, "cannot provision the cluster: ");
-    else
+    else if (!external) /* there: when the first try to join finds nothing */
         metadata_host_probe(n->metadata, PROBE_MS, probed, n);
     return rc;
 }

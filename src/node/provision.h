@@ -27,3 +27,11 @@ struct provision_identity {
 void provision_values(struct env *env, const struct node_config *config, const char *advertised,
                       const struct provision_settings *settings, struct kv_table *out,
                       struct provision_identity *identity);
+
+/* Into an external store, which other nodes may provision at the same moment: each value only where there is
+ * none, the nodes configuration first, since it decides who wins. The loser, too, completes what is missing:
+ * the winner may be dead. Takes over `values`. `done` once, never from inside: NULL - this node has
+ * provisioned; RC_EXISTS - somebody had, or has, and nothing is missing; RC_CONFLICT: the store belongs to
+ * another cluster; otherwise nothing was reached that cannot be tried again. */
+void provision_store(struct kv *kv, const char *cluster_name, struct kv_table *values,
+                     void (*done)(void *ctx, const struct err *err), void *ctx);

@@ -7,9 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "node/objects.h"
 #include "objects/file_objects.h"
-#include "objects/object_url.h"
-#include "objects/s3_objects.h"
 
 #define TARGET      "restate_partition_store::snapshots"
 #define THREADS_MAX 32u
@@ -34,33 +33,6 @@ static enum rc parse_destination(const struct snapshot_config *c, struct object_
     enum rc rc = object_url_parse(slice_cstr(c->destination), url, err);
     if (rc != RC_OK)
         err_prefix(err, "worker.snapshots.destination: ");
-    return rc;
-}
-
-static enum rc open_store(const struct snapshot_config *c, const struct object_url *url, struct env *env,
-                          struct job_runner *runner, struct object_store **out, struct err *err)
-{
-    if (url->scheme == OBJECT_URL_FILE) {
-        struct file_objects_config config = {.directory = url->directory, .durable = true};
-        *out = file_objects_new(env, runner, &config);
-        return RC_OK;
-    }
-    struct s3_objects_config config = {
-        .bucket = url->bucket,
-        .region = c->aws_region,
-        .endpoint = c->aws_endpoint_url,
-        .allow_http = c->aws_allow_http,
-        .credentials =
-            {
-                .profile = c->aws_profile,
-                .access_key_id = c->aws_access_key_id,
-                .secret_access_key = c->aws_secret_access_key,
-                .session_token = c->aws_session_token,
-            },
-    };
-    enum rc rc = s3_objects_new(env, runner, &config, out, err);
-    if (rc != RC_OK)
-        err_prefix(err, "worker.snapshots: ");
     return rc;
 }
 
@@ -167,9 +139,12 @@ enum rc shard_snapshots_open(struct node_snapshots *s, struct loop *loop, struct
     *out = (struct shard_snapshots){0};
     if (s->configured) {
         struct object_store *store;
-        enum rc rc = open_store(c, &s->url, env, workers_runner_new(s->workers, loop), &store, err);
-        if (rc != RC_OK)
+        enum rc rc =
+            node_objects_open(&s->url, &c->access, env, workers_runner_new(s->workers, loop), &store, err);
+        if (rc != RC_OK) {
+            err_prefix(err, "worker.snapshots: ");
             return rc;
+        }
         struct file_objects_config scratch = {.directory = s->scratch, .durable = false};
         struct snapshot_repository_config config = {
             .prefix = s->url.prefix,
@@ -182,8 +157,8 @@ enum rc shard_snapshots_open(struct node_snapshots *s, struct loop *loop, struct
         };
         out->jobs = workers_runner_new(s->workers, loop);
         out->repository = snapshot_repository_new(
-            env, object_retry_new(env, store, &c->retry),
-            file_objects_new(env, workers_runner_new(s->workers, loop), &scratch), out->jobs, &config);
+            env, store, file_objects_new(env, workers_runner_new(s->workers, loop), &scratch), out->jobs,
+            &config);
     }
     struct snapshot_agent_config agent = {.interval_ms = c->interval_ms, .num_records = c->num_records};
     out->agent = snapshot_agent_new(env, out->repository, &s->slots, &agent);

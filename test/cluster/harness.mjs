@@ -303,7 +303,7 @@ export class Cluster {
   }
 
   // As the official deployers: health of every node, members of the metadata store, then leaders and followers of all partitions.
-  async ready({ nodes = this.running, members = nodes.length, followers, timeoutMs = 90_000 } = {}) {
+  async ready({ nodes = this.running, members = this.members ?? nodes.length, followers, timeoutMs = 90_000 } = {}) {
     const deadline = Date.now() + timeoutMs;
     const left = () => Math.max(deadline - Date.now(), 1);
     await Promise.all(nodes.map((n) => n.alive({ timeoutMs: left() })));
@@ -393,11 +393,12 @@ ClusterNode.prototype.clusterHealth = async function () {
 //   quick      part of the subset that CI runs (others run with FULL=1, or by name)
 //   started    false: the body starts the nodes itself
 //   serve      register the services of services.mjs first
+//   missing    a reason to skip the case: something that it needs is not installed
 //   only       "ours" or "official": the other server cannot show this (a reason is in `why`)
 export function scenario(name, options, body) {
-  const { quick = false, started = true, serve = false, only, why, timeoutMs = 180_000, ...shape } = options;
+  const { quick = false, started = true, serve = false, only, why, missing, timeoutMs = 180_000, ...shape } = options;
   if (!quick && !full) return;
-  const skip = only && (only === "official") !== official ? `${why ?? `only for ${only}`}` : shape.net ? (unavailable() ?? false) : false;
+  const skip = only && (only === "official") !== official ? `${why ?? `only for ${only}`}` : missing ? missing : shape.net ? (unavailable() ?? false) : false;
   test(name, { timeout: timeoutMs, skip }, async (t) => {
     const cluster = await new Cluster(shape).prepare();
     try {

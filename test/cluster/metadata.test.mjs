@@ -1,70 +1,7 @@
 // The replicated metadata store under failures, through the official restatectl: spec/cluster.md §2, §9.3.
 import assert from "node:assert/strict";
+import { Chain, pick } from "./chain.mjs";
 import { eventually, official, scenario, sleep, table } from "./harness.mjs";
-
-const pick = (list) => list[Math.floor(Math.random() * list.length)];
-
-// One writer's chain of compare-and-swap: after an answer in doubt the value is read back; it must be the last known or the last tried.
-class Chain {
-  constructor(c, key) {
-    Object.assign(this, { c, key, known: null, tried: null, done: 0, doubts: 0, stopped: false });
-  }
-  // The store's value, or undefined if it cannot be had now.
-  async read(node) {
-    const r = await node.ctl("metadata", "get", "-k", this.key);
-    if (r.code !== 0) return undefined;
-    const text = r.stdout.trim();
-    return text === "null" || text === "" ? null : JSON.parse(text);
-  }
-  start() {
-    this.running = this.run();
-    this.running.catch(() => {});
-    return this;
-  }
-  async run() {
-    while (!this.stopped) {
-      const node = pick(this.c.running);
-      if (!node) {
-        await sleep(100);
-        continue;
-      }
-      this.tried = { n: (this.known?.n ?? 0) + 1 };
-      const file = this.c.file(`${this.key}.json`, JSON.stringify(this.tried));
-      const version = this.known ? ["--version", String(this.known.version)] : [];
-      const r = await node.ctl("metadata", "put", "-k", this.key, file, ...version);
-      if (r.code === 0) {
-        this.known = JSON.parse(r.stdout);
-        this.done++;
-        continue;
-      }
-      this.doubts++;
-      const value = await eventually(async () => {
-        if (this.stopped === "now") return { stopped: true };
-        const v = await this.read(pick(this.c.running) ?? node);
-        return v === undefined ? null : { v };
-      }, { timeoutMs: 60_000, everyMs: 100 });
-      if (value.stopped) return;
-      const n = value.v?.n ?? 0;
-      if (n !== (this.known?.n ?? 0) && n !== this.tried.n) throw new Error(`${this.key}: read ${JSON.stringify(value.v)}, known ${JSON.stringify(this.known)}, tried ${JSON.stringify(this.tried)}`);
-      this.known = value.v;
-    }
-  }
-  async progress(n, timeoutMs) {
-    const wanted = this.done + n;
-    const deadline = Date.now() + timeoutMs;
-    while (this.done < wanted) {
-      if (Date.now() > deadline) throw new Error(`${this.key}: no progress within ${timeoutMs} ms (${this.done} writes so far)`);
-      await Promise.race([sleep(20), this.running]);
-    }
-  }
-  async finish() {
-    this.stopped = true;
-    await this.running;
-    const value = await eventually(async () => (await this.read(pick(this.c.running))) ?? null, { timeoutMs: 20_000 });
-    assert.equal(value.n, this.known.n);
-    assert.ok(this.done > 3);
-  }
-}
 
 scenario("M-1 M-2 M-3 §9.3 metadata chaos: random restarts under a chain of compare-and-swap", { quick: true, timeoutMs: 300_000 }, async (c, t) => {
   const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());

@@ -56,14 +56,23 @@ describe("a node as its operator sees it", () => {
     }
   });
 
-  test("metadata in etcd or an object store is refused by name, not ignored", async () => {
+  test("metadata in a store that is not supported is refused by name, and etcd without addresses", async () => {
     const server = await Server.start();
     try {
       await server.stop();
-      for (const type of ["etcd", "object-store", "dynamo-db"]) {
+      for (const type of ["object-store", "dynamo-db"]) {
         server.env.RESTATE_METADATA_CLIENT__TYPE = type;
         assert.equal(await exitOf(server.spawn()), 1);
         assert.match(server.log, new RegExp(`metadata in \`${type}\` is not supported.*key "metadata-client.type"`));
+      }
+      server.env.RESTATE_METADATA_CLIENT__TYPE = "etcd";
+      for (const [addresses, problem] of [
+        ["[]", /missing field `addresses` \(key "metadata-client.addresses"\)/],
+        ['["10.0.0.1"]', /`10.0.0.1` \(key "metadata-client.addresses"\): an address of etcd is host:port/],
+      ]) {
+        server.env.RESTATE_METADATA_CLIENT__ADDRESSES = addresses;
+        assert.equal(await exitOf(server.spawn()), 1);
+        assert.match(server.log, problem);
       }
     } finally {
       await server.dispose();

@@ -1,0 +1,119 @@
+// Metadata outside of the cluster's nodes, in etcd: spec/cluster.md §2.7. No node runs a metadata server then.
+import assert from "node:assert/strict";
+import { Chain, pick } from "./chain.mjs";
+import { Etcd, etcdMissing } from "./etcd.mjs";
+import { eventually, scenario, sleep } from "./harness.mjs";
+import { Writers } from "./workload.mjs";
+
+const etcdOnly = { only: "ours", why: "the official server is not compared here", missing: etcdMissing, started: false };
+
+async function onEtcd(c, size = 1) {
+  const etcd = await Etcd.start(size);
+  c.extras.push(etcd);
+  c.env = { ...c.env, ...etcd.env() };
+  c.members = 0;
+  return etcd;
+}
+async function start(c) {
+  for (const node of c.nodes) node.launch();
+  await c.ready();
+  await c.spread();
+}
+
+scenario("§2.7 etcd: three nodes provision at once; nothing is lost when nodes and etcd are killed", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {
+  const etcd = await onEtcd(c);
+  const [member] = etcd.members;
+  await start(c);
+  const nodes = JSON.parse((await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).stdout);
+  assert.equal(nodes.nodes.length, 3);
+  assert.equal((await etcd.value("nodes_config::version")).readUInt32LE(0), nodes.version);
+  for (const [, entry] of nodes.nodes) assert.equal(entry.Node.metadata_server_config.metadata_server_state, "standby");
+  assert.deepEqual((await c.node(1).clusterHealth()).metadata_cluster_health.members, []);
+  await c.serve();
+
+  const writers = new Writers(c).start();
+  await writers.progress(5);
+  const victim = await c.busiest();
+  await victim.kill();
+  await writers.progress(5);
+  victim.launch();
+  await victim.alive();
+  await writers.progress(5);
+
+  // Without etcd what needs no new leader goes on.
+  await etcd.kill(member);
+  await writers.progress(20);
+  await sleep(2000);
+  await writers.progress(20);
+  assert.notEqual((await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).code, 0);
+  await etcd.restart(member);
+  await eventually(async () => (await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).code === 0, { timeoutMs: 20_000, everyMs: 200 });
+
+  // A leader that dies while etcd is away is replaced when it is back.
+  await etcd.kill(member);
+  const second = await c.busiest({ except: [victim.index] });
+  await second.kill();
+  await sleep(3000);
+  await etcd.restart(member);
+  await writers.progress(5, { timeoutMs: 60_000 });
+  second.launch();
+  await second.alive();
+  await writers.progress(5);
+  await writers.finish();
+  t.diagnostic(`${writers.total} requests`);
+
+  for (const node of c.nodes) assert.deepEqual(await node.terminate(), { code: 0, signal: null });
+  await start(c); // all from what etcd and the logs hold
+  await writers.finish();
+});
+
+scenario("§2.7 M-1 M-2 etcd of three members: chains of compare-and-swap under restarts of nodes and members", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {
+  const etcd = await onEtcd(c, 3);
+  await start(c);
+  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
+  for (const chain of chains) await chain.progress(2, 20_000);
+  const until = performance.now() + (process.env.FULL === "1" ? 40_000 : 12_000);
+  let restarts = 0;
+  for (; performance.now() < until; restarts++) {
+    if (Math.random() < 0.5) {
+      const member = pick(etcd.members);
+      await etcd.kill(member);
+      for (const chain of chains) await chain.progress(1, 20_000); // two of three are there
+      await etcd.restart(member);
+    } else {
+      const victim = pick(c.nodes);
+      await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
+      victim.launch();
+      await victim.alive();
+    }
+    for (const chain of chains) await chain.progress(1, 20_000);
+  }
+  for (const chain of chains) await chain.finish();
+  t.diagnostic(`${restarts} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+});
+
+scenario("§2.7 etcd: manual provisioning; another cluster's name; a node that would do nothing", { ...etcdOnly, nodes: 2 }, async (c) => {
+  await onEtcd(c);
+  c.env.RESTATE_AUTO_PROVISION = "false";
+  c.node(1).launch();
+  await eventually(() => /Waiting for the cluster 'test-cluster' to be provisioned.*`restatectl provision`/.test(c.node(1).tail(50)), { timeoutMs: 20_000 });
+  const provisioned = await c.node(1).ctl("provision", "--yes", "--num-partitions", "4", "--replication", "1");
+  assert.equal(provisioned.code, 0, provisioned.stdout + provisioned.stderr);
+  await c.node(1).alive();
+  c.node(2).env = { RESTATE_CLUSTER_NAME: "another" };
+  c.node(2).launch();
+  assert.equal((await c.node(2).exited).code, 1);
+  assert.match(c.node(2).tail(), /cluster name mismatch: this node is configured for cluster 'another', the metadata belongs to 'test-cluster'/);
+  c.node(2).env = { RESTATE_ROLES: "[metadata-server]" };
+  c.node(2).launch();
+  assert.equal((await c.node(2).exited).code, 1);
+  assert.match(c.node(2).tail(), /only role is metadata-server has nothing to do/);
+  // Values that etcd holds are those of any other store.
+  const put = await c.node(1).ctl("metadata", "put", "-k", "mine", c.file("mine.json", '{"a":1}'));
+  assert.equal(put.code, 0, put.stderr);
+  const patch = await c.node(1).ctl("metadata", "patch", "-k", "mine", "-p", '[{"op":"replace","path":"/a","value":2}]');
+  assert.equal(patch.code, 0, patch.stderr);
+  assert.deepEqual(JSON.parse((await c.node(1).ctl("metadata", "get", "-k", "mine")).stdout), { a: 2, version: 2 });
+  const stale = await c.node(1).ctl("metadata", "put", "-k", "mine", c.file("mine.json", '{"a":3}'), "--version", "1");
+  assert.notEqual(stale.code, 0);
+});
