@@ -1,5 +1,6 @@
 /* The versioned key-value interface below cluster metadata (spec/cluster.md §2.1, §2.2): one linearizable
- * register per key. Providers: `replicated` (metadata/raft_client.h), `etcd` (metadata/etcd_client.h).
+ * register per key. Providers: `replicated` (metadata/raft_client.h), `etcd` (metadata/etcd_client.h),
+ * `object-store` (node/object_kv.h).
  *
  * Threading: an operation belongs to one loop. `done` runs exactly once on that loop, never from inside
  * kv_submit. */

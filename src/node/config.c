@@ -20,6 +20,7 @@
 #include "node/config_internal.h"
 #include "node/config_keys.h"
 #include "node/version.h"
+#include "objects/object_url.h"
 
 static void warn(struct loaded *l, bool to_stderr, char *take)
 {
@@ -386,16 +387,30 @@ static enum rc check_etcd(const struct cv *client, struct err *err)
     return rc;
 }
 
+static enum rc check_object_store(const struct cv *client, struct err *err)
+{
+    const struct cv *path = cv_member(client, "path");
+    struct object_url url;
+    if (!path)
+        return err_set(err, RC_INVALID, "missing field `path` (key \"metadata-client.path\")");
+    enum rc rc = object_url_parse(slice_cstr(path->string), &url, err);
+    if (rc != RC_OK)
+        err_prefix(err, "(key \"metadata-client.path\"): ");
+    return rc;
+}
+
 enum rc config_check_metadata_client(struct cv *client, struct err *err)
 {
     const struct cv *type = cv_member(client, "type");
     const char *name = type && type->type == CV_STRING ? type->string : "";
     if (strcmp(name, "etcd") == 0)
         return check_etcd(client, err);
-    if (strcmp(name, "object-store") == 0 || strcmp(name, "dynamo-db") == 0)
+    if (strcmp(name, "object-store") == 0)
+        return check_object_store(client, err);
+    if (strcmp(name, "dynamo-db") == 0)
         return err_set(err, RC_UNSUPPORTED,
-                       "metadata in `%s` is not supported by this server, only in `replicated` and `etcd` "
-                       "(key \"metadata-client.type\")",
+                       "metadata in `%s` is not supported by this server, only in `replicated`, `etcd` and "
+                       "`object-store` (key \"metadata-client.type\")",
                        name);
     /* Anything else means the default (spec/config.md §1.6). */
     cv_set_member(client, "type", cv_string("replicated", ""));

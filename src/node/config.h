@@ -30,6 +30,7 @@ struct object_access {
     const char *aws_profile, *aws_region, *aws_access_key_id, *aws_secret_access_key, *aws_session_token,
         *aws_endpoint_url; /* NULL unset */
     bool aws_allow_http;
+    uint32_t connect_timeout_ms, stall_timeout_ms; /* 0: the store's defaults */
 };
 
 /* [worker.snapshots] */

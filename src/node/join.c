@@ -45,30 +45,35 @@ static void finish(struct join *j)
 
 /* ---- partition table ---- */
 
+/* The replicated store is provisioned with all values at once. In an external one whoever provisions may not
+ * be there yet; other nodes complete it. */
+static void fail_read(struct join *j, const struct kv_result *r, const char *what)
+{
+    bool absent = r->rc == RC_NOT_FOUND;
+    bool lost = absent && j->config->metadata.client.type == METADATA_REPLICATED;
+    err_set(&j->err, lost ? RC_CORRUPT : r->rc, "cannot read %s: %s", what,
+            absent ? "it is missing" : r->message);
+    finish(j);
+}
+
 /* The logs themselves are created by their writers. */
 static void logs_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
-    if (r->rc == RC_OK) {
+    if (r->rc == RC_OK)
         finish(j);
-        return;
-    }
-    err_set(&j->err, r->rc == RC_NOT_FOUND ? RC_CORRUPT : r->rc,
-            "cannot read the configuration of the logs: %s",
-            r->rc == RC_NOT_FOUND ? "it is missing" : r->message);
-    finish(j);
+    else
+        fail_read(j, r, "the configuration of the logs");
 }
 
 static void table_read(struct kv_op *op, const struct kv_result *r)
 {
     struct join *j = CONTAINER_OF(op, struct join, op);
-    enum rc rc = r->rc;
-    if (rc != RC_OK)
-        rc = err_set(&j->err, rc == RC_NOT_FOUND ? RC_CORRUPT : rc, "cannot read the partition table: %s",
-                     rc == RC_NOT_FOUND ? "it is missing" : r->message);
-    else
-        rc = partition_table_decode(bytes_slice(r->entry.value), &j->table, &j->err);
-    if (rc != RC_OK) {
+    if (r->rc != RC_OK) {
+        fail_read(j, r, "the partition table");
+        return;
+    }
+    if (partition_table_decode(bytes_slice(r->entry.value), &j->table, &j->err) != RC_OK) {
         finish(j);
         return;
     }

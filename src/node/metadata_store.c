@@ -4,7 +4,8 @@
 enum rc metadata_store_open(struct loop *loop, const struct metadata_client_config *config,
                             struct metadata_store **out, struct err *err)
 {
-    enum rc rc = metadata_etcd_open(loop, config, out, err);
+    enum rc rc = config->type == METADATA_ETCD ? metadata_etcd_open(loop, config, out, err)
+                                               : metadata_objects_open(loop, config, out, err);
     if (rc != RC_OK)
         err_prefix(err, "metadata-client: ");
     return rc;

@@ -1,5 +1,5 @@
 /* Metadata of the cluster in a store outside of its nodes (spec/cluster.md §2.7): etcd, or an object store.
- * The surroundings of the cores that do the work: metadata/etcd_client.h, metadata/object_kv.h. Owned by one
+ * The surroundings of the cores that do the work: metadata/etcd_client.h, node/object_kv.h. Owned by one
  * loop. */
 #pragma once
 #include "loop/loop.h"

@@ -15,3 +15,5 @@ struct metadata_store {
 
 enum rc metadata_etcd_open(struct loop *loop, const struct metadata_client_config *config,
                            struct metadata_store **out, struct err *err);
+enum rc metadata_objects_open(struct loop *loop, const struct metadata_client_config *config,
+                              struct metadata_store **out, struct err *err);

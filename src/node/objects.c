@@ -19,6 +19,8 @@ static enum rc open_s3(const struct object_url *url, const struct object_access 
                 .secret_access_key = a->aws_secret_access_key,
                 .session_token = a->aws_session_token,
             },
+        .connect_timeout_ms = a->connect_timeout_ms,
+        .stall_timeout_ms = a->stall_timeout_ms,
     };
     return s3_objects_new(env, runner, &config, out, err);
 }

@@ -1,11 +1,13 @@
-// Metadata outside of the cluster's nodes, in etcd: spec/cluster.md §2.7. No node runs a metadata server then.
+// Metadata outside of the cluster's nodes, in etcd or an object store: spec/cluster.md §2.7. No node runs a metadata server then.
 import assert from "node:assert/strict";
 import { Chain, pick } from "./chain.mjs";
 import { Etcd, etcdMissing } from "./etcd.mjs";
-import { eventually, scenario, sleep } from "./harness.mjs";
+import { eventually, scenario, send, sleep } from "./harness.mjs";
+import { S3 } from "./s3.mjs";
 import { Writers } from "./workload.mjs";
 
-const etcdOnly = { only: "ours", why: "the official server is not compared here", missing: etcdMissing, started: false };
+const external = { only: "ours", why: "the official server is not compared here", started: false };
+const etcdOnly = { ...external, missing: etcdMissing };
 
 async function onEtcd(c, size = 1) {
   const etcd = await Etcd.start(size);
@@ -14,19 +16,36 @@ async function onEtcd(c, size = 1) {
   c.members = 0;
   return etcd;
 }
+async function onObjectStore(c) {
+  const s3 = await S3.start("metadata");
+  c.extras.push(s3);
+  c.env = {
+    ...c.env,
+    RESTATE_METADATA_CLIENT__TYPE: "object-store",
+    RESTATE_METADATA_CLIENT__PATH: `s3://${s3.bucket}/clusters/one`,
+    RESTATE_METADATA_CLIENT__AWS_REGION: "local",
+    RESTATE_METADATA_CLIENT__AWS_ENDPOINT_URL: s3.endpoint,
+    RESTATE_METADATA_CLIENT__AWS_ALLOW_HTTP: "true",
+    RESTATE_METADATA_CLIENT__AWS_ACCESS_KEY_ID: "minioadmin",
+    RESTATE_METADATA_CLIENT__AWS_SECRET_ACCESS_KEY: "minioadmin",
+    RESTATE_AUTO_PROVISION: "true", // on every node: the store arbitrates
+  };
+  c.members = 0;
+  return s3;
+}
 async function start(c) {
   for (const node of c.nodes) node.launch();
   await c.ready();
   await c.spread();
 }
 
-scenario("§2.7 etcd: three nodes provision at once; nothing is lost when nodes and etcd are killed", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {
-  const etcd = await onEtcd(c);
-  const [member] = etcd.members;
+// Nodes are killed under load; the store is away and comes back; nothing is lost. `store` has away(), back() and version(key).
+async function survives(c, t, store) {
   await start(c);
-  const nodes = JSON.parse((await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).stdout);
+  const metadata = (node) => node.ctl("metadata", "get", "-k", "nodes_config");
+  const nodes = JSON.parse((await metadata(c.node(1))).stdout);
   assert.equal(nodes.nodes.length, 3);
-  assert.equal((await etcd.value("nodes_config::version")).readUInt32LE(0), nodes.version);
+  assert.equal(await store.version("nodes_config"), nodes.version);
   for (const [, entry] of nodes.nodes) assert.equal(entry.Node.metadata_server_config.metadata_server_state, "standby");
   assert.deepEqual((await c.node(1).clusterHealth()).metadata_cluster_health.members, []);
   await c.serve();
@@ -40,21 +59,20 @@ scenario("§2.7 etcd: three nodes provision at once; nothing is lost when nodes 
   await victim.alive();
   await writers.progress(5);
 
-  // Without etcd what needs no new leader goes on.
-  await etcd.kill(member);
+  // Without the store what needs no new leader goes on.
+  await store.away();
   await writers.progress(20);
   await sleep(2000);
   await writers.progress(20);
-  assert.notEqual((await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).code, 0);
-  await etcd.restart(member);
-  await eventually(async () => (await c.node(1).ctl("metadata", "get", "-k", "nodes_config")).code === 0, { timeoutMs: 20_000, everyMs: 200 });
+  await store.back();
+  await eventually(async () => (await metadata(c.node(1))).code === 0, { timeoutMs: 20_000, everyMs: 200 });
 
-  // A leader that dies while etcd is away is replaced when it is back.
-  await etcd.kill(member);
+  // A leader that dies while the store is away is replaced when it is back.
+  await store.away();
   const second = await c.busiest({ except: [victim.index] });
   await second.kill();
   await sleep(3000);
-  await etcd.restart(member);
+  await store.back();
   await writers.progress(5, { timeoutMs: 60_000 });
   second.launch();
   await second.alive();
@@ -63,8 +81,71 @@ scenario("§2.7 etcd: three nodes provision at once; nothing is lost when nodes 
   t.diagnostic(`${writers.total} requests`);
 
   for (const node of c.nodes) assert.deepEqual(await node.terminate(), { code: 0, signal: null });
-  await start(c); // all from what etcd and the logs hold
-  await writers.finish();
+  await start(c); // all from what the store and the logs hold
+  await writers.finish(); // compares again
+}
+
+scenario("§2.7 etcd: three nodes provision at once; nothing is lost when nodes and etcd are killed", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {
+  const etcd = await onEtcd(c);
+  const [member] = etcd.members;
+  await survives(c, t, {
+    away: async () => {
+      await etcd.kill(member);
+      assert.notEqual((await c.running[0].ctl("metadata", "get", "-k", "nodes_config")).code, 0);
+    },
+    back: () => etcd.restart(member),
+    version: async (key) => (await etcd.value(`${key}::version`)).readUInt32LE(0),
+  });
+});
+
+scenario("§2.7 object store: three nodes provision at once; nothing is lost when nodes are killed and the store is down", { ...external, quick: true, timeoutMs: 240_000 }, async (c, t) => {
+  const s3 = await onObjectStore(c);
+  await survives(c, t, {
+    away: async () => (s3.down = true),
+    back: async () => (s3.down = false),
+    version: async (key) => {
+      const { body } = s3.objects.get(`clusters/one/${key}`);
+      assert.equal(body.toString("latin1", 0, 2), "e\x01");
+      return body.readUInt32LE(10);
+    },
+  });
+  assert.ok(s3.objects.has("clusters/one/schema!2Fhead"));
+});
+
+scenario("§2.7 M-1 M-2 object store: chains of compare-and-swap under restarts of nodes and a store that refuses now and then", { ...external, timeoutMs: 240_000 }, async (c, t) => {
+  const s3 = await onObjectStore(c);
+  await start(c);
+  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
+  for (const chain of chains) await chain.progress(2, 20_000);
+  const until = performance.now() + 30_000;
+  let restarts = 0;
+  for (; performance.now() < until; restarts++) {
+    s3.down = true;
+    await sleep(Math.random() * 1000);
+    s3.down = false;
+    const victim = pick(c.nodes);
+    await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
+    victim.launch();
+    await victim.alive();
+    for (const chain of chains) await chain.progress(1, 20_000);
+  }
+  for (const chain of chains) await chain.finish();
+  t.diagnostic(`${restarts} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+});
+
+scenario("§2.7 object store: a directory, one node, deletions leave tombstones", { ...external, quick: true, nodes: 1, replication: 1 }, async (c) => {
+  const [node] = c.nodes;
+  c.members = 0;
+  c.env = { RESTATE_METADATA_CLIENT__TYPE: "object-store", RESTATE_METADATA_CLIENT__PATH: `file://${c.dir}/metadata` };
+  await start(c);
+  const endpoint = await c.serve();
+  const { deployments } = (await send(`${node.admin}/deployments`, { method: "GET" })).body;
+  assert.equal((await send(`${node.admin}/deployments/${deployments[0].id}?force=true`, { method: "DELETE" })).status, 202);
+  assert.deepEqual(await node.terminate(), { code: 0, signal: null });
+  await start(c);
+  assert.deepEqual((await send(`${node.admin}/deployments`, { method: "GET" })).body.deployments, []);
+  await node.register(endpoint, { force: true });
+  assert.equal((await send(`${node.ingress}/Greeter/greet`, { body: "again" })).status, 200);
 });
 
 scenario("§2.7 M-1 M-2 etcd of three members: chains of compare-and-swap under restarts of nodes and members", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {

@@ -56,14 +56,23 @@ describe("a node as its operator sees it", () => {
     }
   });
 
-  test("metadata in a store that is not supported is refused by name, and etcd without addresses", async () => {
+  test("metadata in a store that is not supported is refused by name, and stores without their place", async () => {
     const server = await Server.start();
     try {
       await server.stop();
-      for (const type of ["object-store", "dynamo-db"]) {
+      for (const type of ["dynamo-db"]) {
         server.env.RESTATE_METADATA_CLIENT__TYPE = type;
         assert.equal(await exitOf(server.spawn()), 1);
         assert.match(server.log, new RegExp(`metadata in \`${type}\` is not supported.*key "metadata-client.type"`));
+      }
+      server.env.RESTATE_METADATA_CLIENT__TYPE = "object-store";
+      for (const [path, problem] of [
+        [null, /missing field `path` \(key "metadata-client.path"\)/],
+        ["ftp://x/y", /\(key "metadata-client.path"\): /],
+      ]) {
+        if (path) server.env.RESTATE_METADATA_CLIENT__PATH = path;
+        assert.equal(await exitOf(server.spawn()), 1);
+        assert.match(server.log, problem);
       }
       server.env.RESTATE_METADATA_CLIENT__TYPE = "etcd";
       for (const [addresses, problem] of [
