@@ -192,6 +192,24 @@ bool csim_logs_are_wide(char *why, size_t cap)
     return true;
 }
 
+static void print_loglet(void *ctx, const struct log_server_loglet_view *v)
+{
+    fprintf(stderr, "    loglet %lx: tail %lu%s%s, trimmed %lu, committed %lu, repaired %lu%s\n",
+            (unsigned long)v->id, (unsigned long)v->local_tail, v->sealed ? ", sealed" : "",
+            v->sealing ? ", sealing" : "", (unsigned long)v->trim_point, (unsigned long)v->committed_tail,
+            (unsigned long)v->repaired_tail, v->accepting_writes ? "" : ", takes no writes");
+}
+
+static void print_chains(const struct logs_config *logs)
+{
+    for (size_t i = 0; i < logs->n_chains; i++) {
+        const struct log_chain *c = &logs->chains[i];
+        for (size_t k = 0; k < c->n_segments; k++)
+            fprintf(stderr, "    log %u from %lu: segment %u %s\n", c->log_id,
+                    (unsigned long)c->segments[k].base_lsn, c->segments[k].index, c->segments[k].params);
+    }
+}
+
 void csim_print_state(void)
 {
     static const char *const roles[] = {"follower", "candidate", "leader"};
@@ -228,6 +246,9 @@ void csim_print_state(void)
                         (unsigned long)st.committed, st.self_inflight, st.outbox_depth, st.waiting_rpcs);
             fprintf(stderr, "\n");
         }
+        if (n->log_host)
+            log_host_each_loglet(n->log_host, print_loglet, NULL);
+        print_chains(&n->view.logs);
     }
 }
 

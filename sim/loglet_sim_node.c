@@ -25,7 +25,8 @@ static void on_error(void *ctx, const struct err *err)
     sim_fail(h->node->world, "N%u: the reader of log %u failed: %s", h->node->id, h->log_id, err->msg);
 }
 
-static const struct log_reader_ops reader_ops = {on_records, on_trim_gap, on_error};
+static const struct log_reader_ops reader_ops = {
+    .on_records = on_records, .on_trim_gap = on_trim_gap, .on_error = on_error};
 
 void sim_node_reread(struct sim_node *n, unsigned log_id, lsn_t from)
 {

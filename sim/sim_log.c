@@ -119,6 +119,33 @@ static void commit(struct env_timer *t)
     free(done);
 }
 
+static void lose_pending(struct sim_log_handle *h)
+{
+    struct pending_append *lost = h->pending.items;
+    size_t n = h->pending.len;
+    h->pending.items = NULL;
+    h->pending.len = h->pending.cap = 0;
+    h->log.inflight_bytes = 0;
+    env_timer_cancel(&h->logs->env->env, &h->commit_timer);
+    for (size_t i = 0; i < n; i++) {
+        bytes_unref(&lost[i].record);
+        if (lost[i].wait)
+            lost[i].wait->done(lost[i].wait, RC_NOT_LEADER, 0);
+    }
+    free(lost);
+}
+
+void sim_log_take_over(struct sim_logs *l, uint32_t log_id)
+{
+    LIST_FOREACH(pos, &l->stores[log_id].handles)
+    {
+        struct sim_log_handle *h = CONTAINER_OF(pos, struct sim_log_handle, link);
+        lose_pending(h);
+        if (h->reader && h->reader->on_taken_over)
+            h->reader->on_taken_over(h->reader_ctx);
+    }
+}
+
 static enum rc log_append_op(struct log *log, struct bytes record, struct log_append_wait *wait)
 {
     struct sim_log_handle *h = handle_of(log);

@@ -14,6 +14,8 @@ void sim_logs_free(struct sim_logs *l);
 void sim_logs_set_latency(struct sim_logs *l, uint64_t max_ms);
 /* From now on every append is refused with `rc`; RC_OK: taken again. */
 void sim_logs_refuse(struct sim_logs *l, enum rc rc);
+/* Another node takes the log over: appends that were not committed are lost, and their handles are told. */
+void sim_log_take_over(struct sim_logs *l, uint32_t log_id);
 struct log *sim_log_open(struct sim_logs *l, uint32_t log_id);
 /* The process that holds the handle dies: log_close, which must follow at once, keeps a random prefix of the
  * appends that were not committed and tells their waiters RC_CLOSED (a broken connection). Without this,

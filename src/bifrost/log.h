@@ -35,6 +35,9 @@ struct log_reader_ops {
     void (*on_trim_gap)(void *ctx, lsn_t from, lsn_t to);
     /* Reading cannot go on (RC_CORRUPT, RC_IO): the replica must stop. */
     void (*on_error)(void *ctx, const struct err *err);
+    /* Another node writes the log now: appends of this handle that were not committed are not, or may not be,
+     * part of it, and further ones are refused. Reading goes on. May be NULL. */
+    void (*on_taken_over)(void *ctx);
 };
 #define LOG_READ_BATCH 256
 

@@ -211,6 +211,8 @@ static void leave_segment(struct replicated_log *log, enum segment_end kind, lsn
     log->claimed = false;
     log->lost = true;
     rl_fail_appends(log, kind == END_DECIDED ? RC_NOT_LEADER : RC_SEALED);
+    if (log->reader.ops && log->reader.ops->on_taken_over)
+        log->reader.ops->on_taken_over(log->reader.ctx);
 }
 
 /* ---- reconfiguration ---- */

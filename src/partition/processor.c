@@ -310,10 +310,18 @@ static void on_read_error(void *ctx, const struct err *err)
     fail(ctx, err);
 }
 
+/* What was proposed is lost, and nobody else may say so: the new writer may have died before anybody could
+ * read its announcement, and who has nothing more to propose would not be refused either. */
+static void on_taken_over(void *ctx)
+{
+    become_follower(ctx);
+}
+
 static const struct log_reader_ops reader_ops = {
     .on_records = on_records,
     .on_trim_gap = on_trim_gap,
     .on_error = on_read_error,
+    .on_taken_over = on_taken_over,
 };
 
 /* ---- the pass ---- */

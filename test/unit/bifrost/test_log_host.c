@@ -278,7 +278,8 @@ static void on_error(void *ctx, const struct err *err)
     fail_msg("%s", err->msg);
 }
 
-static const struct log_reader_ops reader_ops = {on_records, on_trim_gap, on_error};
+static const struct log_reader_ops reader_ops = {
+    .on_records = on_records, .on_trim_gap = on_trim_gap, .on_error = on_error};
 
 static void driver_append(struct driver *d);
 

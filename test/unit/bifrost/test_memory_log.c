@@ -52,7 +52,8 @@ static void on_error(void *ctx, const struct err *err)
 {
     fail();
 }
-static const struct log_reader_ops reader = {on_records, on_trim_gap, on_error};
+static const struct log_reader_ops reader = {
+    .on_records = on_records, .on_trim_gap = on_trim_gap, .on_error = on_error};
 
 static size_t done_calls;
 static enum rc done_rc;

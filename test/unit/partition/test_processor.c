@@ -710,6 +710,46 @@ static void the_log_is_taken_over_when_a_timer_is_due(void **state)
     sim_logs_refuse(w->logs, RC_OK);
 }
 
+/* Found by the simulator of clusters (seed 101004 at fd6d20d): the log was taken over while the last
+ * proposals were on their way, and the new writer died before anybody could read its announcement. Clients
+ * repeated the requests that waited, which proposes nothing: nobody told the old leader, and the partition
+ * stood still. */
+static void the_log_is_taken_over_when_nothing_more_is_proposed(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    struct test_rpc call = call_rpc(1), again = call_rpc(1);
+    sim_logs_set_latency(w->logs, 1000);
+    processor_rpc(r->p, &call.rpc);
+    sim_log_take_over(w->logs, 0);
+    sim_logs_refuse(w->logs, RC_NOT_LEADER);
+    settle(w);
+    assert_int_equal(r->following, 1);
+    assert_int_equal(call.replies, 1);
+    assert_int_equal(call.reply.rc, RC_LOST_LEADERSHIP);
+    processor_rpc(r->p, &again.rpc);
+    settle(w);
+    assert_int_equal(again.reply.rc, RC_NOT_LEADER);
+    sim_logs_refuse(w->logs, RC_OK);
+    sim_logs_set_latency(w->logs, 2);
+}
+
+/* The same before its own announcement was committed: it will never be. */
+static void the_log_is_taken_over_from_a_candidate(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    sim_logs_set_latency(w->logs, 1000);
+    processor_become_leader(r->p, 2);
+    settle(w);
+    unsigned before = r->following;
+    sim_log_take_over(w->logs, 0);
+    settle(w);
+    assert_int_equal(r->following, before + 1);
+    assert_int_equal(r->leading, 1);
+    sim_logs_set_latency(w->logs, 2);
+}
+
 /* Found by the simulator: a timer registered while the ones in memory were all proposed was dropped for good.
  */
 static void timers_registered_while_others_fire(void **state)
@@ -1037,6 +1077,8 @@ int main(void)
         CASE(timers_fire_even_when_many_and_refused),
         CASE(timers_registered_while_others_fire),
         CASE(the_log_is_taken_over_when_a_timer_is_due),
+        CASE(the_log_is_taken_over_when_nothing_more_is_proposed),
+        CASE(the_log_is_taken_over_from_a_candidate),
         CASE(outbox_is_shipped_and_truncated),
         CASE(a_new_leader_ships_again_without_duplicates),
         CASE(a_newer_leader_fences_the_old_one),
