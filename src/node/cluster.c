@@ -617,7 +617,7 @@ struct cluster *cluster_new(struct node *n)
     c->epochs = epochs_new(n->env, n->kv, &ec);
     c->listener.changed = epoch_changed;
     epochs_listen(c->epochs, &c->listener);
-    if (n->config->roles & ROLE_ADMIN) {
+    if ((n->config->roles & ROLE_ADMIN) && !n->config->metadata_migration) {
         struct controller_config cc = {0};
         c->controller = controller_new(n->env, n->kv, c->epochs, &cc, &controller_callbacks, c);
     }

@@ -438,7 +438,7 @@ static enum rc metadata_client(struct cv *root, const struct cv *explicit_layers
 /* Without its metadata server such a node would do nothing. */
 static enum rc check_roles(const struct loaded *l, struct err *err)
 {
-    if (l->config.roles)
+    if (l->config.roles || l->config.metadata_migration)
         return RC_OK;
     return err_set(err, RC_INVALID,
                    "a node whose only role is metadata-server has nothing to do when the metadata is not in "
@@ -574,6 +574,11 @@ static enum rc load(int argc, char **argv, char **envp, struct cli *cli, struct 
         return rc;
     }
     config_fill(l);
+    if (cli->metadata_migration) {
+        l->config.metadata_migration = true;
+        l->config.implicit_ingress = false;
+        l->config.roles &= ROLE_ADMIN | ROLE_METADATA_SERVER;
+    }
     rc = check_roles(l, err);
     if (rc != RC_OK) {
         config_free(&l->config);

@@ -52,9 +52,19 @@ struct metadata_client_config {
     uint64_t connect_timeout_ms, keep_alive_interval_ms, keep_alive_timeout_ms;
 };
 
+/* The store that metadata is to be migrated to. */
+struct metadata_client_target;
+/* From the JSON of a [metadata-client] table: like one of the configuration, but nothing is ignored.
+ * RC_INVALID, RC_UNSUPPORTED. */
+enum rc metadata_client_target_parse(struct slice json, struct metadata_client_target **out, struct err *err);
+const struct metadata_client_config *metadata_client_target_config(const struct metadata_client_target *t);
+void metadata_client_target_free(struct metadata_client_target *t);
+
 struct node_config {
-    unsigned roles;        /* without metadata-server when the metadata is in an external store */
-    bool implicit_ingress; /* http-ingress was added to the configured roles because of worker */
+    unsigned roles;          /* without metadata-server when the metadata is in an external store */
+    bool metadata_migration; /* --metadata-migration-mode: roles admin and metadata-server at most, and
+                                nothing is decided */
+    bool implicit_ingress;   /* http-ingress was added to the configured roles because of worker */
     char node_name[256], cluster_name[256];
     char base_dir[4096]; /* as configured; data lives in base_dir/node_name */
     bool auto_provision;

@@ -31,6 +31,8 @@ static const struct flag flags[] = {
      "Print the effective configuration as TOML and exit"},
     {"production", NULL, NULL, NULL, NULL, FLAG_SWITCH, false,
      "Production defaults: auto-provision is off unless set"},
+    {"metadata-migration-mode", NULL, NULL, NULL, NULL, FLAG_SWITCH, false,
+     "Only the roles admin and metadata-server act, for `restatectl metadata migrate`"},
     {"no-logo", NULL, NULL, NULL, NULL, FLAG_SWITCH, false, "Do not print the banner on a terminal"},
     {"listen-mode", NULL, "MODE", "listen-mode", "all,tcp,unix", FLAG_ENUM, true,
      "Listen on TCP, unix sockets, or both"},
@@ -185,6 +187,8 @@ static void set_switch(struct cli *out, const struct flag *f)
         out->dump_config = true;
     else if (strcmp(f->name, "production") == 0)
         out->production = true;
+    else if (strcmp(f->name, "metadata-migration-mode") == 0)
+        out->metadata_migration = true;
     else if (strcmp(f->name, "no-logo") == 0)
         out->no_logo = true;
     else if (strcmp(f->name, "version") == 0)

@@ -5,7 +5,7 @@
 struct cli {
     struct cv *layer;        /* values given by flags */
     const char *config_file; /* NULL; borrowed from argv */
-    bool dump_config, production, no_logo, help, short_help, version;
+    bool dump_config, production, metadata_migration, no_logo, help, short_help, version;
 };
 /* RC_INVALID after printing the usage error to stderr (exit code 2). */
 enum rc cli_parse(int argc, char **argv, struct cli *out);

@@ -1,39 +1,13 @@
 /* restate.cluster_ctrl.ClusterCtrlSvc (spec/restatectl.md §5.2, §6.4, §8.2): state of partitions
  * and logs, configuration; the methods stand in files of their own. */
-#include <jansson.h>
-#include <stdlib.h>
-
 #include "node/grpc_cluster_config.h"
 #include "node/grpc_cluster_state.h"
 #include "node/grpc_logs.h"
 #include "node/grpc_query.h"
-#include "node/grpc_requests.h"
 #include "node/grpc_server.h"
+#include "node/metadata_migration.h"
 #include "node/node_internal.h"
 #include "node/snapshot_rpc.h"
-
-/* ---- MigrateMetadata: there is no other store to migrate to ---- */
-
-static void migrate_metadata(struct rpc *rpc, struct node *n, struct bytes message)
-{
-    struct slice target;
-    json_error_t parse;
-    bytes_request_decode(bytes_slice(message), 2, &target);
-    json_t *config = json_loadb((const char *)target.ptr, target.len, JSON_REJECT_DUPLICATES, &parse);
-    const char *type = config ? json_string_value(json_object_get(config, "type")) : NULL;
-    if (!json_is_object(config))
-        rpc_fail(rpc, GRPC_INVALID_ARGUMENT, "invalid target metadata store configuration: %s", parse.text);
-    else if (!type || strcmp(type, "replicated") == 0)
-        rpc_fail(rpc, GRPC_UNIMPLEMENTED,
-                 "Metadata migration to replicated metadata store is not supported yet");
-    else
-        rpc_fail(
-            rpc, GRPC_UNIMPLEMENTED,
-            "this server keeps the metadata of its cluster in the replicated store of its nodes only: it "
-            "can not be migrated to a store of type '%.64s'",
-            type ? type : "");
-    json_decref(config);
-}
 
 static bool ready(const struct node *n)
 {
@@ -52,7 +26,7 @@ static const struct rpc_method methods[] = {
     {"GetClusterConfiguration", cluster_get_configuration},
     {"SetClusterConfiguration", cluster_set_configuration},
     {"Query", cluster_query},
-    {"MigrateMetadata", migrate_metadata},
+    {"MigrateMetadata", grpc_migrate_metadata},
     {"SyncEpochMetadata", cluster_sync_epoch_metadata},
 };
 const struct rpc_service cluster_ctrl_service = {

@@ -50,6 +50,7 @@ struct node {
         void (*done)(void *ctx, const struct err *err);
         void *ctx;
     } provisioning;
+    struct metadata_migration *migration; /* NULL: none in progress */
     struct joined joined;
     struct cluster *cluster; /* from joining on */
     struct schema_store *schemas;

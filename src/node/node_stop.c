@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "node/grpc_compaction.h"
 #include "node/leader_call.h"
+#include "node/metadata_migration.h"
 #include "node/node_internal.h"
 
 #define DRAIN_MS  5000u
@@ -123,7 +124,7 @@ static void part_drained(void *ctx)
 static void left(void *ctx)
 {
     struct node *n = ctx;
-    n->draining = 2 + n->n_shards;
+    n->draining = 3 + n->n_shards;
     service_close(&n->admin_service);
     if (n->admin_server) {
         n->draining++;
@@ -132,6 +133,7 @@ static void left(void *ctx)
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_drain(n->shards[i], DRAIN_MS, n->loop, part_drained, n);
     grpc_compactions_stop(n, part_drained);
+    metadata_migration_stop(n, part_drained);
     part_drained(n);
 }
 

@@ -197,3 +197,70 @@ scenario("§2.7 etcd: manual provisioning; another cluster's name; a node that w
   const stale = await c.node(1).ctl("metadata", "put", "-k", "mine", c.file("mine.json", '{"a":3}'), "--version", "1");
   assert.notEqual(stale.code, 0);
 });
+
+// The metadata of a running cluster moves from the nodes to a store outside; nothing of what was there is lost.
+async function migrates(c, env, toml) {
+  for (const node of c.nodes) node.launch();
+  c.members = undefined;
+  await c.ready();
+  await c.spread();
+  await c.serve();
+  const writers = new Writers(c).start();
+  await writers.progress(10);
+  await writers.finish();
+  const [one] = c.nodes;
+  const file = c.file("target.toml", toml);
+  const migrate = (...args) => one.ctl("metadata", "migrate", "--toml", file, ...args);
+  const refused = await migrate();
+  assert.notEqual(refused.code, 0);
+  assert.match(refused.stderr, /Node N\d:\d+ is not running with --metadata-migration-mode; start all nodes with this flag before migrating metadata/);
+
+  for (const node of c.nodes) await node.terminate();
+  for (const node of c.nodes) node.args = ["--metadata-migration-mode"];
+  for (const node of c.nodes) node.launch();
+  await eventually(async () => (await one.ctl("metadata", "get", "-k", "nodes_config")).code === 0, { timeoutMs: 30_000, everyMs: 200 });
+  const roles = async () => JSON.parse((await one.ctl("metadata", "get", "-k", "nodes_config")).stdout).nodes.map(([, entry]) => entry.Node.roles.toSorted().join());
+  await eventually(async () => (await roles()).every((r) => r === "admin,metadata-server"), { timeoutMs: 30_000, everyMs: 200 });
+  await eventually(async () => /admin API|Admin API/.test(one.tail(10)), { timeoutMs: 30_000, everyMs: 100 });
+  const done = await migrate();
+  assert.equal(done.code, 0, done.stdout + done.stderr);
+  assert.match(done.stdout + done.stderr, /Metadata migration completed/);
+  const again = await migrate();
+  assert.notEqual(again.code, 0);
+  assert.match(again.stderr, /the target store holds metadata already, key '[^']+': use --force to overwrite it/);
+  assert.equal((await migrate("--force")).code, 0);
+  const before = JSON.parse((await one.ctl("metadata", "get", "-k", "nodes_config")).stdout);
+
+  for (const node of c.nodes) assert.deepEqual(await node.terminate(), { code: 0, signal: null });
+  for (const node of c.nodes) node.args = [];
+  c.env = { ...c.env, ...env };
+  c.members = 0;
+  await start(c);
+  const after = JSON.parse((await one.ctl("metadata", "get", "-k", "nodes_config")).stdout);
+  assert.equal(after.cluster_fingerprint, before.cluster_fingerprint);
+  assert.ok(after.version > before.version);
+  for (const [, entry] of after.nodes) assert.equal(entry.Node.metadata_server_config.metadata_server_state, "standby");
+  await writers.finish(); // every counter has what was acknowledged
+  const more = new Writers(c, { prefix: "after" }).start();
+  await more.progress(5);
+  await c.nodes[1].kill();
+  await more.progress(5);
+  await more.finish();
+}
+
+scenario("§2.7 migration to etcd: nothing is lost, refused without the mode and over what is there", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c) => {
+  const etcd = await Etcd.start();
+  c.extras.push(etcd);
+  await migrates(c, etcd.env(), `[metadata-client]\ntype = "etcd"\naddresses = ["${etcd.members[0].client.replace("http://", "")}"]\n`);
+});
+
+scenario("§2.7 migration to an object store", { ...external, timeoutMs: 240_000 }, async (c) => {
+  const s3 = await onObjectStore(c);
+  const { env } = c;
+  c.env = {};
+  const lines = Object.entries(env)
+    .filter(([key]) => key.startsWith("RESTATE_METADATA_CLIENT__"))
+    .map(([key, value]) => `${key.slice(25).toLowerCase().replaceAll("_", "-")} = ${value === "true" ? value : JSON.stringify(value)}`);
+  await migrates(c, env, `[metadata-client]\n${lines.join("\n")}\n`);
+  assert.ok(s3.objects.has("clusters/one/pp_epoch_0"));
+});

@@ -183,7 +183,7 @@ describe("three nodes", () => {
     assert.equal(await good("metadata", "patch", "-k", "doc", "-p", '[{"op":"add","path":"/b","value":2}]'), '{\n  "version": 2,\n  "a": 1,\n  "b": 2\n}\n');
     for (const node of cluster.nodes) assert.equal(await node.run("metadata", "get", "-k", "doc"), '{\n  "version": 2,\n  "a": 1,\n  "b": 2\n}\n');
     writeFileSync(file, '[metadata-client]\ntype = "etcd"\naddresses = ["127.0.0.1:2379"]\n');
-    await bad(/can not be migrated to a store of type 'etcd'/, "metadata", "migrate", "--toml", file);
+    await bad(/Node N\d:\d+ is not running with --metadata-migration-mode; start all nodes with this flag before migrating metadata/, "metadata", "migrate", "--toml", file);
     for (const node of cluster.nodes) {
       const schema = JSON.parse(await node.run("metadata", "get", "-k", "schema_registry"));
       assert.ok(schema.version > 0);

@@ -52,6 +52,17 @@ static void metadata(struct slice in)
     }
 }
 
+/* The settings of a target store, in JSON. */
+static void migration(struct slice in)
+{
+    struct metadata_client_target *target;
+    struct err err = {0};
+    if (metadata_client_target_parse(in, &target, &err) == RC_OK)
+        metadata_client_target_free(target);
+    else
+        ASSERT(err.msg[0]);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -61,7 +72,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct slice in = bytes_slice(input), part;
     struct writer w = WRITER_INIT;
     uint64_t n = 0;
-    switch (data[0] % 4) {
+    switch (data[0] % 5) {
     case 0:
         logs(in);
         break;
@@ -72,6 +83,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         metadata(in);
         sync_request_each(in, count, &n);
         bytes_request_decode(in, 1, &part);
+        break;
+    case 3:
+        migration(in);
         break;
     default:
         if (grpc_reflection_answer(in, ~0u, &w) == RC_OK)
