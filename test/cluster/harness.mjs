@@ -210,7 +210,7 @@ export class ClusterNode extends Node {
   }
   async terminate({ timeoutMs = 30_000 } = {}) {
     this.process.kill("SIGTERM");
-    const how = await Promise.race([this.exited, sleep(timeoutMs).then(() => null)]);
+    const how = await Promise.race([this.exited, sleep(timeoutMs, null, { ref: false })]);
     if (!how) throw new Error(`${this.name} did not end within ${timeoutMs} ms after SIGTERM`);
     return how;
   }

@@ -68,7 +68,7 @@ export class Writers {
   async finish({ timeoutMs = 60_000, from } = {}) {
     this.stopped = true;
     const late = Symbol("late");
-    if ((await Promise.race([this.running, sleep(timeoutMs).then(() => late)])) === late) {
+    if ((await Promise.race([this.running, sleep(timeoutMs, late, { ref: false })])) === late) {
       this.stopped = "now";
       throw new Error(`writers did not finish within ${timeoutMs} ms`);
     }
