@@ -1,18 +1,9 @@
 /* The etcd provider (metadata/etcd_client.h) against an etcd in memory: preconditions and versions, layout,
  * endpoints, undecided writes, lists, and what is not ours. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include "unit/metadata/fake_env.h"
 #include "unit/metadata/fake_etcd.h"
+#include "unit/metadata/kv_call.h"
 
-static struct fake_env fenv;
 static struct fake_etcd etcd;
-static struct kv *kv;
 
 static int setup(void **state)
 {
@@ -27,73 +18,6 @@ static int teardown(void **state)
     fake_etcd_free(&etcd);
     fake_env_free(&fenv);
     return 0;
-}
-
-struct call {
-    struct kv_op op;
-    int answered;
-    enum rc rc;
-    uint32_t version;
-    char value[64], message[200], keys[400];
-};
-
-static void on_done(struct kv_op *op, const struct kv_result *r)
-{
-    struct call *c = CONTAINER_OF(op, struct call, op);
-    c->answered++;
-    c->rc = r->rc;
-    c->version = r->entry.version;
-    snprintf(c->message, sizeof(c->message), "%s", r->message);
-    snprintf(c->value, sizeof(c->value), "%.*s", (int)r->entry.value.len, (const char *)r->entry.value.ptr);
-    for (size_t i = 0; i < r->n_entries; i++)
-        snprintf(c->keys + strlen(c->keys), sizeof(c->keys) - strlen(c->keys), "%.*s@%u=%.*s ",
-                 SLICE_FMT(r->entries[i].key), r->entries[i].version, (int)r->entries[i].value.len,
-                 (const char *)r->entries[i].value.ptr);
-}
-
-static void start(struct call *c, enum kv_op_kind kind, const char *key, const char *value, uint32_t version,
-                  enum kv_precondition pre, uint32_t expected)
-{
-    memset(c, 0, sizeof(*c));
-    c->op = (struct kv_op){.kind = kind,
-                           .key = slice_cstr(key),
-                           .version = version,
-                           .precondition = pre,
-                           .expected_version = expected,
-                           .done = on_done};
-    if (value)
-        c->op.value = bytes_copy(slice_cstr(value));
-    kv_submit(kv, &c->op);
-    assert_int_equal(c->answered, 0);
-}
-
-static enum rc run(struct call *c)
-{
-    fake_env_run(&fenv);
-    for (int i = 0; i < 200 && !c->answered; i++)
-        fake_env_advance(&fenv, 100);
-    assert_int_equal(c->answered, 1);
-    return c->rc;
-}
-
-static enum rc put(const char *key, const char *value, uint32_t version, enum kv_precondition pre,
-                   uint32_t expected)
-{
-    struct call c;
-    start(&c, KV_PUT, key, value, version, pre, expected);
-    return run(&c);
-}
-
-static enum rc delete (const char *key, enum kv_precondition pre, uint32_t expected) {
-    struct call c; start(&c, KV_DELETE, key, NULL, 0, pre, expected); return run(&c);
-}
-
-static struct call get(const char *key)
-{
-    struct call c;
-    start(&c, KV_GET, key, NULL, 0, KV_NONE, 0);
-    run(&c);
-    return c;
 }
 
 static void fail_next(enum fake_etcd_fault fault, unsigned n)
