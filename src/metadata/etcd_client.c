@@ -6,6 +6,7 @@
 
 #include "http/grpc.h"
 #include "metadata/etcd_messages.h"
+#include "metadata/kv_inbox.h"
 
 #define FAILED_TEXT_MAX 256u
 #define BLIND_TRIES     10u /* of a write without a precondition, which others overtake */
@@ -49,10 +50,9 @@ struct etcd_client {
     const struct etcd_client_ops *ops;
     void *ctx;
     size_t n_endpoints, current;
-    struct list fresh;   /* struct kv_op: submitted, not begun */
+    struct kv_inbox inbox;
     struct list running; /* struct operation */
     uint32_t n_operations;
-    struct env_task start_task;
     bool stopped;
 };
 
@@ -453,23 +453,17 @@ static const char *check(const struct kv_op *op, enum rc *rc)
     return NULL;
 }
 
-static void answer_fresh(struct kv_op *op, enum rc rc, const char *message)
+static void begin(struct kv_inbox *inbox, struct kv_op *op)
 {
-    struct kv_result r = {.rc = rc, .message = message};
-    bytes_unref(&op->value);
-    op->done(op, &r);
-}
-
-static void begin(struct etcd_client *c, struct kv_op *op)
-{
+    struct etcd_client *c = CONTAINER_OF(inbox, struct etcd_client, inbox);
     enum rc rc;
     const char *problem = check(op, &rc);
     if (c->stopped)
-        answer_fresh(op, RC_CLOSED, "this node stops");
+        kv_answer(op, RC_CLOSED, "this node stops");
     else if (problem)
-        answer_fresh(op, rc, problem);
+        kv_answer(op, rc, problem);
     else if (c->n_operations >= c->opt.operations_max)
-        answer_fresh(op, RC_OVERLOADED, "too many operations on metadata are in progress");
+        kv_answer(op, RC_OVERLOADED, "too many operations on metadata are in progress");
     else {
         struct operation *o = xcalloc(1, sizeof(*o));
         o->client = c;
@@ -482,20 +476,9 @@ static void begin(struct etcd_client *c, struct kv_op *op)
     }
 }
 
-static void start_fresh(struct env_task *t)
-{
-    struct etcd_client *c = CONTAINER_OF(t, struct etcd_client, start_task);
-    struct list *n;
-    while ((n = list_pop_front(&c->fresh)))
-        begin(c, CONTAINER_OF(n, struct kv_op, link));
-}
-
 static void client_submit(struct kv *kv, struct kv_op *op)
 {
-    struct etcd_client *c = CONTAINER_OF(kv, struct etcd_client, base);
-    list_init(&op->link);
-    list_push_back(&c->fresh, &op->link);
-    env_defer(c->env, &c->start_task);
+    kv_inbox_submit(&CONTAINER_OF(kv, struct etcd_client, base)->inbox, op);
 }
 
 void etcd_client_stop(struct etcd_client *c)
@@ -514,8 +497,7 @@ static void client_close(struct kv *kv)
     struct etcd_client *c = CONTAINER_OF(kv, struct etcd_client, base);
     etcd_client_stop(c);
     ASSERT_MSG(list_empty(&c->running), "calls to etcd that were not answered");
-    start_fresh(&c->start_task);
-    env_undefer(&c->start_task);
+    kv_inbox_close(&c->inbox);
     free(c);
 }
 
@@ -531,9 +513,8 @@ struct etcd_client *etcd_client_new(struct env *env, const struct etcd_client_op
     c->n_endpoints = n_endpoints;
     c->ops = ops;
     c->ctx = ctx;
-    list_init(&c->fresh);
+    kv_inbox_init(&c->inbox, env, begin);
     list_init(&c->running);
-    env_task_init(&c->start_task, start_fresh);
     return c;
 }
 

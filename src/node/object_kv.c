@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "metadata/kv_inbox.h"
+
 #define FORMAT         1u
 #define HEAD_BYTES     14u
 #define CHANGES_MAX    10u /* somebody else's writes in between, before a write gives up */
@@ -125,10 +127,9 @@ struct object_kv {
     struct env *env;
     struct object_store *store;
     char *prefix;
-    struct list fresh;   /* struct kv_op */
+    struct kv_inbox inbox;
     struct list running; /* struct operation */
     uint32_t n_operations;
-    struct env_task start_task;
     bool stopped, closed;
 };
 
@@ -482,26 +483,20 @@ static const char *check(const struct object_kv *c, const struct kv_op *op, char
     return NULL;
 }
 
-static void answer_fresh(struct kv_op *op, enum rc rc, const char *message)
+static void begin(struct kv_inbox *inbox, struct kv_op *op)
 {
-    struct kv_result r = {.rc = rc, .message = message};
-    bytes_unref(&op->value);
-    op->done(op, &r);
-}
-
-static void begin(struct object_kv *c, struct kv_op *op)
-{
+    struct object_kv *c = CONTAINER_OF(inbox, struct object_kv, inbox);
     char name[OBJECT_KEY_MAX + 1];
     enum rc rc;
     const char *problem = check(c, op, name, &rc);
     if (c->stopped || problem || c->n_operations >= OPERATIONS_MAX) {
-        answer_fresh(op,
-                     c->stopped ? RC_CLOSED
-                     : problem  ? rc
-                                : RC_OVERLOADED,
-                     c->stopped ? "this node stops"
-                     : problem  ? problem
-                                : "too many operations on metadata are in progress");
+        kv_answer(op,
+                  c->stopped ? RC_CLOSED
+                  : problem  ? rc
+                             : RC_OVERLOADED,
+                  c->stopped ? "this node stops"
+                  : problem  ? problem
+                             : "too many operations on metadata are in progress");
         return;
     }
     struct operation *o = xcalloc(1, sizeof(*o));
@@ -520,20 +515,9 @@ static void begin(struct object_kv *c, struct kv_op *op)
         read_object(o);
 }
 
-static void start_fresh(struct env_task *t)
-{
-    struct object_kv *c = CONTAINER_OF(t, struct object_kv, start_task);
-    struct list *n;
-    while ((n = list_pop_front(&c->fresh)))
-        begin(c, CONTAINER_OF(n, struct kv_op, link));
-}
-
 static void kv_client_submit(struct kv *kv, struct kv_op *op)
 {
-    struct object_kv *c = CONTAINER_OF(kv, struct object_kv, base);
-    list_init(&op->link);
-    list_push_back(&c->fresh, &op->link);
-    env_defer(c->env, &c->start_task);
+    kv_inbox_submit(&CONTAINER_OF(kv, struct object_kv, base)->inbox, op);
 }
 
 void object_kv_stop(struct object_kv *c)
@@ -548,8 +532,7 @@ static void kv_client_close(struct kv *kv)
     object_kv_stop(c);
     LIST_FOREACH_SAFE(n, tmp, &c->running)
     answer(CONTAINER_OF(n, struct operation, link), &closed);
-    start_fresh(&c->start_task);
-    env_undefer(&c->start_task);
+    kv_inbox_close(&c->inbox);
     c->closed = true;
     release(c);
 }
@@ -562,9 +545,8 @@ struct object_kv *object_kv_new(struct env *env, struct object_store *store, con
     c->env = env;
     c->store = store;
     c->prefix = xstrdup(prefix);
-    list_init(&c->fresh);
+    kv_inbox_init(&c->inbox, env, begin);
     list_init(&c->running);
-    env_task_init(&c->start_task, start_fresh);
     return c;
 }
 
