@@ -332,7 +332,7 @@ static void violations_are_rejected_before_anything_is_stored(void **state)
         {"0414000000000009 0a05 7369676e5f 1200",
          "message encoding error: cannot decode message type CompleteAwakeableCommand. Reason: bad id"},
         {"0001000000000000", "message encoding error"},               /* empty Suspension */
-        {"0006000000000000", "got empty AwaitingOnMessage"},               /* empty AwaitingOn */
+        {"0006000000000000", "got empty AwaitingOnMessage"},          /* empty AwaitingOn */
         {"040b000000000005 0a01705801 00", "message encoding error"}, /* CompletePromise without value */
     };
     F.play = play_bad;
