@@ -150,6 +150,7 @@ static bool on_command(struct attempt *a, const struct frame_header *h, struct s
         effect.callee.trace_context = writer_slice(&context);
     }
     effect_write(effects_after_pin(a), &effect);
+    e->actions++;
     writer_free(&context);
     attempt_trace_command(a, h->type, c.name);
     invoker_metrics_command(&a->inv->metrics, h->type);
@@ -177,6 +178,7 @@ static bool on_propose_run(struct attempt *a, const struct frame_header *h, stru
     notification_write(w, &id, &view.outcome);
     struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = MSG_N_RUN, .payload = writer_slice(w)};
     effect_write(effects_after_pin(a), &effect);
+    a->entry->actions++;
     attempt_trace_event(a, "run_ended");
     if (h->ack && a->version >= 7)
         VEC_PUSH(&a->run_acks, view.completion_id);

@@ -166,6 +166,21 @@ static bool offer(struct entry *e, struct bytes record, bool terminal)
     return false;
 }
 
+/* action-throttling: must the effects wait? The stream is given no window meanwhile. What comes in the
+ * meantime goes along, at the expense of those after it. */
+static bool wait_for_actions(struct entry *e)
+{
+    struct invoker *inv = e->p->inv;
+    uint64_t wait = inv->config.throttles && e->actions
+                        ? throttle_reserve(&inv->config.throttles->actions, e->actions, env_mono_ms(inv->env))
+                        : 0;
+    e->actions = 0;
+    e->actions_granted = wait > 0 && !e->actions_granted;
+    if (e->actions_granted)
+        env_timer_arm(inv->env, &e->propose_timer, wait);
+    return e->actions_granted;
+}
+
 static void entry_propose(struct entry *e)
 {
     env_timer_cancel(e->p->inv->env, &e->propose_timer);
@@ -180,6 +195,8 @@ static void entry_propose(struct entry *e)
             return;
         }
     }
+    if (e->effects.len > 0 && wait_for_actions(e))
+        return;
     if (e->effects.len > 0) {
         bool terminal = e->effects_terminal;
         e->effects_terminal = false;
@@ -196,6 +213,27 @@ static void entry_propose(struct entry *e)
 
 /* ---- queue and slots (lifecycle §12.1) ---- */
 
+/* invocation-throttling: is the token for the next start there? */
+static bool start_granted(struct invoker_partition *p)
+{
+    struct invoker *inv = p->inv;
+    if (p->start_granted || !inv->config.throttles)
+        return true;
+    if (env_timer_armed(&p->start_timer))
+        return false;
+    uint64_t wait = throttle_reserve(&inv->config.throttles->starts, 1, env_mono_ms(inv->env));
+    if (wait > 0)
+        env_timer_arm(inv->env, &p->start_timer, wait);
+    return p->start_granted = wait == 0;
+}
+
+static void on_start_timer(struct env_timer *t)
+{
+    struct invoker_partition *p = CONTAINER_OF(t, struct invoker_partition, start_timer);
+    p->start_granted = true;
+    env_defer(p->inv->env, &p->start_task);
+}
+
 static void on_start_task(struct env_task *t)
 {
     struct invoker_partition *p = CONTAINER_OF(t, struct invoker_partition, start_task);
@@ -210,8 +248,11 @@ static void on_start_task(struct env_task *t)
             inv->memory_short = true;
             return;
         }
+        if (!e->has_slot && !start_granted(p))
+            return;
         list_remove(&e->queue_link);
         if (!e->has_slot) {
+            p->start_granted = false;
             e->has_slot = true;
             p->slots_used++;
             metric_inc(inv->metrics.slots_acquired);
@@ -386,6 +427,7 @@ struct invoker_partition *invoker_partition_new(struct invoker *inv, uint16_t pa
     list_init(&p->queue);
     list_push_back(&inv->partitions, &p->link);
     env_task_init(&p->start_task, on_start_task);
+    env_timer_init(&p->start_timer, on_start_timer);
     return p;
 }
 
@@ -395,6 +437,7 @@ void invoker_partition_free(struct invoker_partition *p)
     for (struct hmap_node *n = hmap_begin(&p->entries, &it); n; n = hmap_step(&p->entries, &it))
         entry_free(CONTAINER_OF(n, struct entry, by_id));
     env_undefer(&p->start_task);
+    env_timer_cancel(p->inv->env, &p->start_timer);
     list_remove(&p->link);
     hmap_free(&p->entries);
     free(p);

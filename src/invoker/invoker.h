@@ -6,6 +6,7 @@
 #pragma once
 #include "http/client.h"
 #include "invoker/lambda.h"
+#include "invoker/throttle.h"
 #include "metadata/schema.h"
 #include "partition/attempt_status.h"
 #include "partition/processor.h"
@@ -35,7 +36,8 @@ struct invoker_config {
     const char *created_using_version;
     struct lambda_access *lambda; /* NULL: no deployments on AWS Lambda */
     uint64_t lambda_compression_threshold;
-    struct tracer *tracer; /* of this loop; NULL: no tracing */
+    struct invoker_throttles *throttles; /* of the node, outlives the invoker; NULL: none */
+    struct tracer *tracer;               /* of this loop; NULL: no tracing */
 };
 
 /* What the invoker asks of the partition. `ctx` is the processor's host glue. */

@@ -103,6 +103,8 @@ struct invoker_partition {
     struct list queue; /* entries in ENTRY_QUEUED, FIFO */
     uint32_t slots_used;
     struct env_task start_task;
+    struct env_timer start_timer; /* until the token for the next start is there */
+    bool start_granted;           /* it is there */
     struct invoker_partition_metrics metrics;
 };
 
@@ -161,6 +163,8 @@ struct entry {
     struct env_task propose_task;
     struct bytes refused; /* a record the partition did not take yet, before `effects` */
     bool refused_terminal;
+    uint64_t actions;     /* in `effects`, not paid for (action-throttling) */
+    bool actions_granted; /* `propose_timer` is the wait for those before them */
     struct env_timer propose_timer;
 };
 static inline bool entry_settled(const struct entry *e)

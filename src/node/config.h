@@ -148,6 +148,7 @@ struct node_config {
         char *no_proxy;                                        /* separated by commas; NULL unset */
         const char *aws_profile, *aws_assume_role_external_id; /* NULL unset */
         uint64_t lambda_compression_threshold;
+        double starts_per_second, starts_burst, actions_per_second, actions_burst; /* 0: no limit */
         uint32_t streams_per_connection, initial_max_send_streams, initial_stream_window,
             initial_connection_window, max_frame_size;
     } invoker;

@@ -193,6 +193,29 @@ static char *no_proxy(const struct cv *v)
     return text;
 }
 
+/* "6/min" and the like; plain numbers are per second. */
+static double rate_per_second(const struct cv *rate)
+{
+    if (rate->type != CV_STRING)
+        return (double)rate->integer;
+    char *unit;
+    double n = (double)strtol(rate->string, &unit, 10);
+    while (*unit == ' ' || *unit == '/')
+        unit++;
+    char first = (char)(*unit | 32);
+    return first == 'm' ? n / 60 : first == 'h' ? n / 3600 : n;
+}
+
+static void fill_rate(const struct cv *limit, double *per_second, double *burst)
+{
+    const struct cv *rate = limit ? cv_member(limit, "rate") : NULL;
+    if (!rate)
+        return;
+    *per_second = rate_per_second(rate);
+    double n = rate->type == CV_STRING ? (double)strtol(rate->string, NULL, 10) : (double)rate->integer;
+    *burst = (double)integer(limit, "capacity", (uint64_t)n);
+}
+
 static void fill_invoker(const struct cv *root, struct node_config *c)
 {
     c->rule_book_poll_interval_ms = ms(root, "worker.rule-book-poll-interval", 30000);
@@ -226,6 +249,8 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
     c->invoker.initial_connection_window =
         (uint32_t)integer(i, "http2-initial-connection-window-size", 5u << 20);
     c->invoker.max_frame_size = (uint32_t)integer(i, "http2-max-frame-size", 16384);
+    fill_rate(cv_member(i, "invocation-throttling"), &c->invoker.starts_per_second, &c->invoker.starts_burst);
+    fill_rate(cv_member(i, "action-throttling"), &c->invoker.actions_per_second, &c->invoker.actions_burst);
     const struct cv *headers = cv_get(i, "additional-request-headers");
     c->invoker.n_additional_headers = headers->len;
     c->invoker.additional_headers = xcalloc(headers->len + 1, sizeof(*c->invoker.additional_headers));
@@ -257,28 +282,6 @@ static void fill_networking(const struct cv *root, struct node_config *c)
         MAX(ms(n, "connect-retry-policy.max-interval", 3000), c->networking.retry_min_ms);
 }
 
-/* "6/min" and the like; plain numbers are per second. */
-static double rate_per_second(const struct cv *rate)
-{
-    if (rate->type != CV_STRING)
-        return (double)rate->integer;
-    char *unit;
-    double n = (double)strtol(rate->string, &unit, 10);
-    while (*unit == ' ' || *unit == '/')
-        unit++;
-    return *unit == 'm' ? n / 60 : *unit == 'h' ? n / 3600 : n;
-}
-
-static void fill_query_rate(const struct cv *limit, struct node_config *c)
-{
-    const struct cv *rate = limit ? cv_member(limit, "rate") : NULL;
-    if (!rate)
-        return;
-    c->admin_options.query_rate_per_second = rate_per_second(rate);
-    double n = rate->type == CV_STRING ? (double)strtol(rate->string, NULL, 10) : (double)rate->integer;
-    c->admin_options.query_rate_burst = (double)integer(limit, "capacity", (uint64_t)n);
-}
-
 static void fill_admin(const struct cv *root, struct node_config *c)
 {
     const struct cv *a = cv_member(root, "admin");
@@ -288,7 +291,8 @@ static void fill_admin(const struct cv *root, struct node_config *c)
     c->admin_options.query_memory_bytes = integer(a, "query-engine.memory-size", 1u << 30);
     c->admin_options.query_tmp_dir = text(a, "query-engine.tmp-dir", NULL);
     c->admin_options.query_parallelism = (unsigned)integer(a, "query-engine.query-parallelism", 0);
-    fill_query_rate(cv_get(a, "query-engine.rate-limiting"), c);
+    fill_rate(cv_get(a, "query-engine.rate-limiting"), &c->admin_options.query_rate_per_second,
+              &c->admin_options.query_rate_burst);
     c->admin_options.disable_config_table = boolean(root, "disable-config-sql-table");
     const struct cv *routing = cv_member(a, "deployment-routing-headers");
     c->admin_options.n_routing_headers = routing->len;

@@ -52,6 +52,7 @@ static void on_config_changed(void *ctx)
     n->reloaded[1] = n->reloaded[0];
     n->reloaded[0] = fresh;
     n->schema_cell.defaults = fresh->defaults;
+    shard_throttles_config(fresh, &n->throttles);
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_set_config(n->shards[i], fresh);
 }

@@ -68,6 +68,7 @@ struct node {
     struct node_snapshots *snapshots;
     struct env_timer snapshots_timer; /* snapshots_watch.c */
     struct shard_shared shared;
+    struct invoker_throttles throttles;
     struct shard **shards;
     uint32_t n_shards, shards_ready, shards_stopped;
     struct ingress_shared *ingress;

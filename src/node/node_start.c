@@ -492,6 +492,8 @@ static void prepare_shards(struct node *n)
     n->shared.replicas_ctx = n;
     n->shared.config = n->config;
     n->shared.version = RESTATE_VERSION;
+    n->shared.throttles = &n->throttles;
+    shard_throttles_config(n->config, &n->throttles);
     n->shared.traces = node_tracing_new(n->loop, n->config, RESTATE_VERSION);
     n->shared.lambda = lambda_access_new(&(struct lambda_access_config){
         n->config->invoker.aws_profile, n->config->invoker.aws_assume_role_external_id});

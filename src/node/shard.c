@@ -197,8 +197,15 @@ void shard_invoker_config(const struct shard_shared *shared, const struct node_c
         .n_additional_headers = c->invoker.n_additional_headers,
         .created_using_version = shared->version,
         .lambda = shared->lambda,
+        .throttles = shared->throttles,
         .lambda_compression_threshold = c->invoker.lambda_compression_threshold,
     };
+}
+
+void shard_throttles_config(const struct node_config *c, struct invoker_throttles *out)
+{
+    throttle_set(&out->starts, c->invoker.starts_per_second, c->invoker.starts_burst);
+    throttle_set(&out->actions, c->invoker.actions_per_second, c->invoker.actions_burst);
 }
 
 void shard_client_config(const struct node_config *c, struct http_client_config *out)

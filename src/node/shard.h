@@ -24,6 +24,7 @@ struct shard_shared {
     char *identity_key_pem; /* NULL */
     struct node_snapshots *snapshots;
     struct lambda_access *lambda;
+    struct invoker_throttles *throttles;
     struct trace_exporter *traces; /* NULL: no tracing */
     /* Main loop: a replica began or ceased to run or to lead; ask for reports. Several changes may be told
      * once. */
@@ -34,6 +35,7 @@ struct shard_shared {
 /* Settings of the invoker and of its HTTP client, from the node's configuration; without a tracer. */
 void shard_invoker_config(const struct shard_shared *shared, const struct node_config *c,
                           struct invoker_config *out);
+void shard_throttles_config(const struct node_config *c, struct invoker_throttles *out);
 void shard_client_config(const struct node_config *c, struct http_client_config *out);
 
 struct shard *shard_new(const struct shard_shared *shared, uint32_t index, struct schema *schema);

@@ -664,6 +664,45 @@ static void slots_are_taken_in_order(void **state)
     assert_int_equal(F.n_exchanges, 2);
 }
 
+static void starts_wait_for_tokens(void **state)
+{
+    static struct invoker_throttles throttles;
+    throttles = (struct invoker_throttles){0};
+    throttle_set(&throttles.starts, 10, 1);
+    F.inv->config.throttles = &throttles;
+    F.play = play_sleep;
+    invoke_greet();
+    assert_true(run_until(slept, 2000));
+    struct invocation second = F.invocation;
+    second.id.uuid.lo = 99;
+    invoker_invoke(F.p, &second);
+    struct invocation_id first = F.invocation.id;
+    F.invocation.id = second.id; /* the fixture knows one invocation at a time */
+    invoker_abort(F.p, first);
+    F.play = play_greet;
+    run_for(50);
+    assert_int_equal(F.n_exchanges, 1);
+    run_for(100);
+    assert_true(run_until(has_ended, 2000));
+    assert_int_equal(F.n_exchanges, 2);
+}
+
+static void actions_wait_for_tokens(void **state)
+{
+    static struct invoker_throttles throttles;
+    throttles = (struct invoker_throttles){0};
+    throttle_set(&throttles.actions, 10, 1);
+    F.inv->config.throttles = &throttles;
+    bad_frames = FRAME_RUN_1 FRAME_PROPOSE_1 FRAME_OUTPUT_5 FRAME_END; /* three actions, one token */
+    F.play = play_bad;
+    invoke_greet();
+    run_for(150);
+    assert_string_equal(text_of(&F.proposed), "");
+    run_for(100);
+    assert_true(run_until(has_ended, 2000));
+    assert_string_equal(text_of(&F.proposed), "PIN6 Run RunCompletion Output END ");
+}
+
 static void memory_pool_makes_attempts_wait(void **state)
 {
     F.inv->config.memory_limit = ATTEMPT_BASE_CHARGE;
@@ -738,6 +777,8 @@ int main(void)
         T(abort_resets_the_stream_and_drops_effects),
         T(stop_with_a_stream_open),
         T(slots_are_taken_in_order),
+        T(starts_wait_for_tokens),
+        T(actions_wait_for_tokens),
         T(memory_pool_makes_attempts_wait),
         T(an_entry_above_the_invocation_limit_pauses),
         T(a_message_above_the_invocation_limit_pauses),

@@ -245,6 +245,24 @@ static void scoped_calls(void **state)
     scopes = scoped_objects = false;
 }
 
+static void tokens_are_reserved_ahead(void **state)
+{
+    struct throttle t = {0};
+    assert_int_equal(throttle_reserve(&t, 1000, 5), 0); /* no limit */
+    throttle_set(&t, 10, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(throttle_reserve(&t, 1, 5), 0);
+    assert_int_equal(throttle_reserve(&t, 1, 5), 100);
+    assert_int_equal(throttle_reserve(&t, 2, 5), 300);
+    assert_int_equal(throttle_reserve(&t, 1, 305), 100);   /* everything before is paid */
+    assert_int_equal(throttle_reserve(&t, 3, 1000000), 0); /* never more than the burst is saved up */
+    assert_int_equal(throttle_reserve(&t, 1, 1000000), 100);
+    struct throttle slow = {0};
+    throttle_set(&slow, 1.0 / 3600, 1e15); /* nothing overflows */
+    assert_int_equal(throttle_reserve(&slow, UINT64_MAX / 2, 1000000), 0);
+    assert_true(throttle_reserve(&slow, UINT64_MAX / 2, 1000000) > UINT64_C(1000000000000));
+}
+
 static void ids_in_commands(void **state)
 {
     /* V6.26 attach, then a malformed id, then workflow and idempotent targets */
@@ -288,6 +306,7 @@ int main(void)
         T(call_targets),
         T(scoped_calls),
         T(ids_in_commands),
+        cmocka_unit_test(tokens_are_reserved_ahead),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
