@@ -189,11 +189,7 @@ static bool on_propose_run(struct attempt *a, const struct frame_header *h, stru
 
 static bool on_end(struct attempt *a, struct slice payload)
 {
-    struct reader r = reader_make(payload);
-    struct pb_field f;
-    while (pb_next(&r, &f)) {
-    } /* has no fields of its own */
-    if (r.failed)
+    if (!pb_valid(payload))
         return undecodable(a, MSG_END, MALFORMED);
     if (!a->has_output)
         return violation(a, "received unexpected message: End without an Output command");
@@ -273,7 +269,7 @@ static bool on_error(struct attempt *a, struct slice payload)
     if (!error_decode(payload, &v))
         return undecodable(a, MSG_ERROR, MALFORMED);
     struct failure f = {
-        .code = v.code > 65535 ? CODE_INTERNAL : v.code,
+        .code = failure_code(v.code),
         .doc_code = doc_code_of(v.code),
         .message = v.message,
         .stacktrace = v.stacktrace,

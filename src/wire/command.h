@@ -76,8 +76,13 @@ void outcome_write(struct writer *w, const struct outcome *o);
 bool outcome_read(struct reader *r, struct outcome *out);
 /* Encode a Failure without metadata at the end of `w`; returns the slice only valid until `w` grows. */
 void failure_write(struct writer *w, uint32_t code, struct slice message);
+/* Codes have 16 bits; others are 500 (spec/service-protocol.md §9.1). */
+static inline uint32_t failure_code(uint32_t code)
+{
+    return code > UINT16_MAX ? 500 : code;
+}
 struct failure_view {
-    uint32_t code;
+    uint32_t code; /* in range, whatever is encoded */
     struct slice message;
     struct slice metadata; /* the encoded Failure again, to iterate field 3 */
 };

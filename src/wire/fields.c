@@ -231,7 +231,7 @@ bool failure_parse(struct slice encoded, struct failure_view *out)
         if (f.wire != (f.number == 1 ? PB_VARINT : PB_LEN))
             return false;
         if (f.number == 1)
-            out->code = (uint32_t)f.value;
+            out->code = failure_code((uint32_t)f.value);
         else if (f.number == 2)
             out->message = f.bytes;
         else if (!failure_metadata_parse(f.bytes, &key, &value))

@@ -305,6 +305,29 @@ void start_finish(struct writer *w, const struct start_message *m)
 
 /* ---- notifications ---- */
 
+/* With a code in range. */
+static void failure_field_write(struct writer *w, uint32_t number, struct slice encoded)
+{
+    struct reader r = reader_make(encoded);
+    struct pb_field f;
+    bool in_range = true;
+    while (pb_next(&r, &f))
+        in_range = in_range && (f.number != 1 || failure_code((uint32_t)f.value) == f.value);
+    if (in_range) {
+        pb_write_bytes_always(w, number, encoded);
+        return;
+    }
+    struct writer failure = WRITER_INIT;
+    r = reader_make(encoded);
+    while (pb_next(&r, &f)) {
+        if (f.number == 1)
+            pb_write_u64(&failure, 1, failure_code((uint32_t)f.value));
+        else if (f.wire == PB_LEN)
+            pb_write_bytes_always(&failure, f.number, f.bytes);
+    }
+    pb_put_message(w, number, &failure);
+}
+
 void notification_write(struct writer *w, const struct notification_id *id, const struct outcome *o)
 {
     if (id->kind == NOTIFICATION_NAMED_SIGNAL)
@@ -319,7 +342,7 @@ void notification_write(struct writer *w, const struct notification_id *id, cons
         value_field_write(w, 5, o->value);
         return;
     case OUTCOME_FAILURE:
-        pb_write_bytes_always(w, 6, o->value);
+        failure_field_write(w, 6, o->value);
         return;
     case OUTCOME_NONE:
         break;

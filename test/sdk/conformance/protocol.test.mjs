@@ -122,6 +122,14 @@ const harmful = {
   endWithoutOutput: [Buffer.concat([frame(RUN, number(11, 1)), frame(END)]), any, "RT0012"],
 };
 const all = { ...cases, ...harmful };
+// Results at the edge of what is allowed: the status and what the client is told.
+const output = (...fields) => [Buffer.concat([frame(OUTPUT, data(15, Buffer.concat(fields))), frame(END)])];
+const ends = {
+  failureAboveTheSpace: [...output(number(1, 70000), data(2, "large")), [500, { code: 500, message: "large" }]],
+  failureWithoutCode: [...output(), [500, { code: 0, message: "" }]],
+  failure418: [...output(number(1, 418), data(2, "teapot")), [418, { code: 418, message: "teapot" }]],
+  failure600: [...output(number(1, 600), data(2, "six")), [600, { code: 600, message: "six" }]],
+};
 
 function answer(stream, headers) {
   const respond = (head, body) => {
@@ -131,11 +139,11 @@ function answer(stream, headers) {
   stream.on("error", () => {});
   stream.resume();
   if (headers[":path"] === "/discover") {
-    const handlers = [...Object.keys(all), "ok"].map((name) => ({ name }));
+    const handlers = [...Object.keys({ ...all, ...ends }), "ok"].map((name) => ({ name }));
     const manifest = { protocolMode: "BIDI_STREAM", minProtocolVersion: 5, maxProtocolVersion: 7, services: [{ name: "Raw", ty: "SERVICE", handlers }] };
     return respond({ "content-type": headers.accept.split(", ").at(-1) }, JSON.stringify(manifest));
   }
-  const what = all[headers[":path"].split("/").at(-1)]?.[0] ?? Buffer.concat([frame(OUTPUT, data(14, empty)), frame(END)]);
+  const what = { ...all, ...ends }[headers[":path"].split("/").at(-1)]?.[0] ?? Buffer.concat([frame(OUTPUT, data(14, empty)), frame(END)]);
   if (Buffer.isBuffer(what)) return respond({}, what);
   respond({ ":status": what.status ?? 200, ...("type" in what ? { "content-type": what.type ?? undefined } : {}) }, empty);
 }
@@ -158,6 +166,11 @@ describe("an endpoint that breaks the rules", { concurrency: 8 }, () => {
     w.endpoint?.close();
   });
 
+  for (const [name, [, [status, told]]] of Object.entries(ends))
+    check(`Protocol: ${name}`, async () => {
+      const r = await w.server.request(`/Raw/${name}`, {});
+      assert.deepEqual([r.status, r.body], [status, { ...told, source: "invocation" }]);
+    });
   const related = ["index", "name", "type"].map((what) => `last_failure_related_command_${what}`);
   for (const [name, [, text, code, command = [null, null, null]]] of Object.entries(all))
     check(

@@ -408,6 +408,14 @@ static void notifications_have_the_documented_bytes(void **state)
     notification_write(&w, &one, &o);
     assert_hex(writer_slice(&w), "0801320e08940312096e6f7420666f756e64");
     writer_reset(&w);
+    writer_reset(&failure);
+    failure_write(&failure, 70000, SLICE_LIT("big")); /* codes have 16 bits (§9.1) */
+    o.value = writer_slice(&failure);
+    notification_write(&w, &one, &o);
+    assert_hex(writer_slice(&w), "0801320808f4031203626967");
+    struct failure_view view;
+    assert_true(failure_parse(o.value, &view) && view.code == 500);
+    writer_reset(&w);
     struct writer keys = WRITER_INIT;
     write_lp(&keys, SLICE_LIT("big"));
     write_lp(&keys, SLICE_LIT("count"));
