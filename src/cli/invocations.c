@@ -109,7 +109,7 @@ static const struct option list_options[] = {
      .choices = "scheduled|pending|ready|running|suspended|backing-off|completed|paused"},
     {"deployment", 0, "DEPLOYMENT", OPTION_LIST, .help = "On these deployments", .aliases = "dp"},
     {"completion-result", 0, "COMPLETION_RESULT", .help = "Completed ones with this result",
-     .choices = "success|failure"},
+     .choices = "success|failure", .excludes = "all|status"},
     {"all", .help = "Completed ones too"},
     {"virtual-objects-only", .help = "Of virtual objects"},
     {"zombie", .help = "Bound to a deployment that does not exist any more"},
