@@ -197,6 +197,14 @@ describe("requests of the restate tool", () => {
     admin.requests = [];
   });
 
+  test("invocations: which completed ones are wanted is said once", async () => {
+    for (const other of [["--all"], ["--status", "running"]]) {
+      const { code, err } = await run("invocations", "list", "--completion-result", "failure", ...other);
+      assert.equal(code, 2);
+      assert.match(err, /cannot be used with/);
+    }
+  });
+
   test("changes of invocations: every answer counts", async () => {
     admin.routes["PATCH /v4/invocations/inv_1a/cancel"] = [202, ""];
     admin.routes["PATCH /v4/invocations/inv_1b/cancel"] = [409, { message: "The invocation 'inv_1b' was already completed.", restate_code: null }];
