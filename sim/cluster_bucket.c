@@ -134,7 +134,8 @@ struct object_store *__wrap_file_objects_new(struct env *env, struct job_runner 
                                              const struct file_objects_config *config)
 {
     struct env *world = sim_env_get(&csim->base.env);
-    struct memory_objects_hooks hooks = {.fault = random_fault, .max_delay_ms = 10, .late_ms = 1000};
+    struct memory_objects_hooks hooks = {
+        .fault = random_fault, .changed = csim_bucket_changed, .max_delay_ms = 10, .late_ms = 1000};
     if (!config->durable)
         return memory_objects_open(memory_objects_new(env, NULL));
     if (!csim->bucket)

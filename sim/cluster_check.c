@@ -84,6 +84,7 @@ enum rc __wrap_machine_apply(struct partition_store *s, lsn_t lsn, struct bytes 
         lsn_t *last = &csim->current_process->host->applied[partition];
         csim->imports += lsn > *last + 1;
         *last = lsn;
+        csim_log_delivered(partition, lsn, bytes_slice(kept));
         see(s, partition, lsn, kept);
     }
     bytes_unref(&kept);

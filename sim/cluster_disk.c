@@ -351,4 +351,5 @@ void csim_disk_lose_log(struct csim_host *h)
 {
     h->disk.log = NULL;
     h->lost_log = true;
+    csim_log_lost(h);
 }

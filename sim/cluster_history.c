@@ -3,6 +3,7 @@
  * change: N-1, N-2, N-4, N-6 of the nodes configuration, L-7 of the chains, P-1 and P-5 of the epochs. */
 #include <stdlib.h>
 
+#include "bifrost/replicated_params.h"
 #include "sim/cluster_sim.h"
 
 struct value {
@@ -130,6 +131,50 @@ static struct history *history_of(struct slice key, uint32_t *partition)
                                                                                : NULL;
 }
 
+/* L-11: who is disabled or removed is in no node set of a segment that is still in a chain. */
+static void check_removed(void)
+{
+    struct arena arena = {0};
+    struct nodes_config nodes;
+    struct logs_config logs;
+    struct err err = {0};
+    if (!nodes_history.len || !logs_history.len)
+        return;
+    CHECK(nodes_config_decode(&arena, bytes_slice(nodes_history.items[nodes_history.len - 1].content), &nodes,
+                              &err) == RC_OK &&
+              logs_config_decode(&arena, bytes_slice(logs_history.items[logs_history.len - 1].content), &logs,
+                                 &err) == RC_OK,
+          "%s", err.msg);
+    for (size_t i = 0; i < logs.n_chains; i++) {
+        for (size_t k = 0; k < logs.chains[i].n_segments; k++) {
+            const struct log_segment *s = &logs.chains[i].segments[k];
+            struct loglet_params p;
+            if (s->kind != SEGMENT_REPLICATED ||
+                loglet_params_decode(slice_cstr(s->params), &p, &err) != RC_OK)
+                continue;
+            for (unsigned m = 0; m < p.nodeset.len; m++) {
+                const struct node_entry *n = nodes_config_by_id(&nodes, p.nodeset.ids[m]);
+                CHECK(n && !n->tombstone && n->storage != STORAGE_DISABLED,
+                      "L-11: N%u was removed, and segment %u of log %u is on it", p.nodeset.ids[m], s->index,
+                      logs.chains[i].log_id);
+            }
+        }
+    }
+    arena_free(&arena);
+}
+
+/* The end of what is known of the logs. */
+static void follow_chains(struct slice value)
+{
+    struct arena arena = {0};
+    struct logs_config c;
+    struct err err = {0};
+    CHECK(logs_config_decode(&arena, value, &c, &err) == RC_OK, "%s", err.msg);
+    for (size_t i = 0; i < c.n_chains; i++)
+        csim_log_chain(&c.chains[i]);
+    arena_free(&arena);
+}
+
 static void check_step(const struct history *h, uint32_t version, uint32_t partition)
 {
     if (version == 0 || version >= h->len || !h->items[version].content.ptr ||
@@ -148,24 +193,34 @@ static void check_step(const struct history *h, uint32_t version, uint32_t parti
     csim->metadata_steps++;
 }
 
+void csim_history_see(const struct kv_entry *entry)
+{
+    uint32_t partition = 0;
+    struct history *h = history_of(entry->key, &partition);
+    if (!h)
+        return;
+    bool newest = entry->version >= h->len;
+    while (h->len <= entry->version)
+        VEC_PUSH(h, (struct value){0});
+    struct value *value = &h->items[entry->version];
+    CHECK(!value->content.ptr || slice_eq(bytes_slice(value->content), bytes_slice(entry->value)),
+          "M-2: two values of %.*s v%u", SLICE_FMT(entry->key), entry->version);
+    if (value->content.ptr)
+        return;
+    value->content = bytes_copy(bytes_slice(entry->value));
+    check_step(h, entry->version, partition);
+    check_step(h, entry->version + 1, partition);
+    if (newest && h == &logs_history)
+        follow_chains(bytes_slice(value->content));
+    if (newest && (h == &logs_history || h == &nodes_history))
+        check_removed();
+}
+
 bool __real_cluster_view_seen(struct cluster_view *v, const struct kv_entry *entry);
 bool __wrap_cluster_view_seen(struct cluster_view *v, const struct kv_entry *entry);
 bool __wrap_cluster_view_seen(struct cluster_view *v, const struct kv_entry *entry)
 {
-    uint32_t partition = 0;
-    struct history *h = history_of(entry->key, &partition);
-    if (h) {
-        while (h->len <= entry->version)
-            VEC_PUSH(h, (struct value){0});
-        struct value *value = &h->items[entry->version];
-        CHECK(!value->content.ptr || slice_eq(bytes_slice(value->content), bytes_slice(entry->value)),
-              "M-2: two values of %.*s v%u", SLICE_FMT(entry->key), entry->version);
-        if (!value->content.ptr) {
-            value->content = bytes_copy(bytes_slice(entry->value));
-            check_step(h, entry->version, partition);
-            check_step(h, entry->version + 1, partition);
-        }
-    }
+    csim_history_see(entry);
     return __real_cluster_view_seen(v, entry);
 }
 
@@ -180,6 +235,7 @@ void csim_check_identity(struct csim_process *p)
     if (p->identified || !me.id)
         return;
     p->identified = true;
+    p->host->node_id = me.id;
     for (size_t i = 0; i < known.len; i++)
         CHECK(!node_ref_eq(known.items[i], me), "N-2: two processes are N%u:%u", me.id, me.generation);
     VEC_PUSH(&known, me);

@@ -48,15 +48,17 @@ struct csim_disk {
 
 struct csim_host {
     struct csim *world;
-    uint32_t index; /* from 0; node name n1, n2, ... */
+    uint32_t index;   /* from 0; node name n1, n2, ... */
+    uint32_t node_id; /* 0: has never been told */
     struct csim_disk disk;
     struct csim_process *process; /* NULL: none runs */
     bool powered;                 /* answers connections to a process that is not there; else it is silent */
     bool gone;                    /* for ever */
     bool lost_log;                /* the log-server's disk was lost: the process says so and ends, for ever */
-    uint64_t restart_us;          /* a process starts then */
-    uint64_t disk_us;             /* mean duration of a durable write */
-    uint64_t cpu_us;              /* mean extra duration of an iteration of a loop (load) */
+    bool restricted;     /* an operator has set its storage to something else than read-write, once */
+    uint64_t restart_us; /* a process starts then */
+    uint64_t disk_us;    /* mean duration of a durable write */
+    uint64_t cpu_us;     /* mean extra duration of an iteration of a loop (load) */
     int64_t wall_offset_ms;
     uint32_t starts;
     lsn_t applied[CSIM_PARTITIONS_MAX]; /* by its replicas, last */
@@ -193,7 +195,28 @@ void csim_heal(void);
 bool csim_mutated(enum csim_mutation m);
 const char *csim_mutation_name(enum csim_mutation m);
 
+/* ---- cluster_log.c ---- */
+struct log_chain;
+/* A log as the metadata has it now. */
+void csim_log_chain(const struct log_chain *c);
+/* A replica has applied it. */
+void csim_log_delivered(uint32_t log_id, lsn_t lsn, struct slice record);
+/* The log-server's disk is gone. */
+void csim_log_lost(struct csim_host *h);
+
+/* ---- cluster_meta.c ---- */
+/* The disk of this member of the metadata servers is gone. */
+void csim_meta_lost(struct raft_member m);
+
+/* ---- cluster_snapshot.c ---- */
+/* The bucket's hook. */
+void csim_bucket_changed(void *ctx, const char *key, const struct bytes *content);
+/* Somebody drops the records up to and including `upto`. */
+void csim_snapshot_trim(uint32_t partition, lsn_t upto);
+
 /* ---- cluster_history.c ---- */
+/* What a metadata key is, or was, as somebody sees it. */
+void csim_history_see(const struct kv_entry *entry);
 void csim_check_identity(struct csim_process *p);
 
 /* ---- cluster_check.c ---- */
