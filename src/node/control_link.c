@@ -14,17 +14,18 @@ struct request {
     uint64_t link; /* 0: it could not be sent */
 };
 
-/* Where a member of the metadata servers was last heard from. */
-struct heard {
+/* A node with a metadata server. */
+struct server {
     uint32_t node;
-    uint64_t link;
+    uint64_t link;  /* where it was last heard from */
+    bool too_early; /* its process has not joined yet */
 };
 
 struct control_link {
     struct env *env;
     struct peers *peers;
     struct metadata_host *metadata;
-    struct heard heard[RAFT_MEMBERS_MAX];
+    struct server servers[RAFT_MEMBERS_MAX];
     const struct control_link_ops *ops;
     void *ctx;
     uint32_t me;                      /* 0: not joined yet */
@@ -74,32 +75,26 @@ static void response_arrived(struct control_link *l, struct slice message, uint6
     metadata_host_response(l->metadata, attempt, message);
 }
 
-static void remember(struct control_link *l, uint32_t node, uint64_t link)
+static struct server *server_of(struct control_link *l, uint32_t node)
 {
-    struct heard *unused = &l->heard[node % RAFT_MEMBERS_MAX];
+    struct server *unused = &l->servers[node % RAFT_MEMBERS_MAX];
     for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        if (l->heard[i].node == node) {
-            l->heard[i].link = link;
-            return;
-        }
-        if (l->heard[i].node == 0)
-            unused = &l->heard[i];
+        if (l->servers[i].node == node)
+            return &l->servers[i];
+        if (l->servers[i].node == 0)
+            unused = &l->servers[i];
     }
-    *unused = (struct heard){node, link};
+    *unused = (struct server){.node = node};
+    return unused;
 }
 
 /* A process that has started again cannot be reached as the node that it is before it has joined, and it
  * joins only when the members have a leader: they answer where they were asked. */
-static bool send_back(struct control_link *l, uint32_t node, const struct bytes *part)
+static bool send_back(struct control_link *l, struct server *s, const struct bytes *part)
 {
-    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
-        struct heard *h = &l->heard[i];
-        if (h->node != node || !h->link)
-            continue;
-        if (peers_answer(l->peers, h->link, PEER_METADATA, part, 1) == RC_OK)
-            return true;
-        h->link = 0;
-    }
+    if (s->link && peers_answer(l->peers, s->link, PEER_METADATA, part, 1) == RC_OK)
+        return true;
+    s->link = 0;
     return false;
 }
 
@@ -120,7 +115,7 @@ static void metadata_frame(void *ctx, const struct peer_link *from, struct bytes
         *a = (struct answer){{send_answer}, l, from->id};
         metadata_host_receive(l->metadata, message, &a->reply);
     } else {
-        remember(l, m.header.from.node, from->id);
+        server_of(l, m.header.from.node)->link = from->id;
         metadata_host_receive(l->metadata, message, NULL);
     }
 }
@@ -144,8 +139,10 @@ static void fail_requests(struct control_link *l, uint64_t link, bool sent)
 static void link_up(void *ctx, const struct peer_link *link)
 {
     struct control_link *l = ctx;
-    if (link->node.id && link->node.id != l->me)
-        l->ops->seen(l->ctx, link->node);
+    if (!link->node.id || link->node.id == l->me)
+        return;
+    server_of(l, link->node.id)->too_early = false;
+    l->ops->seen(l->ctx, link->node);
 }
 
 static void link_down(void *ctx, const struct peer_link *link, const struct peer_down *down)
@@ -157,6 +154,8 @@ static void link_down(void *ctx, const struct peer_link *link, const struct peer
     if (!link->node.id || link->node.id == l->me)
         return;
     bool gone = down->reason == PEER_DOWN_GONE;
+    if (down->too_early)
+        server_of(l, link->node.id)->too_early = true;
     l->ops->lost(l->ctx, link->node, gone);
     if (gone && l->metadata)
         metadata_host_peer_lost(l->metadata, link->node.id);
@@ -174,9 +173,11 @@ void control_link_send_metadata(struct control_link *l, uint32_t node, struct sl
 {
     struct bytes part = bytes_copy(message);
     const struct node_entry *n = l->nodes ? nodes_config_by_id(l->nodes, node) : NULL;
-    /* Members find each other before they have joined: joining needs the leader that they elect. */
-    bool sent = send_back(l, node, &part);
-    if (!sent && l->me)
+    /* Members find each other before they have joined: joining needs the leader that they elect. One that
+     * does not know yet that it is a member asks for no votes, and is found by its address. */
+    struct server *s = server_of(l, node);
+    bool sent = send_back(l, s, &part);
+    if (!sent && l->me && !(s->too_early && n))
         peers_send(l->peers, node, PEER_CONTROL, PEER_METADATA, &part, 1, NULL);
     else if (!sent && n && !n->tombstone)
         peers_send_address(l->peers, n->address, PEER_METADATA, &part, 1, NULL);

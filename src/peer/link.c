@@ -80,7 +80,7 @@ void link_down(struct link *l, enum peer_down_reason reason, const char *fmt, ..
     vsnprintf(l->why, sizeof(l->why), fmt, ap);
     va_end(ap);
     struct peers *p = l->peers;
-    l->down = (struct peer_down){reason, l->state == LINK_UP, l->why};
+    l->down = (struct peer_down){reason, l->state == LINK_UP, l->why, l->too_early};
     if (l->down.was_up) {
         metric_add(link_gauge(l), -1);
         metric_inc(p->metrics.lost);

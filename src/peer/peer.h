@@ -66,6 +66,7 @@ struct peer_down {
     enum peer_down_reason reason;
     bool was_up; /* false: nothing that was queued on the link has been sent */
     const char *why;
+    bool too_early; /* refused because the other node has not joined yet */
 };
 
 /* What a service wants to know; any may be NULL. Never called from inside a peers_* function, but callbacks
