@@ -7,7 +7,9 @@
 #include "metadata/json.h"
 #include "metadata/schema_records.h"
 
+#define TARGET              "restate_metadata"
 #define COMMIT_ATTEMPTS_MAX 20u
+#define LOAD_AGAIN_MS       500u /* the key-value store has tried for seconds before it says that it failed */
 
 struct stored { /* a record as the key-value store has it */
     char *key;
@@ -45,6 +47,7 @@ struct schema_store {
     bool dying;   /* freed while an operation was in progress: its answer completes it */
     char *op_key;
     struct env_task task;
+    struct env_timer load_again;
 };
 
 /* ---- records in memory ---- */
@@ -239,6 +242,11 @@ static void on_listed(struct kv_op *op, const struct kv_result *r)
     struct err err = {0};
     uint32_t version = 0;
     struct schema *next = NULL;
+    if (!s->is_loaded && r->rc && r->rc != RC_CLOSED) {
+        LOG0(LOG_WARN, TARGET, "The schema cannot be read yet, which is repeated: %s", r->message);
+        env_timer_arm(s->env, &s->load_again, LOAD_AGAIN_MS);
+        return;
+    }
     if (r->rc)
         err_set(&err, r->rc, "cannot read the schema: %s", r->message);
     else if (!take_entries(s, r, &version, &err)) {
@@ -260,9 +268,14 @@ static void on_listed(struct kv_op *op, const struct kv_result *r)
         s->loaded(s->ctx, &err);
         return;
     } else {
-        LOG0(LOG_ERROR, "restate_metadata", "%s", err.msg);
+        LOG0(LOG_ERROR, TARGET, "%s", err.msg);
     }
     env_defer(s->env, &s->task);
+}
+
+static void load_again(struct env_timer *t)
+{
+    submit(CONTAINER_OF(t, struct schema_store, load_again), KV_LIST, SCHEMA_PREFIX, on_listed);
 }
 
 /* ---- edits ---- */
@@ -296,7 +309,7 @@ static void on_record_written(struct kv_op *op, const struct kv_result *r)
     /* Conflict: another node finished it. Anything else: the edit is committed in the head record all the
      * same, and finished before the next one or at the next load. */
     if (r->rc && r->rc != RC_CONFLICT) {
-        LOG0(LOG_WARN, "restate_metadata", "writing %s failed, to be repeated: %s", s->op_key, r->message);
+        LOG0(LOG_WARN, TARGET, "writing %s failed, to be repeated: %s", s->op_key, r->message);
         s->stalled = true;
         if (s->running)
             finish_edit(s, RC_OK, "");
@@ -438,6 +451,7 @@ struct schema_store *schema_store_new(struct env *env, struct kv *kv,
     list_init(&s->waiting);
     list_init(&s->op.link);
     env_task_init(&s->task, run_task);
+    env_timer_init(&s->load_again, load_again);
     submit(s, KV_LIST, SCHEMA_PREFIX, on_listed);
     return s;
 }
@@ -492,6 +506,7 @@ void schema_store_free(struct schema_store *s)
 {
     static const char why[] = "the server is shutting down";
     env_undefer(&s->task);
+    env_timer_cancel(s->env, &s->load_again);
     if (s->running)
         finish_edit(s, RC_CLOSED, why);
     refuse_waiting(s, RC_CLOSED, why);

@@ -28,7 +28,8 @@ struct schema_edit {
 };
 
 /* `changed` runs for each new snapshot (take a reference to keep it), also for the first; `loaded` once, with
- * what opening came to. */
+ * what opening came to: what is stored cannot be used, or the key-value store was closed. While it cannot be
+ * reached, loading is repeated. */
 struct schema_store *schema_store_new(struct env *env, struct kv *kv,
                                       void (*changed)(void *ctx, struct schema *schema),
                                       void (*loaded)(void *ctx, const struct err *err), void *ctx);

@@ -28,6 +28,7 @@ struct memory_kv {
     bool dead;                /* after the failure nothing is answered: a crash */
     bool crash;
     size_t writes;
+    unsigned lists_until_success;
 };
 
 static size_t locate(struct memory_kv *m, struct slice key)
@@ -84,6 +85,10 @@ static void serve(struct env_task *t)
                 entries[r.n_entries++] =
                     (struct kv_entry){slice_cstr(m->items[i].key), m->items[i].value, m->items[i].version};
             r.entries = entries;
+            if (m->lists_until_success) {
+                m->lists_until_success--;
+                r = (struct kv_result){.rc = RC_TIMEOUT, .message = "nobody answers"};
+            }
         } else {
             r.rc = write_op(m, op);
             bytes_unref(&op->value);
@@ -396,6 +401,32 @@ static void a_broken_record_stops_the_load(void **state)
     fake_env_free(&fenv);
 }
 
+/* Found by the simulator of clusters (seed 400570): a node that had joined exited because the metadata could
+ * not be reached for seconds. */
+static void the_load_waits_until_the_metadata_can_be_reached(void **state)
+{
+    struct fake_env fenv;
+    struct memory_kv m;
+    enum rc rc;
+    fake_env_init(&fenv);
+    memory_init(&m, &fenv);
+    m.lists_until_success = 3;
+    struct schema_store *s = open_store(&m, &rc);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(rc, RC_AGAIN); /* nothing was told */
+        fake_env_advance(&fenv, 500);
+    }
+    assert_int_equal(rc, RC_OK);
+    schema_store_free(s);
+    m.lists_until_success = 1;
+    s = open_store(&m, &rc);
+    schema_store_free(s); /* while it waits */
+    fake_env_advance(&fenv, 5000);
+    assert_int_equal(rc, RC_AGAIN);
+    memory_free(&m);
+    fake_env_free(&fenv);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -403,6 +434,7 @@ int main(void)
         cmocka_unit_test(two_nodes),
         cmocka_unit_test(an_edit_waits_for_the_holders),
         cmocka_unit_test(a_broken_record_stops_the_load),
+        cmocka_unit_test(the_load_waits_until_the_metadata_can_be_reached),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
