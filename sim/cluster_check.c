@@ -159,6 +159,10 @@ bool csim_quiescent(char *why, size_t cap)
         if (!partition_quiet(i, why, cap))
             return false;
     }
+    if (csim_operator_busy())
+        return say(why, cap, "an operator is busy");
+    if (!csim_detectors_agree())
+        return say(why, cap, "the nodes do not agree on who is alive");
     if (w->clients_done < w->n_clients)
         return say(why, cap, "%zu of %zu requests are answered", w->clients_done, w->n_clients);
     if (!list_empty(&w->outside))
@@ -179,7 +183,7 @@ bool csim_logs_are_wide(char *why, size_t cap)
         version = h->process->node.view.logs_value.version;
         logs = &h->process->node.view.logs;
     }
-    uint32_t want = MIN(MAX(2 * o->replication - 1, o->replication + 1), nodes);
+    uint32_t want = MIN(MAX(2 * csim->copies - 1, csim->copies + 1), nodes);
     if (!logs || logs->n_chains < o->partitions)
         return say(why, cap, "not all logs are there");
     for (size_t i = 0; i < logs->n_chains; i++) {

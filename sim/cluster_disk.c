@@ -185,6 +185,8 @@ static void put_frame(struct csim_disk *d, struct slice body, bool rewrite)
         write_raw(&d->raft, raft_frame_format.header, FRAME_FILE_HEADER);
     }
     write_raw(&d->raft, frame.ptr, frame.len);
+    if (rewrite && !d->raft_identity)
+        d->raft_identity = d->raft.len;
     bytes_unref(&frame);
 }
 
@@ -352,4 +354,9 @@ void csim_disk_lose_log(struct csim_host *h)
     h->disk.log = NULL;
     h->lost_log = true;
     csim_log_lost(h);
+}
+
+void csim_disk_lose_raft(struct csim_host *h)
+{
+    h->disk.raft.len = csim_mutated(CSIM_RAFT_OLD_COPY) ? h->disk.raft_identity : 0;
 }

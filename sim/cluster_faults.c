@@ -120,6 +120,8 @@ static uint32_t metadata_members(void)
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
         struct csim_process *p = csim->hosts[i].process;
         struct raft_server_status s = {0};
+        if (csim->hosts[i].gone)
+            continue;
         if (p && p->node.metadata)
             raft_server_status(metadata_host_server(p->node.metadata), &s);
         fewest = MIN(fewest, s.members.n);
@@ -167,7 +169,8 @@ static void one_fault(void)
         break;
     case 12: /* so many as R copies allow, and not for ever without any */
         if (csim->lost_logs + 1 < csim->options.replication && h->disk.log &&
-            metadata_members() == csim->options.nodes && csim_below(3) == 0) {
+            metadata_members() == csim_nodes_left() && !csim_operator_busy() && !csim->removed &&
+            csim_nodes_left() > csim->copies && csim_below(3) == 0) {
             csim->lost_logs++;
             csim_process_crash(h, csim_below(2), down_time());
             csim_trace("n%u has lost the disk of its log-server", h->index + 1);
@@ -321,6 +324,7 @@ void csim_heal(void)
         uncut(NULL);
         fast_again(NULL);
     }
+    csim_detectors_heal();
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
         struct csim_host *h = &csim->hosts[i];
         if (h->disk.log && h->process)

@@ -21,10 +21,13 @@ static struct history nodes_history, logs_history, epochs_history[CSIM_PARTITION
 
 static void check_node(const struct node_entry *a, const struct node_entry *b)
 {
-    CHECK(b && strcmp(a->name, b->name) == 0, "N-1: N%u was %s", a->id, a->name);
+    CHECK(b, "N-1: N%u is gone", a->id);
+    CHECK(!a->tombstone || b->tombstone, "N-1: N%u comes back", a->id);
+    if (b->tombstone) /* nothing is kept of it but the id */
+        return;
+    CHECK(strcmp(b->name, a->name) == 0, "N-1: N%u was %s", a->id, a->name);
     CHECK(b->generation >= a->generation && b->generation <= a->generation + 1,
           "N-2: N%u goes from generation %u to %u", a->id, a->generation, b->generation);
-    CHECK(!a->tombstone || b->tombstone, "N-1: N%u comes back", a->id);
     CHECK(a->storage == STORAGE_PROVISIONING || b->storage != STORAGE_PROVISIONING,
           "N-6: the storage of N%u begins again", a->id);
     CHECK(a->storage != STORAGE_DATA_LOSS || b->storage == STORAGE_DATA_LOSS,
@@ -131,6 +134,11 @@ static struct history *history_of(struct slice key, uint32_t *partition)
                                                                                : NULL;
 }
 
+static struct slice newest(const struct history *h)
+{
+    return h->len ? bytes_slice(h->items[h->len - 1].content) : SLICE_EMPTY;
+}
+
 /* L-11: who is disabled or removed is in no node set of a segment that is still in a chain. */
 static void check_removed(void)
 {
@@ -140,10 +148,8 @@ static void check_removed(void)
     struct err err = {0};
     if (!nodes_history.len || !logs_history.len)
         return;
-    CHECK(nodes_config_decode(&arena, bytes_slice(nodes_history.items[nodes_history.len - 1].content), &nodes,
-                              &err) == RC_OK &&
-              logs_config_decode(&arena, bytes_slice(logs_history.items[logs_history.len - 1].content), &logs,
-                                 &err) == RC_OK,
+    CHECK(nodes_config_decode(&arena, newest(&nodes_history), &nodes, &err) == RC_OK &&
+              logs_config_decode(&arena, newest(&logs_history), &logs, &err) == RC_OK,
           "%s", err.msg);
     for (size_t i = 0; i < logs.n_chains; i++) {
         for (size_t k = 0; k < logs.chains[i].n_segments; k++) {
@@ -161,6 +167,35 @@ static void check_removed(void)
         }
     }
     arena_free(&arena);
+}
+
+static bool names(const struct partition_configuration *c, uint32_t node)
+{
+    bool found = false;
+    for (size_t i = 0; i < c->n_replicas; i++)
+        found |= c->replicas[i] == node;
+    return found;
+}
+
+bool csim_history_uses(uint32_t node)
+{
+    struct arena arena = {0};
+    struct logs_config logs;
+    struct epoch_metadata m;
+    struct err err = {0};
+    bool used = logs_config_decode(&arena, newest(&logs_history), &logs, &err) != RC_OK;
+    for (size_t i = 0; !used && i < logs.n_chains; i++) {
+        for (size_t k = 0; k < logs.chains[i].n_segments; k++) {
+            struct loglet_params p;
+            used |= loglet_params_decode(slice_cstr(logs.chains[i].segments[k].params), &p, &err) == RC_OK &&
+                    nodeset_position(&p.nodeset, node) >= 0;
+        }
+    }
+    for (uint32_t i = 0; i < csim->options.partitions && !used; i++)
+        used = epoch_metadata_decode(&arena, newest(&epochs_history[i]), i, &m, &err) != RC_OK ||
+               names(&m.current, node) || (m.has_next && names(&m.next, node));
+    arena_free(&arena);
+    return used;
 }
 
 /* The end of what is known of the logs. */

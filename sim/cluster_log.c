@@ -103,7 +103,7 @@ static uint32_t hosts_without(bool (*has)(const struct csim_host *h))
 
 static bool hindered(const struct csim_host *h)
 {
-    return h->lost_log || h->restricted;
+    return h->lost_log;
 }
 
 static bool is_write_quorum(const struct loglet *l, uint32_t mask)
@@ -504,13 +504,26 @@ void __wrap_log_server_on_message(struct log_server *s, const struct log_server_
 void __wrap_log_server_on_message(struct log_server *s, const struct log_server_peer *from,
                                   const struct loglet_message *m)
 {
+    struct loglet_message changed = *m;
     if (m->loglet_id < SPECIAL_LOGLETS && m->loglet_id >> 32 < csim->options.partitions) {
         struct loglet *l = loglet_of(m->loglet_id);
+        struct bytes first = BYTES_EMPTY;
+        if (csim_mutated(CSIM_OTHER_BYTES) && m->n_records == 1 && csim_chance(20)) {
+            first = bytes_copy(bytes_slice(m->records[0]));
+            ((uint8_t *)first.ptr)[first.len - 1] ^= 1;
+            changed.records = &first;
+        }
         check_watermarks(l, m, "asked by", from->node.id);
         if (m->kind == LOGLET_STORE)
-            check_store(l, from, m);
+            check_store(l, from, &changed);
+        bytes_unref(&first);
+        changed = *m;
+        if (csim_mutated(CSIM_HOLES) && m->kind == LOGLET_STORE)
+            changed.committed_tail = m->first_offset;
+        if (csim_mutated(CSIM_REPAIR_TRUSTED))
+            changed.committed_tail = MAX(m->committed_tail, m->repaired_tail);
     }
-    __real_log_server_on_message(s, from, m);
+    __real_log_server_on_message(s, from, &changed);
 }
 
 struct watched_server {
@@ -601,5 +614,7 @@ struct loglet_op *__wrap_loglet_trim(struct loglet_calls *c, const struct loglet
     struct loglet *l = loglet_of(p->loglet_id);
     l->trim_asked = MAX(l->trim_asked, upto);
     csim_snapshot_trim((uint32_t)(p->loglet_id >> 32), l->base + upto - 1);
+    if (csim_mutated(CSIM_TRIM_MORE))
+        upto = committed_tail - 1;
     return __real_loglet_trim(c, p, upto, committed_tail, done, ctx);
 }

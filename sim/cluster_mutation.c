@@ -1,23 +1,53 @@
-/* Rules switched off one at a time, to show that the checks notice: `sim_cluster --mutations`. Where a rule
+/* Rules switched off one at a time, to show that the checks notice: `sim_cluster --mutations`. Each must be
+ * noticed by the check that it is there for, others may notice it too. Where a rule
  * is a function of its own it is replaced when linking; what a disk promises is broken in cluster_disk.c,
  * what a client promises in sim_client.c. */
+#include "bifrost/log_host.h"
 #include "bifrost/nodeset.h"
+#include "bifrost/replicated_log_internal.h"
+#include "membership/membership_internal.h"
+#include "metadata/raft_core.h"
+#include "partition/durability.h"
 #include "sim/cluster_sim.h"
 
-static const char *const names[CSIM_MUTATIONS] = {
-    [CSIM_MUTATION_NONE] = "none",
-    [CSIM_LOG_FORGETS] = "the log-server's disk loses what it said was durable",
-    [CSIM_RAFT_FORGETS] = "the metadata server's disk loses what it said was durable",
-    [CSIM_NO_DEDUP] = "outbox messages count as often as they arrive",
-    [CSIM_APPLY_SKIPS] = "a replica leaves records out",
-    [CSIM_RETRY_UNKNOWN] = "a client takes an unknown outcome for a refusal",
-    [CSIM_QUORUM_OF_ONE] = "one node is enough for a record to be committed",
-    [CSIM_SEAL_OF_ONE] = "one node is enough for a segment to be sealed, and for its tail to be known",
+static const struct csim_mutant mutants[] = {
+    {CSIM_LOG_FORGETS, "L-2", "the log-server's disk loses what it said was durable"},
+    {CSIM_RAFT_FORGETS, "M-3", "the metadata server's disk loses what it said was durable"},
+    {CSIM_NO_DEDUP, "", "outbox messages count as often as they arrive"},
+    {CSIM_APPLY_SKIPS, "P-3", "a replica leaves records out"},
+    {CSIM_RETRY_UNKNOWN, "", "a client takes an unknown outcome for a refusal"},
+    {CSIM_QUORUM_OF_ONE, "L-2", "one node is enough for a record to be committed"},
+    {CSIM_SEAL_OF_ONE, "L-6", "one node is enough for a segment to be sealed"},
+    {CSIM_SEAL_OF_ONE, "L-9", "one node is enough for a tail to be known"},
+    {CSIM_OTHER_BYTES, "L-3", "a record is sent again with other bytes"},
+    {CSIM_HOLES, "L-4", "a log-server takes records above what it knows to be committed"},
+    {CSIM_REPAIR_TRUSTED, "L-5", "what a sealer repaired is taken for committed (TR-1)"},
+    {CSIM_TRIM_MORE, "L-8", "log-servers drop more than was asked for"},
+    {CSIM_SECOND_SEQUENCER, "L-10", "a process writes a segment again after it has left it (TR-4)"},
+    {CSIM_NO_MARKER, "N-5", "a log-server does not miss its storage marker"},
+    {CSIM_READ_UNCONFIRMED, "M-1", "reads of metadata are answered without asking the others"},
+    {CSIM_RAFT_OLD_COPY, "M-4", "a metadata server whose disk was lost comes back with an old copy of it"},
+    {CSIM_CHANGE_ANYTIME, "M-5", "a change of the metadata servers does not wait for the one before"},
+    {CSIM_REMOVE_AT_ONCE, "L-11", "a node is removed while segments are on it"},
+    {CSIM_TRIM_EARLY, "T-a", "the log is trimmed to what one replica has, whatever the snapshots"},
+    {CSIM_FILE_LOST, "T-b", "the object store loses a file of a snapshot"},
+    {CSIM_OLD_GENERATION, "F-3", "the failure detector takes whatever generation was told last"},
+    {CSIM_DEAF, "F-2", "a node that was started again hears no heartbeats"},
 };
 
-const char *csim_mutation_name(enum csim_mutation m)
+const struct csim_mutant *csim_mutants(size_t *n)
 {
-    return names[m];
+    *n = ARRAY_LEN(mutants);
+    return mutants;
+}
+
+void csim_mutate(void)
+{
+    raft_mutation = csim_mutated(CSIM_READ_UNCONFIRMED) ? RAFT_MUT_READ_UNCONFIRMED
+                    : csim_mutated(CSIM_CHANGE_ANYTIME) ? RAFT_MUT_CHANGE_ANYTIME
+                                                        : RAFT_MUT_NONE;
+    membership_mutation =
+        csim_mutated(CSIM_OLD_GENERATION) ? MEMBERSHIP_MUT_OLD_GENERATION : MEMBERSHIP_MUT_NONE;
 }
 
 bool csim_mutated(enum csim_mutation m)
@@ -49,4 +79,39 @@ bool __wrap_quorum_is_best_write(const struct quorum *q, struct marks m);
 bool __wrap_quorum_is_best_write(const struct quorum *q, struct marks m)
 {
     return csim_mutated(CSIM_SEAL_OF_ONE) ? some(m) : __real_quorum_is_best_write(q, m);
+}
+
+bool __real_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index);
+bool __wrap_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index);
+bool __wrap_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index)
+{
+    return !csim_mutated(CSIM_SECOND_SEQUENCER) && __real_rl_segment_used(l, log_id, index);
+}
+
+void __real_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index);
+void __wrap_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index);
+void __wrap_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index)
+{
+    if (!csim_mutated(CSIM_SECOND_SEQUENCER))
+        __real_rl_segment_use(l, log_id, index);
+}
+
+enum log_store_verdict __real_log_host_check(struct log_host *h, enum storage_state state, struct err *err);
+enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state, struct err *err);
+enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state, struct err *err)
+{
+    enum log_store_verdict v = __real_log_host_check(h, state, err);
+    return csim_mutated(CSIM_NO_MARKER) && v == LOG_STORE_LOST ? LOG_STORE_RUN : v;
+}
+
+lsn_t __real_durability_point(enum durability_mode mode, const lsn_t *durable, size_t n_replicas,
+                              lsn_t archived);
+lsn_t __wrap_durability_point(enum durability_mode mode, const lsn_t *durable, size_t n_replicas,
+                              lsn_t archived);
+lsn_t __wrap_durability_point(enum durability_mode mode, const lsn_t *durable, size_t n_replicas,
+                              lsn_t archived)
+{
+    return csim_mutated(CSIM_TRIM_EARLY) && n_replicas
+               ? durable[0]
+               : __real_durability_point(mode, durable, n_replicas, archived);
 }

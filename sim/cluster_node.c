@@ -90,7 +90,7 @@ static void process_ended(struct csim_host *h, bool power, uint64_t restart_in_u
     csim_disk_crash(h);
     h->process = NULL;
     h->powered = !power;
-    h->restart_us = restart_in_us == CSIM_NEVER ? CSIM_NEVER : csim->now_us + restart_in_us;
+    h->restart_us = restart_in_us == CSIM_NEVER || h->gone ? CSIM_NEVER : csim->now_us + restart_in_us;
 }
 
 void csim_process_crash(struct csim_host *h, bool power, uint64_t restart_in_us)
@@ -128,10 +128,10 @@ void csim_processes_look(void)
             csim_check_identity(p);
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);
-            bool legal = p->leaving || h->lost_log || h->disk.full;
+            bool legal = p->leaving || h->lost_log || h->removed || h->disk.full;
             SIM_CHECK(&csim->base, p->node.exit_code == 0 ? p->leaving : legal,
                       "the process of n%u has ended with code %d", i + 1, p->node.exit_code);
-            h->gone |= h->lost_log && p->node.exit_code;
+            h->gone |= (h->lost_log || h->removed) && p->node.exit_code;
             process_ended(h, false, h->gone ? CSIM_NEVER : csim_below(1500000));
         } else if (p && p->paused && csim->now_us >= p->resume_us) {
             csim_trace("n%u goes on", i + 1);
@@ -141,6 +141,14 @@ void csim_processes_look(void)
             csim_process_start(h);
         }
     }
+}
+
+uint32_t csim_nodes_left(void)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < csim->options.nodes; i++)
+        n += !csim->hosts[i].gone && !csim->hosts[i].removed;
+    return n;
 }
 
 struct processor *csim_processor(const struct csim_host *h, uint32_t partition)

@@ -101,10 +101,10 @@ static void report(uint64_t healed_us)
         (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions);
     printf("%lu crashes, %lu stops, %lu pauses, %lu cuts, %u log disks lost, %lu leaderships, %u snapshots "
            "kept, "
-           "%u restored, %lu steps of metadata, %lu iterations, %lu ms to heal\n",
+           "%u restored, %u plans of operators, %lu steps of metadata, %lu iterations, %lu ms to heal\n",
            (unsigned long)csim->crashes, (unsigned long)csim->stops, (unsigned long)csim->pauses,
            (unsigned long)csim->cuts, csim->lost_logs, (unsigned long)csim->leaderships, csim->snapshots,
-           csim->imports, (unsigned long)csim->metadata_steps, (unsigned long)csim->iterations,
+           csim->imports, csim->plans, (unsigned long)csim->metadata_steps, (unsigned long)csim->iterations,
            (unsigned long)((csim->now_us - healed_us) / 1000));
 }
 
@@ -128,8 +128,10 @@ static void run(const struct csim_options *o)
     w->faulty = o->faults;
     w->retry_unknown = csim_mutated(CSIM_RETRY_UNKNOWN);
     partition_ranges(w);
+    csim_mutate();
     csim_nodes_init();
     csim_clients_start();
+    csim_operator_start();
     if (o->scenario)
         csim_scenario_start();
     else if (o->faults)
@@ -240,13 +242,25 @@ static bool parse(int argc, char **argv, struct csim_options *o, uint64_t *seeds
 struct children {
     unsigned running, at_most;
     uint64_t failed;
+    const char *check; /* of a mutation: failures of others are not counted */
     struct {
         pid_t pid; /* 0: free */
         uint64_t seed;
+        FILE *says; /* of a mutation: what it complains of */
     } who[JOBS_MAX];
 };
 
-static void wait_for_one(struct children *c, bool quiet)
+/* The first line names the check that failed. */
+static bool complains_of(FILE *says, const char *check)
+{
+    char line[512] = "", wanted[16];
+    rewind(says);
+    bool any = fgets(line, sizeof(line), says) != NULL;
+    snprintf(wanted, sizeof(wanted), "%s%s", check, check[0] ? ":" : "");
+    return any && strstr(line, wanted);
+}
+
+static void wait_for_one(struct children *c)
 {
     int status;
     pid_t ended = wait(&status);
@@ -256,22 +270,28 @@ static void wait_for_one(struct children *c, bool quiet)
     while (c->who[i].pid != ended)
         i++;
     c->who[i].pid = 0;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+    bool ok = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    if (c->check) {
+        c->failed += !ok && complains_of(c->who[i].says, c->check);
+        fclose(c->who[i].says);
         return;
-    c->failed++;
-    if (!quiet)
+    }
+    c->failed += !ok;
+    if (!ok)
         fprintf(stderr, "seed %lu has failed\n", (unsigned long)c->who[i].seed);
 }
 
 static void run_apart(struct children *c, const struct csim_options *o)
 {
     while (c->running >= c->at_most)
-        wait_for_one(c, o->quiet);
+        wait_for_one(c);
     fflush(NULL);
+    FILE *says = c->check ? tmpfile() : NULL;
+    ASSERT(!c->check || says);
     pid_t child = fork();
     ASSERT(child >= 0);
     if (child == 0) {
-        if (o->quiet && !freopen("/dev/null", "w", stderr))
+        if (says && dup2(fileno(says), STDERR_FILENO) < 0)
             quick_exit(1);
         run(o);
         fflush(NULL);
@@ -282,35 +302,37 @@ static void run_apart(struct children *c, const struct csim_options *o)
         i++;
     c->who[i].pid = child;
     c->who[i].seed = o->seed;
+    c->who[i].says = says;
     c->running++;
 }
 
-/* The first seed that shows that a rule is missing; false: none of `seeds`. */
-static bool noticed(struct csim_options o, uint64_t seeds, unsigned jobs)
+/* Until a seed shows that the rule is missing; false: none of `seeds`. */
+static bool noticed(struct csim_options o, const struct csim_mutant *m, uint64_t seeds, unsigned jobs)
 {
-    struct children c = {.at_most = jobs};
+    struct children c = {.at_most = jobs, .check = m->check};
     uint64_t i = 0;
     for (; i < seeds && !c.failed; i++) {
         struct csim_options one = o;
+        one.mutation = m->mutation;
         one.seed = o.seed + i;
-        one.quiet = true;
         fill_from_seed(&one);
         run_apart(&c, &one);
     }
     while (c.running)
-        wait_for_one(&c, true);
-    printf("%-80s %s after %lu seeds\n", csim_mutation_name(o.mutation), c.failed ? "noticed" : "NOT NOTICED",
+        wait_for_one(&c);
+    printf("%-5s %-78s %s after %lu seeds\n", m->check, m->name, c.failed ? "noticed" : "NOT NOTICED",
            (unsigned long)i);
+    fflush(stdout);
     return c.failed > 0;
 }
 
-static int run_mutations(struct csim_options o, uint64_t seeds, unsigned jobs)
+static int run_mutations(const struct csim_options *o, uint64_t seeds, unsigned jobs)
 {
     bool all = true;
-    for (unsigned m = CSIM_MUTATION_NONE + 1; m < CSIM_MUTATIONS; m++) {
-        o.mutation = (enum csim_mutation)m;
-        all &= noticed(o, seeds, jobs);
-    }
+    size_t n;
+    const struct csim_mutant *m = csim_mutants(&n);
+    for (size_t i = 0; i < n; i++)
+        all &= noticed(*o, &m[i], seeds, jobs);
     return all ? 0 : 1;
 }
 
@@ -344,7 +366,7 @@ int main(int argc, char **argv)
     uint64_t first = o.seed;
     children.at_most = (unsigned)jobs;
     if (o.mutation == CSIM_MUTATIONS)
-        return run_mutations(o, seeds, (unsigned)jobs);
+        return run_mutations(&o, seeds, (unsigned)jobs);
     for (uint64_t i = 0; i < seeds; i++) {
         struct csim_options one = o;
         one.seed = first + i;
@@ -352,7 +374,7 @@ int main(int argc, char **argv)
         run_apart(&children, &one);
     }
     while (children.running)
-        wait_for_one(&children, false);
+        wait_for_one(&children);
     uint64_t failed = children.failed;
     if (failed)
         printf("%lu of %lu seeds from %lu failed\n", (unsigned long)failed, (unsigned long)seeds,

@@ -38,6 +38,7 @@ struct csim_disk {
     struct disk *log_before; /* a mutation: what a crash goes back to */
     unsigned log_writes;
     size_t raft_before;                                 /* length of raft.log, the same */
+    size_t raft_identity;                               /* and when it got its identity */
     struct writer raft;                                 /* content of raft.log */
     uint64_t raft_frames;                               /* sequence number of the last one */
     struct kv_backend *partitions[CSIM_PARTITIONS_MAX]; /* by shard */
@@ -55,10 +56,10 @@ struct csim_host {
     bool powered;                 /* answers connections to a process that is not there; else it is silent */
     bool gone;                    /* for ever */
     bool lost_log;                /* the log-server's disk was lost: the process says so and ends, for ever */
-    bool restricted;     /* an operator has set its storage to something else than read-write, once */
-    uint64_t restart_us; /* a process starts then */
-    uint64_t disk_us;    /* mean duration of a durable write */
-    uint64_t cpu_us;     /* mean extra duration of an iteration of a loop (load) */
+    bool removed;                 /* from the cluster: a process that starts says so and ends */
+    uint64_t restart_us;          /* a process starts then */
+    uint64_t disk_us;             /* mean duration of a durable write */
+    uint64_t cpu_us;              /* mean extra duration of an iteration of a loop (load) */
     int64_t wall_offset_ms;
     uint32_t starts;
     lsn_t applied[CSIM_PARTITIONS_MAX]; /* by its replicas, last */
@@ -88,13 +89,27 @@ enum csim_mutation {
     CSIM_RETRY_UNKNOWN,
     CSIM_QUORUM_OF_ONE,
     CSIM_SEAL_OF_ONE,
+    CSIM_OTHER_BYTES,
+    CSIM_HOLES,
+    CSIM_REPAIR_TRUSTED,
+    CSIM_TRIM_MORE,
+    CSIM_SECOND_SEQUENCER,
+    CSIM_NO_MARKER,
+    CSIM_READ_UNCONFIRMED,
+    CSIM_RAFT_OLD_COPY,
+    CSIM_CHANGE_ANYTIME,
+    CSIM_REMOVE_AT_ONCE,
+    CSIM_TRIM_EARLY,
+    CSIM_FILE_LOST,
+    CSIM_OLD_GENERATION,
+    CSIM_DEAF,
     CSIM_MUTATIONS,
 };
 
 struct csim_options {
     uint64_t seed, ticks; /* milliseconds of load and faults */
     uint32_t nodes, partitions, shards, replication, requests, objects;
-    bool faults, verbose, trace, quiet;
+    bool faults, verbose, trace;
     int snapshots; /* there is a repository, and logs are trimmed; -1: not given */
     const char *log_filter;
     const char *scenario; /* NULL: random faults */
@@ -117,6 +132,9 @@ struct csim {
     struct list conns;
     struct memory_objects *bucket; /* NULL: not used yet */
     uint64_t iterations, crashes, restarts, pauses, cuts, wipes, stops;
+    uint32_t copies;                        /* that new segments have, and replica sets */
+    unsigned plans;                         /* of operators */
+    bool removed;                           /* a node has been, or is being */
     unsigned snapshots, lost_logs, imports; /* imports: replicas that went on behind what they had applied */
     uint64_t metadata_steps;                /* changes of metadata that were looked at */
     uint64_t scenario_us;                   /* when it happened; 0: not yet */
@@ -164,6 +182,7 @@ void csim_disk_crash(struct csim_host *h);
 /* Of a node that is down. */
 void csim_disk_lose_partitions(struct csim_host *h);
 void csim_disk_lose_log(struct csim_host *h);
+void csim_disk_lose_raft(struct csim_host *h);
 struct csim_host *csim_host_of_path(const char *path);
 
 /* ---- cluster_node.c ---- */
@@ -176,6 +195,9 @@ void csim_processes_look(void);
 /* As an operator would: of a partition that is led. */
 void csim_create_snapshot(uint32_t partition);
 struct processor *csim_processor(const struct csim_host *h, uint32_t partition);
+
+/* Nodes that are not gone for ever. */
+uint32_t csim_nodes_left(void);
 
 /* ---- cluster_client.c ---- */
 struct csim_door { /* a loop that takes requests */
@@ -191,9 +213,26 @@ void csim_scenario_start(void);
 bool csim_scenario_known(const char *name);
 void csim_heal(void);
 
+/* ---- cluster_operator.c ---- */
+void csim_operator_start(void);
+/* A plan is being carried out. */
+bool csim_operator_busy(void);
+
+/* ---- cluster_detector.c ---- */
+void csim_detectors_heal(void);
+/* On who runs; F-2: after some time they must. */
+bool csim_detectors_agree(void);
+
 /* ---- cluster_mutation.c ---- */
 bool csim_mutated(enum csim_mutation m);
-const char *csim_mutation_name(enum csim_mutation m);
+/* A rule, and the check that must notice that it is off. */
+struct csim_mutant {
+    enum csim_mutation mutation;
+    const char *check, *name;
+};
+const struct csim_mutant *csim_mutants(size_t *n);
+/* Before anything runs. */
+void csim_mutate(void);
 
 /* ---- cluster_log.c ---- */
 struct log_chain;
@@ -215,6 +254,8 @@ void csim_bucket_changed(void *ctx, const char *key, const struct bytes *content
 void csim_snapshot_trim(uint32_t partition, lsn_t upto);
 
 /* ---- cluster_history.c ---- */
+/* Does a chain, or a replica set, still name the node, as far as anybody knows? */
+bool csim_history_uses(uint32_t node);
 /* What a metadata key is, or was, as somebody sees it. */
 void csim_history_see(const struct kv_entry *entry);
 void csim_check_identity(struct csim_process *p);

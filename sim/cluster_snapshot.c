@@ -40,6 +40,11 @@ static void check_complete(uint16_t partition, const char *directory)
 void csim_bucket_changed(void *ctx, const char *key, const struct bytes *content)
 {
     size_t len = strlen(key);
+    if (csim_mutated(CSIM_FILE_LOST) && content && len > 5 && strcmp(key + len - 5, ".data") == 0 &&
+        csim_chance(200)) {
+        memory_objects_remove(csim->bucket, key);
+        return;
+    }
     for (uint32_t i = 0; i < csim->options.partitions && !content; i++)
         CHECK(!published[i].lsn || strncmp(key, published[i].path, strlen(published[i].path)) != 0,
               "T-b: %s is deleted, and latest.json names it", key);
