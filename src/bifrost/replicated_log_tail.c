@@ -129,12 +129,14 @@ static void on_prefix_trimmed(struct chain_request *r, enum rc rc, const struct 
 {
     struct replicated_log *log = CONTAINER_OF(r, struct replicated_log, trim_request);
     log->trim_swapping = false;
-    if (rc == RC_OK)
+    if (rc == RC_OK) {
         rl_set_chain(log, chain, version);
-    else
-        rl_read_chain(log); /* somebody changed it, or the answer was lost: the next trim sees to it */
-    log->trim_running = 0;
-    rl_wake(log);
+        log->trim_running = 0;
+        rl_wake(log);
+    } else { /* somebody changed it, or the answer was lost */
+        rl_read_chain(log);
+        trim_later(log);
+    }
 }
 
 static void trim_prefix(struct replicated_log *log)
@@ -194,10 +196,24 @@ static void on_trim_tail(void *ctx, enum rc rc, lsn_t tail)
     rl_wake(log);
 }
 
+/* What was the last segment when everything in it was trimmed leaves the chain when it has a successor,
+ * though nothing more is trimmed: a node cannot be removed while segments are on it (§1.10, §7.4). */
+static bool prefix_is_trimmed(const struct replicated_log *log)
+{
+    return log->claimed && log->chain.len > 1 && log->chain.segments[1].base_lsn <= log->log.trim_point + 1;
+}
+
 static void step_trim(struct replicated_log *log)
 {
-    if (log->trim_running || env_timer_armed(&log->trim_pause) || log->trim_wanted <= log->log.trim_point)
+    if (log->trim_running || env_timer_armed(&log->trim_pause))
         return;
+    if (log->trim_wanted <= log->log.trim_point) {
+        if (prefix_is_trimmed(log)) {
+            log->trim_running = log->log.trim_point;
+            trim_prefix(log);
+        }
+        return;
+    }
     log->trim_running = log->trim_wanted;
     if (log->trim_wanted > log->log.committed) {
         rl_find_tail(&log->log, on_trim_tail, log);
