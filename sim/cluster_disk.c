@@ -185,7 +185,7 @@ static void put_frame(struct csim_disk *d, struct slice body, bool rewrite)
         write_raw(&d->raft, raft_frame_format.header, FRAME_FILE_HEADER);
     }
     write_raw(&d->raft, frame.ptr, frame.len);
-    if (rewrite && !d->raft_identity)
+    if (rewrite)
         d->raft_identity = d->raft.len;
     bytes_unref(&frame);
 }

@@ -296,6 +296,7 @@ struct watched_store {
     struct log_server_store *inner;
     struct store_batch *batch; /* on its way */
     void (*done)(struct store_batch *b, enum rc rc);
+    struct loglet *unsealed; /* a mutation */
 };
 static struct watched_store *store_of[CSIM_NODES_MAX]; /* of the host's last process */
 
@@ -352,6 +353,9 @@ static void batch_done(struct store_batch *b, enum rc rc)
             note_trimmed(l, h, e->offset);
         }
     }
+    if (s->unsealed && rc == RC_OK)
+        note_sealed(s->unsealed, h);
+    s->unsealed = NULL;
     s->batch = NULL;
     b->done = s->done;
     b->done(b, rc);
@@ -367,6 +371,13 @@ static void store_submit(struct log_server_store *s, struct store_batch *b)
     self(s)->batch = b;
     self(s)->done = b->done;
     b->done = batch_done;
+    for (size_t i = 0; i < b->len && csim_mutated(CSIM_SEAL_FORGOTTEN); i++) {
+        if (b->items[i].kind != STORE_SEAL)
+            continue;
+        self(s)->unsealed = loglet_of(b->items[i].loglet);
+        b->items[i].kind = STORE_TRIM;
+        b->items[i].offset = 0;
+    }
     self(s)->inner->ops->submit(self(s)->inner, b);
 }
 
@@ -471,6 +482,8 @@ void csim_log_lost(struct csim_host *h)
 
 static void check_watermarks(struct loglet *l, const struct loglet_message *m, const char *who, uint32_t id)
 {
+    if (csim_mutated(CSIM_HOLES)) /* they are to be found on the disks */
+        return;
     advance(l);
     CHECK(m->committed_tail <= l->committed || (l->end && m->committed_tail <= l->end),
           "L-5: %s N%u: loglet %lx is said to be committed below %lu, its sequencer said %lu", who, id,
@@ -505,6 +518,9 @@ void __wrap_log_server_on_message(struct log_server *s, const struct log_server_
                                   const struct loglet_message *m)
 {
     struct loglet_message changed = *m;
+    struct log_server_peer sender = *from;
+    if (csim_mutated(CSIM_SECOND_SENDER) && csim_chance(20))
+        sender.node.id++;
     if (m->loglet_id < SPECIAL_LOGLETS && m->loglet_id >> 32 < csim->options.partitions) {
         struct loglet *l = loglet_of(m->loglet_id);
         struct bytes first = BYTES_EMPTY;
@@ -515,7 +531,7 @@ void __wrap_log_server_on_message(struct log_server *s, const struct log_server_
         }
         check_watermarks(l, m, "asked by", from->node.id);
         if (m->kind == LOGLET_STORE)
-            check_store(l, from, &changed);
+            check_store(l, &sender, &changed);
         bytes_unref(&first);
         changed = *m;
         if (csim_mutated(CSIM_HOLES) && m->kind == LOGLET_STORE)

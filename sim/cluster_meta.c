@@ -108,13 +108,37 @@ static void on_applied(void *ctx, struct slice key, uint32_t version)
         w->inner->applied(w->ctx, key, version);
 }
 
-/* ---- M-3, M-4: who speaks ---- */
+/* ---- M-3, M-4, M-5: who speaks ---- */
+
+/* M-5: a leader does not begin a change while another one is not committed. */
+static void see_append(const struct raft_append *a)
+{
+    static struct {
+        uint64_t term, index;
+    } last; /* change that was sent */
+    struct reader r = reader_make(a->entries);
+    for (uint64_t i = a->prev_index + 1; i <= a->prev_index + a->n_entries; i++) {
+        struct raft_entry_view e;
+        raft_entry_read(&r, &e);
+        if (e.kind != RAFT_MEMBERS || e.term != a->term)
+            continue;
+        CHECK(last.term != a->term || last.index == i || MIN(last.index, i) <= a->commit,
+              "M-5: the members change at index %lu, and the change at %lu is not committed",
+              (unsigned long)i, (unsigned long)last.index);
+        last.term = a->term;
+        last.index = i;
+    }
+}
 
 static void on_send(void *ctx, uint32_t node, struct slice message)
 {
     struct watched *w = ctx;
     struct raft_server_status s;
+    struct metadata_message m;
+    struct err err = {0};
     raft_server_status(w->server, &s);
+    if (metadata_message_decode(message, &m, &err) == RC_OK && m.kind == RAFT_APPEND)
+        see_append(&m.append);
     for (size_t i = 0; i < lost.len; i++)
         CHECK(!raft_member_eq(lost.items[i], s.self), "M-4: N%u speaks as the member whose disk was lost",
               s.self.node);

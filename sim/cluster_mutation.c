@@ -4,7 +4,6 @@
  * what a client promises in sim_client.c. */
 #include "bifrost/log_host.h"
 #include "bifrost/nodeset.h"
-#include "bifrost/replicated_log_internal.h"
 #include "membership/membership_internal.h"
 #include "metadata/raft_core.h"
 #include "partition/durability.h"
@@ -17,13 +16,13 @@ static const struct csim_mutant mutants[] = {
     {CSIM_APPLY_SKIPS, "P-3", "a replica leaves records out"},
     {CSIM_RETRY_UNKNOWN, "", "a client takes an unknown outcome for a refusal"},
     {CSIM_QUORUM_OF_ONE, "L-2", "one node is enough for a record to be committed"},
-    {CSIM_SEAL_OF_ONE, "L-6", "one node is enough for a segment to be sealed"},
-    {CSIM_SEAL_OF_ONE, "L-9", "one node is enough for a tail to be known"},
+    {CSIM_SEAL_OF_ONE, "L-9", "one node is enough for a segment to be sealed, and for its tail to be known"},
+    {CSIM_SEAL_FORGOTTEN, "L-6", "a log-server does not write down that a segment is sealed"},
     {CSIM_OTHER_BYTES, "L-3", "a record is sent again with other bytes"},
     {CSIM_HOLES, "L-4", "a log-server takes records above what it knows to be committed"},
     {CSIM_REPAIR_TRUSTED, "L-5", "what a sealer repaired is taken for committed (TR-1)"},
     {CSIM_TRIM_MORE, "L-8", "log-servers drop more than was asked for"},
-    {CSIM_SECOND_SEQUENCER, "L-10", "a process writes a segment again after it has left it (TR-4)"},
+    {CSIM_SECOND_SENDER, "L-10", "one node is taken for another"},
     {CSIM_NO_MARKER, "N-5", "a log-server does not miss its storage marker"},
     {CSIM_READ_UNCONFIRMED, "M-1", "reads of metadata are answered without asking the others"},
     {CSIM_RAFT_OLD_COPY, "M-4", "a metadata server whose disk was lost comes back with an old copy of it"},
@@ -79,21 +78,6 @@ bool __wrap_quorum_is_best_write(const struct quorum *q, struct marks m);
 bool __wrap_quorum_is_best_write(const struct quorum *q, struct marks m)
 {
     return csim_mutated(CSIM_SEAL_OF_ONE) ? some(m) : __real_quorum_is_best_write(q, m);
-}
-
-bool __real_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index);
-bool __wrap_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index);
-bool __wrap_rl_segment_used(struct replicated_logs *l, uint32_t log_id, uint32_t index)
-{
-    return !csim_mutated(CSIM_SECOND_SEQUENCER) && __real_rl_segment_used(l, log_id, index);
-}
-
-void __real_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index);
-void __wrap_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index);
-void __wrap_rl_segment_use(struct replicated_logs *l, uint32_t log_id, uint32_t index)
-{
-    if (!csim_mutated(CSIM_SECOND_SEQUENCER))
-        __real_rl_segment_use(l, log_id, index);
 }
 
 enum log_store_verdict __real_log_host_check(struct log_host *h, enum storage_state state, struct err *err);

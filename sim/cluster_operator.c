@@ -280,6 +280,7 @@ static bool remove_step(void)
         return csim_mutated(CSIM_REMOVE_AT_ONCE) || on_nothing(id);
     case 4:
         plan.host->gone = true;
+        plan.host->restart_us = CSIM_NEVER;
         csim_process_stop(plan.host);
         return !plan.host->process;
     case 5:

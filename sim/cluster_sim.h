@@ -38,7 +38,7 @@ struct csim_disk {
     struct disk *log_before; /* a mutation: what a crash goes back to */
     unsigned log_writes;
     size_t raft_before;                                 /* length of raft.log, the same */
-    size_t raft_identity;                               /* and when it got its identity */
+    size_t raft_identity;                               /* and when it was written anew */
     struct writer raft;                                 /* content of raft.log */
     uint64_t raft_frames;                               /* sequence number of the last one */
     struct kv_backend *partitions[CSIM_PARTITIONS_MAX]; /* by shard */
@@ -89,11 +89,12 @@ enum csim_mutation {
     CSIM_RETRY_UNKNOWN,
     CSIM_QUORUM_OF_ONE,
     CSIM_SEAL_OF_ONE,
+    CSIM_SEAL_FORGOTTEN,
     CSIM_OTHER_BYTES,
     CSIM_HOLES,
     CSIM_REPAIR_TRUSTED,
     CSIM_TRIM_MORE,
-    CSIM_SECOND_SEQUENCER,
+    CSIM_SECOND_SENDER,
     CSIM_NO_MARKER,
     CSIM_READ_UNCONFIRMED,
     CSIM_RAFT_OLD_COPY,
