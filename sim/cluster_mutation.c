@@ -29,7 +29,7 @@ static const struct csim_mutant mutants[] = {
     {CSIM_CHANGE_ANYTIME, "M-5", "a change of the metadata servers does not wait for the one before"},
     {CSIM_REMOVE_AT_ONCE, "L-11", "a node is removed while segments are on it"},
     {CSIM_TRIM_EARLY, "T-a", "the log is trimmed to what one replica has, whatever the snapshots"},
-    {CSIM_FILE_LOST, "T-b", "the object store loses a file of a snapshot"},
+    {CSIM_FILE_LOST, "T-b", "the object store loses the content of a file of a snapshot"},
     {CSIM_OLD_GENERATION, "F-3", "the failure detector takes whatever generation was told last"},
     {CSIM_DEAF, "F-2", "a node that was started again hears no heartbeats"},
 };

@@ -1,11 +1,10 @@
 /* Snapshots and trimming in the simulated cluster (spec/cluster.md §11.2): latest.json always names a
  * complete snapshot, and its LSN never decreases (T-b); a log is trimmed only up to where a snapshot is kept
- * (T-a; with the modes of these clusters there must be one); an import never takes a partition back (T-d). */
+ * (T-a; with the modes of these clusters there must be one). */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "partition/snapshot.h"
 #include "partition/snapshot_manifest.h"
 #include "sim/cluster_sim.h"
 
@@ -40,9 +39,9 @@ static void check_complete(uint16_t partition, const char *directory)
 void csim_bucket_changed(void *ctx, const char *key, const struct bytes *content)
 {
     size_t len = strlen(key);
-    if (csim_mutated(CSIM_FILE_LOST) && content && len > 5 && strcmp(key + len - 5, ".data") == 0 &&
-        csim_chance(200)) {
-        memory_objects_remove(csim->bucket, key);
+    bool data = content && content->len && len > 5 && strcmp(key + len - 5, ".data") == 0;
+    if (csim_mutated(CSIM_FILE_LOST) && data && csim_chance(200)) {
+        memory_objects_poke(csim->bucket, key, BYTES_EMPTY);
         return;
     }
     for (uint32_t i = 0; i < csim->options.partitions && !content; i++)
@@ -73,59 +72,4 @@ void csim_snapshot_trim(uint32_t partition, lsn_t upto)
     CHECK(alone || upto <= published[partition].lsn,
           "T-a: log %u is trimmed up to LSN %lu; the latest snapshot is of LSN %lu", partition, U(upto),
           U(published[partition].lsn));
-}
-
-/* ---- T-d ---- */
-
-struct import {
-    struct store_import *import;
-    struct kv_backend *backend;
-    uint16_t partition;
-    lsn_t lsn, before; /* of the snapshot; applied when the import began */
-    store_import_done done;
-    void *ctx;
-};
-static struct {
-    struct import **items;
-    size_t len, cap;
-} imports;
-
-struct store_import *__real_store_import_new(struct kv_backend *b, struct job_runner *jobs,
-                                             uint16_t partition_id, lsn_t lsn);
-struct store_import *__wrap_store_import_new(struct kv_backend *b, struct job_runner *jobs,
-                                             uint16_t partition_id, lsn_t lsn);
-struct store_import *__wrap_store_import_new(struct kv_backend *b, struct job_runner *jobs,
-                                             uint16_t partition_id, lsn_t lsn)
-{
-    struct import *i = xcalloc(1, sizeof(*i));
-    *i = (struct import){.import = __real_store_import_new(b, jobs, partition_id, lsn),
-                         .backend = b,
-                         .partition = partition_id,
-                         .lsn = lsn};
-    VEC_PUSH(&imports, i);
-    return i->import;
-}
-
-static void import_begun(void *ctx, const struct err *err)
-{
-    struct import *i = ctx;
-    CHECK(err || i->lsn >= i->before, "T-d: partition %u goes back from LSN %lu to a snapshot of %lu",
-          i->partition, U(i->before), U(i->lsn));
-    i->done(i->ctx, err);
-}
-
-void __real_store_import_begin(struct store_import *i, store_import_done done, void *ctx);
-void __wrap_store_import_begin(struct store_import *i, store_import_done done, void *ctx);
-void __wrap_store_import_begin(struct store_import *import, store_import_done done, void *ctx)
-{
-    struct import *i = NULL;
-    for (size_t k = imports.len; k-- > 0 && !i;)
-        i = imports.items[k]->import == import ? imports.items[k] : NULL;
-    bool unfinished;
-    struct err err = {0};
-    CHECK(i && store_peek_applied(i->backend, i->partition, &i->before, &unfinished, &err) == RC_OK, "%s",
-          err.msg);
-    i->done = done;
-    i->ctx = ctx;
-    __real_store_import_begin(import, import_begun, i);
 }
