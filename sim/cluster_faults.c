@@ -258,7 +258,7 @@ static void scenario(struct csim_event *e)
     csim_trace("the cluster is complete");
     const char *name = csim->options.scenario;
     struct csim_host *chief = metadata_leader(), *second = busiest(chief);
-    if (strcmp(name, "g7") == 0) { /* two of five die together */
+    if (strcmp(name, "g7") == 0) { /* two of five die together (V-2) */
         chief->gone = second->gone = true;
         csim_process_crash(chief, csim_below(4) == 0, CSIM_NEVER);
         csim_process_crash(second, csim_below(4) == 0, CSIM_NEVER);

@@ -45,6 +45,8 @@ void csim_mutate(void)
     raft_mutation = csim_mutated(CSIM_READ_UNCONFIRMED) ? RAFT_MUT_READ_UNCONFIRMED
                     : csim_mutated(CSIM_CHANGE_ANYTIME) ? RAFT_MUT_CHANGE_ANYTIME
                                                         : RAFT_MUT_NONE;
+    if (csim_mutated(CSIM_CHANGE_ANYTIME))
+        csim->delay_us = 20000; /* a change takes long enough for the next to come */
     membership_mutation =
         csim_mutated(CSIM_OLD_GENERATION) ? MEMBERSHIP_MUT_OLD_GENERATION : MEMBERSHIP_MUT_NONE;
 }

@@ -113,6 +113,7 @@ struct csim_options {
     bool faults, verbose, trace;
     int snapshots; /* there is a repository, and logs are trimmed; -1: not given */
     const char *log_filter;
+    const char *check;    /* with --mutations: only those that this one must notice; NULL: all */
     const char *scenario; /* NULL: random faults */
     enum csim_mutation mutation;
 };
