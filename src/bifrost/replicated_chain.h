@@ -67,3 +67,8 @@ struct loglet_op *replicated_extend(const struct extend_request *r,
                                     void (*done)(void *ctx, enum rc rc, const struct chain *chain,
                                                  uint64_t version),
                                     void *ctx);
+/* The chain or the settings have changed. An operation that waits for log-servers, perhaps for ones that are
+ * gone for good, looks at the chain again (docs/operations.md, `logs recover`), and what it will write
+ * follows these settings. */
+void replicated_extend_look(struct loglet_op *op, const struct replication *replication,
+                            unsigned target_nodeset_size);

@@ -257,6 +257,19 @@ static void read_chain(struct extend_op *e)
     e->request.store->ops->read(e->request.store, e->request.log_id, &e->call);
 }
 
+void replicated_extend_look(struct loglet_op *op, const struct replication *replication,
+                            unsigned target_nodeset_size)
+{
+    struct extend_op *e = CONTAINER_OF(op, struct extend_op, op);
+    e->replication = *replication;
+    e->request.target_nodeset_size = target_nodeset_size;
+    if (!e->helper)
+        return; /* reads the chain, or will */
+    loglet_op_cancel(e->helper);
+    e->helper = NULL;
+    read_chain(e);
+}
+
 struct loglet_op *
 replicated_extend(const struct extend_request *r,
                   void (*done)(void *ctx, enum rc rc, const struct chain *chain, uint64_t version), void *ctx)

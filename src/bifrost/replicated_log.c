@@ -93,6 +93,13 @@ bool rl_params(struct replicated_log *log, const struct chain_segment *s, struct
     return false;
 }
 
+static void extend_look(struct replicated_log *log)
+{
+    const struct replicated_logs_config *c = &log->logs->config;
+    if (log->extend)
+        replicated_extend_look(log->extend, &c->replication, c->target_nodeset_size);
+}
+
 void rl_set_chain(struct replicated_log *log, const struct chain *chain, uint64_t version)
 {
     log->chain_read = true;
@@ -108,8 +115,11 @@ void rl_set_chain(struct replicated_log *log, const struct chain *chain, uint64_
     /* Everything below the last base is decided (§5.14, 6). */
     log->log.committed = MAX(log->log.committed, rl_last_segment(log)->base_lsn - 1);
     log->log.trim_point = MAX(log->log.trim_point, chain_first_lsn(chain) - 1);
-    if (was_empty || before != chain_last_index(chain) || marked != !chain_tail(chain))
+    if (was_empty || before != chain_last_index(chain) || marked != !chain_tail(chain)) {
         rl_read_chain_changed(log);
+        /* What waits for log-servers that are gone for good: an operator may have ended their segment. */
+        extend_look(log);
+    }
     rl_wake(log);
 }
 
@@ -300,8 +310,13 @@ void replicated_logs_free(struct replicated_logs *l)
 void replicated_logs_set_replication(struct replicated_logs *l, const struct replication *r,
                                      unsigned target_size)
 {
+    bool same = replication_eq(&l->config.replication, r) && l->config.target_nodeset_size == target_size;
     l->config.replication = *r;
     l->config.target_nodeset_size = target_size;
+    if (same)
+        return;
+    LIST_FOREACH(n, &l->open)
+    extend_look(CONTAINER_OF(n, struct replicated_log, link));
 }
 
 void replicated_logs_set_improvement(struct replicated_logs *l, uint64_t improve_ms)

@@ -55,6 +55,8 @@ static void stop_watch(struct replicated_log *log)
 void rl_read_chain_changed(struct replicated_log *log)
 {
     stop_watch(log);
+    /* The segment that is read may end earlier now: what was asked for need not exist any more. */
+    stop_fetch(log);
     log->watch_tail = 1;
     log->sealed_since_ms = 0;
     rl_tail_chain_changed(log);

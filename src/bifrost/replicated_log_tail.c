@@ -88,9 +88,15 @@ static void tail_pause_over(struct env_timer *t)
     run_tail(CONTAINER_OF(t, struct replicated_log, tail_pause));
 }
 
-/* What a search for the tail of a sealed segment waits for. */
+/* What a search for the tail of a sealed segment waits for; and one whose log-servers do not answer looks at
+ * the new end instead. */
 void rl_tail_chain_changed(struct replicated_log *log)
 {
+    if (log->tail_op) {
+        loglet_op_cancel(log->tail_op);
+        log->tail_op = NULL;
+        run_tail(log);
+    }
     if (env_timer_armed(&log->tail_pause))
         env_timer_arm(rl_env(log), &log->tail_pause, 0);
 }

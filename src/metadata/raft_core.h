@@ -87,6 +87,8 @@ struct raft_durable {
 /* RC_CORRUPT if it cannot be read or does not fit what was there; `d` is then unusable but can be freed. */
 enum rc raft_durable_fold(struct raft_durable *d, struct slice body, struct err *err);
 bool raft_durable_readable(struct slice body);
+/* The last members that stand there, committed or not; false: none, or they cannot be read. */
+bool raft_durable_members(const struct raft_durable *d, struct raft_members *out);
 void raft_durable_free(struct raft_durable *d);
 
 struct raft_host_ops {
@@ -121,6 +123,12 @@ void raft_free(struct raft *r);
  * snapshot; or, with `alone` false, one that has an identity but no part in a cluster yet. */
 void raft_provision_write(struct writer *w, struct raft_member self, uint64_t fingerprint,
                           struct slice cluster_name, bool alone, struct slice data);
+
+/* The body to append to a storage whose group has lost its majority for ever: the only member of a group of
+ * its own from then on, under a new storage id, with everything that stands in its log (what was not
+ * committed there is an undecided request that turns out done). Members of the old group find no one under
+ * the old id. `d` has an identity and members. */
+void raft_recover_write(struct writer *w, const struct raft_durable *d, struct raft_member self);
 
 /* A message of a peer, addressed to this member. The kinds above RAFT_TIMEOUT_NOW are not for it. */
 void raft_receive(struct raft *r, const struct metadata_message *m);

@@ -98,6 +98,39 @@ void raft_provision_write(struct writer *w, struct raft_member self, uint64_t fi
     write_state(w, 1, (struct raft_member){0}, 1, 0);
 }
 
+/* Members of the last entry that has some, or of the snapshot. */
+bool raft_durable_members(const struct raft_durable *d, struct raft_members *out)
+{
+    *out = d->snapshot.members;
+    for (size_t i = 0; i < d->entries.len; i++) {
+        if (d->entries.items[i].kind != RAFT_MEMBERS)
+            continue;
+        struct reader r = reader_make(bytes_slice(d->entries.items[i].data));
+        raft_members_read(&r, out);
+        if (!reader_done(&r))
+            return false;
+    }
+    return out->n > 0;
+}
+
+void raft_recover_write(struct writer *w, const struct raft_durable *d, struct raft_member self)
+{
+    struct raft_members members;
+    bool some = raft_durable_members(d, &members);
+    ASSERT(some);
+    /* An entry of a term that nobody has seen, so that it is later than all others (M-3). */
+    uint64_t index = d->base_index + d->entries.len + 1, term = d->term + 1;
+    members = (struct raft_members){.version = members.version + 1, .n = 1, .items = {self}};
+    struct writer data = WRITER_INIT, c = WRITER_INIT;
+    raft_members_write(&data, &members);
+    write_u64le(&c, index);
+    raft_entry_write(&c, &(struct raft_entry_view){term, RAFT_MEMBERS, writer_slice(&data)});
+    writer_free(&data);
+    write_identity(w, self, d->fingerprint, slice_cstr(d->cluster_name));
+    write_record(w, RECORD_ENTRIES, &c);
+    write_state(w, term, (struct raft_member){0}, index, 0);
+}
+
 /* ---- reading ---- */
 
 static struct raft_member read_member(struct reader *r)

@@ -1,9 +1,10 @@
-/* restate-server: load the configuration, set up logging, run the node. */
+/* restate-server: load the configuration, set up logging, run the node; or recover one (node/recover.h). */
 #include <stdio.h>
 #include <string.h>
 
 #include "node/config.h"
 #include "node/node.h"
+#include "node/recover.h"
 #include "trace/exporter.h"
 
 /* Read by jemalloc where it is linked: give memory back about a second after a burst, on a thread of its own.
@@ -16,6 +17,8 @@ int main(int argc, char **argv, char **envp)
     struct node_config *config;
     enum config_action action;
     int exit_code;
+    if (node_recover(argc, argv, envp, &exit_code))
+        return exit_code;
     if (config_load(argc, argv, envp, &config, &action, &exit_code) != RC_OK || action == CONFIG_EXIT)
         return exit_code;
     log_configure(&(struct log_config){.format = config->log_format, .ansi = config->log_ansi});

@@ -1,10 +1,12 @@
-/* Preloaded into a server under test (inject.mjs builds it): shifts its wall clock, and ends the process between two storage operations.
- * Works for any dynamically linked server, so the official one can be shown the same.
+/* Preloaded into a server under test (inject.mjs builds it): shifts its wall clock, and ends the process
+ * between two storage operations. Works for any dynamically linked server, so the official one can be shown
+ * the same.
  *
- *   INJECT_CLOCK=<file>  8 bytes, little-endian: milliseconds added to CLOCK_REALTIME; may change while the process runs
- *   INJECT_CRASH=<n>     the process ends, as by SIGKILL, in place of its n-th storage operation: a write to or a change of the size, name
- *                        or durability of a regular file. What was written before stays in the page cache: a crash of the process, not of
- *                        the machine (torn and lost writes are the simulator's, sim/cluster_disk.c). */
+ *   INJECT_CLOCK=<file>  8 bytes, little-endian: milliseconds added to CLOCK_REALTIME; may change while the
+ * process runs INJECT_CRASH=<n>     the process ends, as by SIGKILL, in place of its n-th storage operation:
+ * a write to or a change of the size, name or durability of a regular file. What was written before stays in
+ * the page cache: a crash of the process, not of the machine (torn and lost writes are the simulator's,
+ * sim/cluster_disk.c). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -38,7 +40,8 @@ __attribute__((constructor)) static void begin(void)
     left = crash ? atol(crash) : 0;
 }
 
-/* Raw system calls: the C library's functions may call one another through the names that are taken over here. */
+/* Raw system calls: the C library's functions may call one another through the names that are taken over
+ * here. */
 int clock_gettime(clockid_t id, struct timespec *t)
 {
     int rc = (int)syscall(SYS_clock_gettime, id, t);
