@@ -302,6 +302,11 @@ int logs_trim_run(struct tool *t);
 int logs_reconfigure_run(struct tool *t);
 int logs_seal_run(struct tool *t);
 int logs_forced_seal_run(struct tool *t);
+int logs_recover_run(struct tool *t);
+/* SealChain; `segment` NULL: the last one; `forced_tail` 0: where its log-servers say that it ends. Says what
+ * came out if it is good. */
+struct answer logs_seal(struct tool *t, uint32_t log, const uint32_t *segment, const char *reason,
+                        uint64_t forced_tail);
 int logs_generate_run(struct tool *t);
 int nodes_remove_run(struct tool *t);
 int nodes_set_storage_run(struct tool *t);

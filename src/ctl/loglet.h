@@ -19,5 +19,13 @@ struct loglet {
 bool loglet_find(struct tool *t, uint64_t id, struct loglet *out);
 /* GetLogletInfo of every node of the effective node set. */
 void loglet_ask(struct tool *t, struct loglet *l);
+/* Which records its nodes have (GetDigest). */
+struct digest {
+    struct slice *replies; /* Digest message per node of the loglet; ptr NULL: no answer */
+    uint64_t from, to;     /* inclusive, set by the caller */
+};
+void loglet_ask_digests(struct tool *t, const struct loglet *l, struct digest *d);
+/* The nodes of the cluster as quorums see them; the caller frees it. */
+void nodes_directory(const struct nodes_config *nodes, struct node_directory *d);
 void loglet_print_info(struct tool *t, const struct loglet *l, const uint64_t *global_tail);
 int loglet_digest_run(struct tool *t);

@@ -5,12 +5,7 @@
 
 #define DIGEST_ROWS_MAX 1000000u
 
-struct digest {
-    struct slice *replies; /* Digest message per node; ptr NULL: no answer */
-    uint64_t from, to;     /* inclusive */
-};
-
-static void ask_digests(struct tool *t, const struct loglet *l, struct digest *d)
+void loglet_ask_digests(struct tool *t, const struct loglet *l, struct digest *d)
 {
     struct rpc *calls = arena_array(&t->arena, struct rpc, l->n_nodes + 1);
     d->replies = arena_array(&t->arena, struct slice, l->n_nodes + 1);
@@ -50,8 +45,7 @@ static char record_at(struct slice digest, uint64_t offset)
     return '-';
 }
 
-/* The nodes of the cluster as quorums see them. */
-static void directory_of(const struct nodes_config *nodes, struct node_directory *d)
+void nodes_directory(const struct nodes_config *nodes, struct node_directory *d)
 {
     for (size_t i = 0; i < nodes->n_nodes; i++) {
         const struct node_entry *e = &nodes->nodes[i];
@@ -117,7 +111,7 @@ static void print_digest(struct tool *t, const struct loglet *l, const struct di
     struct node_directory directory = {0};
     struct quorum q;
     struct table *tb = table_new(t, "digest");
-    directory_of(ctl_of(t)->nodes, &directory);
+    nodes_directory(ctl_of(t)->nodes, &directory);
     quorum_init(&q, &l->params.replication, &l->params.nodeset, &directory);
     table_column(tb, "OFFSET");
     for (size_t i = 0; i < l->n_nodes; i++)
@@ -166,7 +160,7 @@ int loglet_digest_run(struct tool *t)
         d.to = MIN(d.to, tool_number(t, "to"));
     if (d.to >= d.from && d.to - d.from >= DIGEST_ROWS_MAX)
         return tool_fail(t, "more than %u records; choose a part with --from and --to", DIGEST_ROWS_MAX);
-    ask_digests(t, &l, &d);
+    loglet_ask_digests(t, &l, &d);
     print_digest(t, &l, &d, global_tail);
     tool_say(t, "\n");
     loglet_print_info(t, &l, &global_tail);

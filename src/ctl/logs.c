@@ -160,6 +160,11 @@ static const struct option forced_seal_options[] = {
      .check = check_u32},
     {"reason", 0, "REASON", .help = "Kept with the seal"},
     {0}};
+static const struct option recover_options[] = {
+    LOG_IDS(0, "Logs: `0`, `1-4`; all without one"),
+    {"dry-run", 'n', .help = "Say what is lost and what would be done, change nothing"},
+    {"reason", 0, "REASON", .help = "Kept with the seal"},
+    {0}};
 static const struct option generate_options[] = {
     {"replication", 'r', "REPLICATION", OPTION_REQUIRED, "Copies of a record", .check = check_replication},
     {"nodeset", 0, "NODESET", OPTION_REQUIRED | OPTION_LIST | OPTION_MANY, "Nodes that store the logs",
@@ -186,6 +191,8 @@ const struct command logs_commands[] = {
      .run = logs_seal_run},
     {"forced-seal", "Seal a log at a given end, whatever its servers say; records may be lost",
      .hidden = true, .options = forced_seal_options, .run = logs_forced_seal_run},
+    {"recover", "Accept the loss of what only log-servers had that are gone for good, and go on",
+     .options = recover_options, .run = logs_recover_run, .examples = "restatectl logs recover --dry-run"},
     {"find-tail", "The end of logs", .options = find_tail_options, .run = find_tail_run,
      .examples = "restatectl logs find-tail 0-23"},
     {0}};

@@ -155,15 +155,16 @@ static void put_context(struct writer *request, const char *key, const char *val
     pb_put_message(request, 3, &entry);
 }
 
-static struct answer seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)
+struct answer logs_seal(struct tool *t, uint32_t log, const uint32_t *segment, const char *reason,
+                        uint64_t forced_tail)
 {
     struct writer request = WRITER_INIT;
     pb_write_u64(&request, 1, log);
-    if (tool_given(t, "segment-index"))
-        pb_write_u64_always(&request, 2, tool_number(t, "segment-index"));
+    if (segment)
+        pb_write_u64_always(&request, 2, *segment);
     put_context(&request, "source", "restatectl");
-    if (tool_text(t, "reason"))
-        put_context(&request, "reason", tool_text(t, "reason"));
+    if (reason)
+        put_context(&request, "reason", reason);
     if (forced_tail)
         pb_write_u64_always(&request, 4, forced_tail);
     struct answer a = ctl_call(ctl_of(t), ROLE_ADMIN, SERVICE "SealChain", &request);
@@ -171,6 +172,13 @@ static struct answer seal_one(struct tool *t, uint32_t log, uint64_t forced_tail
         tool_say(t, "✅ log=%u chain has been sealed\n ├ Tail LSN: %llu\n\n", log,
                  (unsigned long long)msg_u64(a.reply, 1));
     return a;
+}
+
+static struct answer seal_one(struct tool *t, uint32_t log, uint64_t forced_tail)
+{
+    uint32_t segment = (uint32_t)(tool_given(t, "segment-index") ? tool_number(t, "segment-index") : 0);
+    return logs_seal(t, log, tool_given(t, "segment-index") ? &segment : NULL, tool_text(t, "reason"),
+                     forced_tail);
 }
 
 int logs_seal_run(struct tool *t)

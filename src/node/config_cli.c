@@ -259,7 +259,8 @@ enum rc cli_parse(int argc, char **argv, struct cli *out)
 void cli_print_help(void)
 {
     printf("Restate in C: a durable execution engine that speaks the protocols of Restate 1.7\n\n"
-           "Usage: restate-server [OPTIONS]\n\nOptions:\n");
+           "Usage: restate-server [OPTIONS]\n"
+           "       restate-server recover metadata --help\n\nOptions:\n");
     for (size_t i = 0; i < ARRAY_LEN(flags); i++) {
         const struct flag *f = &flags[i];
         char left[64];
