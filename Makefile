@@ -5,7 +5,7 @@ SECONDS ?= 60
 FUZZ_SECONDS ?= 30
 JOBS ?= $(shell nproc)
 
-.PHONY: help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-python-v5 test-sdk-go test-sdk-rust test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
+.PHONY: models help setup build debug run demo test test-unit test-sim test-sdk test-conformance test-cli test-clients torture test-sdk-python test-sdk-python-v5 test-sdk-go test-sdk-rust test-vectors sim bench bench-compare cluster test-cluster test-cluster-full failover fuzz format check-format check-layering clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9 -]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ test-cluster-full: build ## all cases of test/cluster (an hour)
 
 failover: build ## longest gaps that clients see when a node is killed, stopped or cut off; TARGET=official
 	@tools/failover --rounds $(or $(ROUNDS),1)
+
+models: setup ## small models of the cluster's protocols, all bounds (ten minutes); the quick ones are in `make test`
+	@tools/sim models --full
 
 test-cli: build ## our restate tool against a recorded admin API and a real server
 	@tools/test-cli
