@@ -213,7 +213,8 @@ static void link_up(struct link *l)
 
 /* ---- greeting, dialer's side ---- */
 
-/* RC_OK if this is whom we wanted. */
+/* RC_OK if this is whom we wanted. RC_AGAIN: it was, but that process has ended since; its greeting was on
+ * the way for long. */
 static enum rc check_answer(const struct link *l, const struct peer_answer *a, struct err *err)
 {
     const struct peers *p = l->peers;
@@ -228,7 +229,7 @@ static enum rc check_answer(const struct link *l, const struct peer_answer *a, s
         return err_set(err, RC_CONFLICT, "%s is N%u, not N%u", l->address, a->me.id, l->expected_id);
     uint32_t known = a->me.id ? peers_generation(p, a->me.id) : 0;
     if (a->me.generation < known)
-        return err_set(err, RC_CONFLICT, "%s is N%u:%u, an older process than N%u:%u", l->address, a->me.id,
+        return err_set(err, RC_AGAIN, "%s is N%u:%u, an older process than N%u:%u", l->address, a->me.id,
                        a->me.generation, a->me.id, known);
     return RC_OK;
 }
@@ -247,9 +248,11 @@ static void on_answer(struct link *l, struct bytes data)
     else
         rc = check_answer(l, &a, &err);
     if (rc != RC_OK) {
-        metric_inc(l->peers->metrics.refused);
+        bool outdated = rc == RC_AGAIN;
+        if (!outdated)
+            metric_inc(l->peers->metrics.refused);
         l->too_early = rc == RC_CONFLICT && !a.accepted && a.me.id == 0 && l->expected_id;
-        link_down(l, PEER_DOWN_REFUSED, "%s", err.msg);
+        link_down(l, outdated ? PEER_DOWN_CLOSED : PEER_DOWN_REFUSED, "%s", err.msg);
         return;
     }
     l->info.node = a.me;

@@ -115,6 +115,24 @@ static void test_dialed_before_it_joined(void **state)
     t_stop(&b);
 }
 
+/* A greeting of a process that has ended since is not a refusal: a node that joins would end because of it. */
+static void test_outdated_greeting(void **state)
+{
+    struct tnode a, b;
+    t_start(&a, 1, NULL);
+    t_start(&b, 2, NULL);
+    b.ref.generation = 2; /* it answers as generation 1 */
+    t_know(&a, &b);
+    assert_int_equal(t_send(&a, 2, "x"), RC_OK);
+    WAIT_FOR(a.downs, 1);
+    assert_int_equal(a.down.reason, PEER_DOWN_CLOSED);
+    assert_non_null(strstr(a.why, "an older process than N2:2"));
+    peer_acceptor_set_identity(b.acceptor, b.ref, 77);
+    WAIT_FOR(a.ups, 1);
+    t_stop(&a);
+    t_stop(&b);
+}
+
 static void test_nobody_listens(void **state)
 {
     struct tnode a, b;
@@ -451,6 +469,7 @@ int main(void)
         CASE(test_large_frames),
         CASE(test_by_address_before_joining),
         CASE(test_dialed_before_it_joined),
+        CASE(test_outdated_greeting),
         CASE(test_nobody_listens),
         CASE(test_incoming_link_ends_pauses),
         CASE(test_redials),
