@@ -1,5 +1,5 @@
-/* The whole-cluster simulator: `sim_cluster --seeds N --seed S --nodes K`. N seeds from S on, each in a process
- * of its own; a failing one prints what is wrong and how to repeat it. */
+/* The whole-cluster simulator: `sim_cluster --seeds N --seed S --nodes K`. N seeds from S on, each in a
+ * process of its own; a failing one prints what is wrong and how to repeat it. */
 #include "sim/cluster_sim.h"
 
 #include <stdarg.h>

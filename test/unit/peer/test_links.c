@@ -115,7 +115,8 @@ static void test_dialed_before_it_joined(void **state)
     t_stop(&b);
 }
 
-/* A greeting of a process that has ended since is not a refusal: a node that joins would end because of it. */
+/* A greeting of a process that has ended since is not a refusal: a node that joins would end because of it.
+ */
 static void test_outdated_greeting(void **state)
 {
     struct tnode a, b;
