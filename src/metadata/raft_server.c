@@ -6,10 +6,11 @@
 
 #include "base/log.h"
 
-#define TARGET         "restate_metadata_server"
-#define WARN_PERCENT   80u
-#define ALARM_PERCENT  95u
-#define STOP_ELECTIONS 2u
+#define TARGET            "restate_metadata_server"
+#define WARN_PERCENT      80u
+#define ALARM_PERCENT     95u
+#define STOP_ELECTIONS    2u
+#define IDENTITY_AGAIN_MS 500u
 
 enum waiting_for { WAIT_COMMIT, WAIT_ROUND };
 
@@ -38,6 +39,8 @@ struct raft_server {
     struct list waiting;
     uint32_t n_waiting;
     struct bytes identity_body; /* being written */
+    bool identity_again;        /* if that fails: nobody waits who would try again */
+    struct env_timer identity_timer;
     bool stopping, hands_over;
     void (*stopped)(void *ctx);
     struct env_timer stop_timer;
@@ -576,13 +579,18 @@ static enum rc start_raft(struct raft_server *s, struct raft_durable *durable, s
 /* The identity is on disk: fold it like a restart would. */
 static void identity_written(struct raft_server *s, enum rc rc, const struct err *werr)
 {
+    if (rc)
+        LOG0(LOG_ERROR, TARGET, "cannot initialize the metadata server%s: %s",
+             s->identity_again ? ", which is repeated" : "", werr->msg);
+    if (rc && s->identity_again) {
+        env_timer_arm(s->env, &s->identity_timer, IDENTITY_AGAIN_MS);
+        return;
+    }
     struct bytes body = s->identity_body;
     s->identity_body = BYTES_EMPTY;
     struct raft_durable durable = {0};
     struct err err = {0};
-    if (rc) {
-        LOG0(LOG_ERROR, TARGET, "cannot initialize the metadata server: %s", werr->msg);
-    } else {
+    if (rc == RC_OK) {
         enum rc folded = raft_durable_fold(&durable, bytes_slice(body), &err);
         if (!folded)
             folded = start_raft(s, &durable, &err);
@@ -591,6 +599,12 @@ static void identity_written(struct raft_server *s, enum rc rc, const struct err
     bytes_unref(&body);
     if (s->ops->changed)
         s->ops->changed(s->ctx);
+}
+
+static void identity_again(struct env_timer *t)
+{
+    struct raft_server *s = CONTAINER_OF(t, struct raft_server, identity_timer);
+    s->store->ops->write(s->store, bytes_ref(s->identity_body), true);
 }
 
 static void store_done(void *ctx, enum rc rc, const struct err *err)
@@ -617,6 +631,7 @@ static enum rc write_identity(struct raft_server *s, uint32_t node, uint64_t fin
     raft_provision_write(&w, self, fingerprint, slice_cstr(s->cluster_name), alone, writer_slice(&data));
     writer_free(&data);
     s->identity_body = writer_take(&w);
+    s->identity_again = !alone;
     s->store->ops->write(s->store, bytes_ref(s->identity_body), true);
     return RC_OK;
 }
@@ -706,6 +721,7 @@ enum rc raft_server_new(struct env *env, struct raft_store *store, struct raft_d
     kv_table_init(&s->table);
     list_init(&s->waiting);
     env_timer_init(&s->stop_timer, stop_timer_fired);
+    env_timer_init(&s->identity_timer, identity_again);
     enum rc rc = RC_OK;
     if (durable->self.node && strcmp(durable->cluster_name, o->cluster_name) != 0)
         rc = err_set(err, RC_CONFLICT, "the metadata store belongs to cluster '%s', not to '%s'",
@@ -727,6 +743,7 @@ void raft_server_free(struct raft_server *s)
     LIST_FOREACH_SAFE(n, next, &s->waiting)
     fail_waiting(s, CONTAINER_OF(n, struct waiting, link));
     env_timer_cancel(s->env, &s->stop_timer);
+    env_timer_cancel(s->env, &s->identity_timer);
     s->store->ops->close(s->store);
     if (s->raft)
         raft_free(s->raft);

@@ -51,7 +51,8 @@ void raft_server_stop(struct raft_server *s, void (*stopped)(void *ctx));
 
 /* Uninitialized storage only; each writes once and takes effect when that is on disk.
  * Provision: the first member of a new cluster, with what `initial` holds (spec §1.9). Identify: part of the
- * cluster with this fingerprint, waiting to be taken in. RC_EXISTS: it has an identity already. */
+ * cluster with this fingerprint, waiting to be taken in; repeated while the disk refuses it. RC_EXISTS: it
+ * has an identity already. */
 enum rc raft_server_provision(struct raft_server *s, uint32_t node, uint64_t fingerprint,
                               const struct kv_table *initial);
 enum rc raft_server_identify(struct raft_server *s, uint32_t node, uint64_t fingerprint);
