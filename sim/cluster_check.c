@@ -251,6 +251,12 @@ void csim_print_state(void)
                         (unsigned long)st.committed, st.self_inflight, st.outbox_depth, st.waiting_rpcs);
             fprintf(stderr, "\n");
         }
+        for (size_t k = 0; k < n->view.nodes.n_nodes; k++) {
+            const struct node_entry *e = &n->view.nodes.nodes[k];
+            fprintf(stderr, "    N%u:%u %s, storage %s, worker %s\n", e->id, e->generation,
+                    e->tombstone ? "removed" : e->name, storage_state_name(e->storage),
+                    worker_state_name(e->worker));
+        }
         if (n->log_host)
             log_host_each_loglet(n->log_host, print_loglet, NULL);
         print_chains(&n->view.logs);

@@ -147,7 +147,7 @@ uint32_t csim_nodes_left(void)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < csim->options.nodes; i++)
-        n += !csim->hosts[i].gone && !csim->hosts[i].removed;
+        n += !csim->hosts[i].gone && !csim->hosts[i].removed && !csim->hosts[i].lost_log;
     return n;
 }
 

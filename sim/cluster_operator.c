@@ -30,6 +30,7 @@ struct attempt {
     unsigned value;
     uint64_t began_us;
     bool over, done;
+    bool given_up; /* no answer came: it must not change anything when it comes to that */
 };
 
 enum plan_kind { PLAN_NONE, PLAN_COPIES, PLAN_READ_ONLY, PLAN_DRAIN, PLAN_REMOVE, PLAN_METADATA_DISK };
@@ -104,6 +105,8 @@ static enum rc on_change(struct kv_edit *e, const struct kv_entry *current, stru
     const struct attempt *a = CONTAINER_OF(e, struct attempt, edit);
     if (!current)
         return err_set(err, RC_UNAVAILABLE, "there is no cluster yet");
+    if (a->given_up)
+        return RC_EOF;
     struct slice value = bytes_slice(current->value);
     return a->change == CHANGE_LOG_COPIES         ? change_logs(a, value, w, version, err)
            : a->change == CHANGE_PARTITION_COPIES ? change_table(a, value, w, version, err)
@@ -142,7 +145,9 @@ static bool written(enum change change, uint32_t node, unsigned value)
     bool silent = a && !a->over && (!a->process->alive || csim->now_us > a->began_us + PATIENCE_MS * MS);
     if (a && !a->over && !silent)
         return false;
-    plan.attempt = NULL; /* an attempt without an answer may still do something: it stays where it is */
+    if (silent)
+        a->given_up = true; /* a write that is on its way meets the version of the next one */
+    plan.attempt = NULL;
     if (a && a->done && (plan.repeated || !csim_chance(300))) {
         plan.repeated = false;
         return true;
@@ -236,12 +241,12 @@ static bool metadata_complete(void)
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
         struct csim_host *h = &csim->hosts[i];
         struct raft_server_status s = {0};
-        if (h->gone)
+        if (h->gone || h->lost_log)
             continue;
         if (!h->process || !h->process->node.metadata)
             return false;
         raft_server_status(metadata_host_server(h->process->node.metadata), &s);
-        if (s.members.n != csim_nodes_left())
+        if (s.members.n != csim_nodes_left() + csim->lost_logs)
             return false;
     }
     return true;
@@ -353,11 +358,10 @@ static bool can_begin(enum plan_kind kind)
     if (!h->process || h->gone || h->lost_log || !h->node_id || h->process->node.state != NODE_ALIVE)
         return false;
     if (kind == PLAN_REMOVE)
-        return csim->options.snapshots && left > csim->copies && left - csim->lost_logs > csim->copies &&
-               !csim->removed && metadata_complete();
+        return csim->options.snapshots && left > csim->copies && !csim->removed && metadata_complete();
     if (kind == PLAN_METADATA_DISK)
-        return left >= 3 && metadata_complete();
-    return left - csim->lost_logs > csim->copies;
+        return left >= 3 && left - 1 > (left + csim->lost_logs) / 2 && metadata_complete();
+    return left > csim->copies;
 }
 
 static void begin(void)
@@ -372,8 +376,8 @@ static void begin(void)
     plan.wait_until_us = csim->now_us + csim_below(3000 * MS);
     csim->plans++;
     /* Never fewer than at first: so many disks may be lost. */
-    plan.copies = csim->options.replication +
-                  (uint32_t)csim_below(csim_nodes_left() - csim->lost_logs - csim->options.replication + 1);
+    plan.copies =
+        csim->options.replication + (uint32_t)csim_below(csim_nodes_left() - csim->options.replication + 1);
     csim_trace("an operator begins: %s (n%u, %u copies)", names[kind], plan.host->index + 1, plan.copies);
     if (kind == PLAN_COPIES)
         csim->copies = plan.copies;

@@ -198,7 +198,7 @@ void csim_processes_look(void);
 void csim_create_snapshot(uint32_t partition);
 struct processor *csim_processor(const struct csim_host *h, uint32_t partition);
 
-/* Nodes that are not gone for ever. */
+/* Nodes that are not gone for ever, nor about to be. */
 uint32_t csim_nodes_left(void);
 
 /* ---- cluster_client.c ---- */
