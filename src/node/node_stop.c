@@ -78,6 +78,9 @@ static void all_stopped(struct node *n)
     for (uint32_t i = 0; i < n->n_shards; i++)
         shard_free(n->shards[i]);
     n->n_shards = 0;
+    if (n->client) /* of discoveries; while the loop still runs, so that its connections can end */
+        http_client_free(n->client);
+    n->client = NULL;
     if (n->shared.traces)
         trace_exporter_close(n->shared.traces, TRACES_MS, traces_sent, n);
     else
