@@ -11,6 +11,7 @@
 
 enum rpc_state {
     RPC_STATE_EVALUATE,  /* on `ready`: look at it in the pass */
+    RPC_STATE_CONFIRMED, /* the same, and this node led when the request came */
     RPC_STATE_ANSWERED,  /* on `ready`: private_.stored is the reply */
     RPC_STATE_WAITING,   /* in `waiting`: an action will resolve it */
     RPC_STATE_APPENDING, /* the log will call back */
@@ -151,13 +152,22 @@ static void propose(struct processor *p, struct partition_rpc *rpc, enum command
 
 /* ---- plain appends, answered at commit ---- */
 
+static bool is_read(const struct partition_rpc *rpc)
+{
+    return rpc->kind == RPC_ATTACH || rpc->kind == RPC_GET_OUTPUT || rpc->kind == RPC_STATUS;
+}
+
 void rpc_append_done(struct processor *p, struct partition_rpc *rpc, enum rc rc)
 {
-    if (rpc->private_.state == RPC_STATE_CANCELED)
+    if (rpc->private_.state == RPC_STATE_CANCELED) {
         rpc_fail_later(p, rpc, RC_CANCELED, "");
-    else if (rc == RC_OK)
+    } else if (rc == RC_OK && is_read(rpc)) {
+        rpc->private_.state = RPC_STATE_CONFIRMED;
+        list_push_back(&p->ready, &rpc->private_.link);
+        processor_schedule(p);
+    } else if (rc == RC_OK)
         rpc_reply_later(p, rpc)->status = RPC_OK;
-    else if (rc == RC_NOT_LEADER)
+    else if (rc == RC_NOT_LEADER || is_read(rpc))
         rpc_fail_later(p, rpc, RC_NOT_LEADER, "another node writes the log of the partition");
     else
         rpc_fail_later(p, rpc, RC_LOST_LEADERSHIP, "the log was closed before the append was confirmed");
@@ -174,10 +184,10 @@ void rpc_appending(struct partition_rpc *rpc)
     rpc->private_.state = RPC_STATE_APPENDING;
 }
 
-static void append(struct processor *p, struct partition_rpc *rpc, enum command_kind kind)
+/* Consumes `record`, which has room for its header. */
+static void append(struct processor *p, struct partition_rpc *rpc, enum command_kind kind,
+                   struct bytes record)
 {
-    struct bytes record = rpc->record;
-    rpc->record = BYTES_EMPTY;
     struct record_header h = {
         .version = RECORD_VERSION,
         .kind = (uint8_t)kind,
@@ -197,6 +207,27 @@ static void append(struct processor *p, struct partition_rpc *rpc, enum command_
         bytes_unref(&record);
     if (rc != RC_OK)
         rpc_refuse_later(p, rpc, rc);
+}
+
+static void append_own(struct processor *p, struct partition_rpc *rpc, enum command_kind kind)
+{
+    struct bytes record = rpc->record;
+    rpc->record = BYTES_EMPTY;
+    append(p, rpc, kind, record);
+}
+
+/* "There is no such invocation" and "not completed yet" are said only by who certainly leads. A leader that
+ * was replaced and does not know it yet (cut off, paused) would deny what its successor has accepted since. A
+ * record that does nothing has to become part of the log first: a log that another node has taken over does
+ * not take it. What is completed stays as it is and needs no such proof. True: it may be said now. */
+static bool confirmed(struct processor *p, struct partition_rpc *rpc)
+{
+    if (rpc->private_.state == RPC_STATE_CONFIRMED)
+        return true;
+    struct writer w = WRITER_INIT;
+    record_begin(&w, 0);
+    append(p, rpc, CMD_ADMIT, writer_take(&w));
+    return false;
 }
 
 /* ---- entry points ---- */
@@ -256,9 +287,9 @@ void processor_rpc(struct processor *p, struct partition_rpc *rpc)
         rpc->record = BYTES_EMPTY;
         propose(p, rpc, CMD_INVOKE, record);
     } else if (rpc->kind == RPC_SIGNAL) {
-        append(p, rpc, CMD_SIGNAL);
+        append_own(p, rpc, CMD_SIGNAL);
     } else if (rpc->kind == RPC_PATCH_STATE) {
-        append(p, rpc, CMD_PATCH_STATE);
+        append_own(p, rpc, CMD_PATCH_STATE);
     } else if (rpc->kind == RPC_INGEST) {
         ingest_run(p, rpc);
     } else {
@@ -276,6 +307,7 @@ void processor_rpc_cancel(struct processor *p, struct partition_rpc *rpc)
         rpc_fail_later(p, rpc, RC_CANCELED, "");
         return;
     case RPC_STATE_EVALUATE:
+    case RPC_STATE_CONFIRMED:
         rpc_fail_later(p, rpc, RC_CANCELED, "");
         return;
     case RPC_STATE_APPENDING:
@@ -316,7 +348,8 @@ static void propose_target_id(struct processor *p, struct partition_rpc *rpc, en
 static void evaluate_attach(struct processor *p, struct partition_rpc *rpc, const struct invocation *inv)
 {
     if (!inv) {
-        refuse(rpc, RPC_NOT_FOUND, "");
+        if (confirmed(p, rpc))
+            refuse(rpc, RPC_NOT_FOUND, "");
         return;
     }
     if (inv->status == INV_COMPLETED) {
@@ -334,20 +367,19 @@ static void evaluate_attach(struct processor *p, struct partition_rpc *rpc, cons
     propose(p, rpc, CMD_ATTACH, writer_take(&w));
 }
 
-static void evaluate_output(struct partition_rpc *rpc, const struct invocation *inv)
+static void evaluate_output(struct processor *p, struct partition_rpc *rpc, const struct invocation *inv)
 {
-    if (!inv)
-        refuse(rpc, RPC_NOT_FOUND, "");
-    else if (inv->status == INV_COMPLETED)
+    if (inv && inv->status == INV_COMPLETED)
         reply_result(rpc, inv);
-    else
-        refuse(rpc, RPC_NOT_READY, "");
+    else if (confirmed(p, rpc))
+        refuse(rpc, inv ? RPC_NOT_READY : RPC_NOT_FOUND, "");
 }
 
-static void evaluate_status(struct partition_rpc *rpc, const struct invocation *inv)
+static void evaluate_status(struct processor *p, struct partition_rpc *rpc, const struct invocation *inv)
 {
     if (!inv) {
-        refuse(rpc, RPC_NOT_FOUND, "");
+        if (confirmed(p, rpc))
+            refuse(rpc, RPC_NOT_FOUND, "");
         return;
     }
     struct rpc_reply r = {
@@ -483,10 +515,10 @@ static void evaluate(struct processor *p, struct partition_rpc *rpc)
         evaluate_attach(p, rpc, inv);
         return;
     case RPC_GET_OUTPUT:
-        evaluate_output(rpc, inv);
+        evaluate_output(p, rpc, inv);
         return;
     case RPC_STATUS:
-        evaluate_status(rpc, inv);
+        evaluate_status(p, rpc, inv);
         return;
     case RPC_TERMINATE:
         evaluate_terminate(p, rpc);

@@ -122,6 +122,34 @@ scenario("S-5: a node cut off from the others, clients still reach it: the other
   await writers.finish();
 });
 
+scenario("S-5 TR-9: a leader that is cut off denies nothing of what its successor has done: outputs and attaching", { serve: true, net: true, timeoutMs: 240_000, partitions: 4 }, async (c, t) => {
+  const victim = (await c.busiest()) ?? c.node(3);
+  const others = c.nodes.filter((n) => n !== victim);
+  c.network.isolate(victim.index);
+  // Accepted and completed by the others, one after the other, on objects of all partitions.
+  const ids = [];
+  for (let i = 0; i < 16; i++) {
+    const sent = await eventually(async () => {
+      const r = await send(`${others[i % 2].ingress}/Counter/tr9-${i}/add/send`, { body: 1, headers: { "idempotency-key": `tr9-${i}` }, timeoutMs: 15_000 });
+      return r.status < 300 && r;
+    }, { timeoutMs: 30_000 });
+    ids.push(sent.body.invocationId);
+  }
+  for (const id of ids) await eventually(async () => (await send(`${others[0].ingress}/restate/invocation/${id}/output`, { method: "GET", timeoutMs: 10_000 })).status === 200, { timeoutMs: 20_000 });
+  const said = {};
+  const ask = async (id, what) => {
+    const r = await send(`${victim.ingress}/restate/invocation/${id}/${what}`, { method: "GET", timeoutMs: 1500 }).catch((error) => error);
+    const kind = `${what} ${r.status ?? r.code}`;
+    said[kind] = (said[kind] ?? 0) + 1;
+    assert.ok(r.status === undefined || r.status === 200 || r.status >= 500, `the node that is cut off says ${r.status} of an invocation that is completed: ${r.text}`);
+  };
+  await Promise.all(ids.flatMap((id) => [ask(id, "output"), ask(id, "attach")]));
+  t.diagnostic(`the node that is cut off: ${JSON.stringify(said)}`);
+  c.network.heal();
+  for (const id of ids) await eventually(async () => (await send(`${victim.ingress}/restate/invocation/${id}/output`, { method: "GET", timeoutMs: 5000 })).body === 1, { timeoutMs: limits.back + 10_000 });
+  await c.ready();
+});
+
 scenario("S-5 S-4: the node that leads metadata and partitions cut off", { serve: true, net: true, timeoutMs: 240_000 }, async (c, t) => {
   const victim = c.node(await c.metadataLeader());
   const writers = new Writers(c, { attemptTimeoutMs: 4000, through: c.nodes.filter((n) => n !== victim) }).start();

@@ -355,6 +355,8 @@ static void retention_ends_in_an_idle_partition(void **state)
     processor_rpc(r->p, &attach.rpc);
     processor_rpc(r->p, &status.rpc);
     sim_env_run(&w->env);
+    assert_int_equal(output.replies, 0); /* said when the log has confirmed who leads */
+    settle(w);
     assert_int_equal(output.reply.status, RPC_NOT_FOUND);
     assert_int_equal(attach.reply.status, RPC_NOT_FOUND);
     assert_int_equal(status.reply.status, RPC_NOT_FOUND);
