@@ -151,6 +151,7 @@ scenario("S-24 L-10: fresh objects from the first increment on while leaders' pr
     await victim.kill();
     victim.launch();
     await writers.progress(2, { timeoutMs: 40_000 });
+    await victim.alive();
     await writers.finish();
     total += writers.total;
   }
