@@ -43,7 +43,7 @@ const large = restate.object({
     journal: async (ctx, { steps, size }) => {
       let total = 0;
       for (let i = 0; i < steps; i++) total += (await ctx.run(`step ${i}`, () => "j".repeat(size))).length;
-      await ctx.sleep(300);
+      await ctx.sleep(1000); // suspended and replayed
       return total;
     },
     fill: async (ctx, { from, to, size }) => {
@@ -58,19 +58,21 @@ const large = restate.object({
 });
 
 describe("large journals and states", () => {
-  const w = world({ services: [large], env: { RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "100ms" } });
+  const w = world({ services: [large], env: { RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "500ms" } });
+  const patient = { timeoutMs: 60_000 }; // also where other programs keep processors and disk busy
   check("Large journal: 40 MiB in 40 steps, replayed", async () => {
-    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 40, size: 1024 * KiB }), 40 * 1024 * KiB);
-  });
+    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 40, size: 1024 * KiB }, patient), 40 * 1024 * KiB);
+  }, { timeout: 70_000 });
   check("Large journal: 2,000 steps, replayed", async () => {
-    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 2000, size: 10 }, { timeoutMs: 60_000 }), 20_000);
+    assert.equal(await w.server.call(`/Large/${unique()}/journal`, { steps: 2000, size: 10 }, patient), 20_000);
   }, { timeout: 70_000 });
   const manyKeys = async () => {
     const key = unique();
-    for (let from = 0; from < 40; from += 10) await w.server.call(`/Large/${key}/fill`, { from, to: from + 10, size: 1024 * KiB });
-    assert.equal(await w.server.call(`/Large/${key}/sum`), 40 * 1024 * KiB);
+    for (let from = 0; from < 40; from += 10) await w.server.call(`/Large/${key}/fill`, { from, to: from + 10, size: 1024 * KiB }, patient);
+    assert.equal(await w.server.call(`/Large/${key}/sum`, undefined, patient), 40 * 1024 * KiB);
   };
   check("Large state: 40 MiB in 40 keys, more than is sent eagerly", manyKeys, {
+    timeout: 110_000,
     differs: "the reference pauses an invocation whose eager state exceeds its memory limit",
   });
 });

@@ -22,13 +22,13 @@ const pausing = restate.service({
   name: "Pausing",
   handlers: {
     broken,
-    // One new step per attempt: progress does not reset the count.
-    progressing: async (ctx, name) => {
+    // One new step per attempt: progress does not reset the count (a suspension would).
+    progressing: restate.handlers.handler({ inactivityTimeout: 60_000 }, async (ctx, name) => {
       for (let i = 0; i < 100; i++) {
         await ctx.run(`step ${i}`, () => i);
         if (seen(name) <= i) throw new Error(`after ${tick(name) - 1}`);
       }
-    },
+    }),
     // A suspension in between resets it.
     suspending: async (ctx, name) => {
       if (tick(name) <= 2) throw new Error("before");
