@@ -44,7 +44,7 @@ struct admin_info {
     /* Plain ids of the metadata servers' members, at most `cap`; NULL: no embedded metadata server. */
     size_t (*metadata_members)(void *ctx, uint32_t *out, size_t cap);
     void *metadata_ctx;
-    bool enable_protocol_v7;
+    bool enable_protocol_v7, enable_kafka_scope;
 };
 struct admin_config {
     size_t concurrent_requests_limit;   /* 0: none; above it 429 */

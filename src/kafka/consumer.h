@@ -25,6 +25,7 @@ struct consumer_config { /* all but the subscription and the settings outlive th
     uint32_t (*partition_of)(void *ctx, uint64_t partition_key); /* any thread */
     void *partition_ctx;
     const char *version;
+    struct event_scopes scopes;
     struct u128 subscription;
 };
 struct consumer;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "base/hash.h"
+#include "wire/scope.h"
 #include "wire/service_protocol.h"
 
 /* New invocations need a protocol version that is still offered to them (spec/service-protocol.md §14). */
@@ -42,10 +43,14 @@ static struct invocation_id identify(const struct event_target *t, const struct 
                                      const struct target *target)
 {
     struct invocation_id id;
-    id.partition_key =
-        target->key.ptr ? partition_key_of_key(target->key) : event_hash(t->producer, e->offset, 0);
+    if (target->scope.ptr)
+        id.partition_key = partition_key_of_key(target->scope);
+    else if (target->key.ptr)
+        id.partition_key = partition_key_of_key(target->key);
+    else
+        id.partition_key = event_hash(t->producer, e->offset, 0);
     id.uuid = target->kind == TARGET_WORKFLOW_RUN
-                  ? workflow_run_uuid(SLICE_EMPTY, target->service, target->key)
+                  ? workflow_run_uuid(target->scope, target->service, target->key)
                   : ulid_make(e->timestamp_ms > 0 ? (uint64_t)e->timestamp_ms : 0,
                               event_hash(t->producer, e->offset, 1), event_hash(t->producer, e->offset, 2));
     return id;
@@ -149,6 +154,27 @@ static enum rc check(const struct event_target *t, const struct kafka_event *e, 
     return RC_OK;
 }
 
+/* As for requests (spec/ingress.md §5.7). */
+static enum rc check_scope(const struct event_target *t, const struct kafka_event *e, struct err *err)
+{
+    char room[LABEL_ROOM];
+    if (e->limit_key.len > 0 && !limit_key_valid(e->limit_key))
+        return err_set(err, RC_INVALID, "its limit key is not valid");
+    if (e->limit_key.len > 0 && !e->scope.ptr)
+        return err_set(err, RC_INVALID, "its limit key requires a scope");
+    if (!e->scope.ptr)
+        return RC_OK;
+    const char *problem = label_problem(e->scope, room);
+    if (problem)
+        return err_set(err, RC_INVALID, "bad scope value: %s", problem);
+    if (!t->scopes.allowed)
+        return err_set(err, RC_UNSUPPORTED, "scoped invocations require vqueues to be enabled");
+    enum target_kind kind = t->subscription->kind;
+    if (target_is_keyed(kind) && !target_is_workflow(kind) && !t->scopes.of_objects)
+        return err_set(err, RC_UNSUPPORTED, "scope is not supported for Virtual Object targets");
+    return RC_OK;
+}
+
 enum rc event_to_record(const struct event_target *t, const struct kafka_event *e, struct bytes *record,
                         uint64_t *partition_key, struct err *err)
 {
@@ -156,11 +182,17 @@ enum rc event_to_record(const struct event_target *t, const struct kafka_event *
     const struct schema_handler *handler;
     enum rc rc = check(t, e, err);
     if (rc == RC_OK)
+        rc = check_scope(t, e, err);
+    if (rc == RC_OK)
         rc = find_handler(t, &handler, err);
     if (rc != RC_OK)
         return rc;
     struct service_invocation si = {
-        .target = {.kind = s->kind, .service = slice_cstr(s->service), .handler = slice_cstr(s->handler)},
+        .target = {.kind = s->kind,
+                   .service = slice_cstr(s->service),
+                   .handler = slice_cstr(s->handler),
+                   .scope = e->scope},
+        .limit_key = limit_key_trim(e->limit_key),
         .source = SOURCE_SUBSCRIPTION,
         .source_request_id = s->id,
         .created_using = slice_cstr(t->version),

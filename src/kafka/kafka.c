@@ -103,6 +103,7 @@ static void start(struct kafka_ingress *k, struct u128 id, struct kafka_settings
                                      .partition_of = c->partition_of,
                                      .partition_ctx = c->partition_ctx,
                                      .version = c->version,
+                                     .scopes = c->scopes,
                                      .subscription = id};
     list_push_back(&k->running, &r->link_);
     r->consumer = consumer_start(&config, settings, k->schema, &k->defaults);

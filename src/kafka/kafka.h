@@ -4,6 +4,7 @@
  *
  * Nothing is created - no thread, no client - as long as there is no subscription. On the loop. */
 #pragma once
+#include "kafka/event.h"
 #include "loop/loop.h"
 #include "metadata/schema_kafka.h"
 #include "partition/rpc.h"
@@ -18,6 +19,7 @@ struct kafka_ingress_config {
     size_t inflight_bytes;                     /* held between Kafka and the logs, on this loop */
     size_t batch_bytes;                        /* of one request to a partition */
     const char *version;
+    struct event_scopes scopes;
 };
 struct kafka_ingress;
 struct kafka_ingress *kafka_ingress_new(const struct kafka_ingress_config *config);

@@ -16,7 +16,20 @@ static struct event_target target_of(const struct consumer *c, const struct assi
                                  .defaults = &c->defaults,
                                  .subscription = s,
                                  .producer = a->producer,
-                                 .version = c->config.version};
+                                 .version = c->config.version,
+                                 .scopes = c->config.scopes};
+}
+
+/* The last header of this name; ptr NULL if there is none, or its value is null. */
+static struct slice header_of(const rd_kafka_message_t *m, const char *name)
+{
+    rd_kafka_headers_t *headers;
+    const void *value;
+    size_t len;
+    if (rd_kafka_message_headers(m, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_last(headers, name, &value, &len) != RD_KAFKA_RESP_ERR_NO_ERROR || !value)
+        return SLICE_EMPTY;
+    return slice_make(value, len);
 }
 
 static struct kafka_event event_of(const struct consumer *c, const rd_kafka_message_t *m)
@@ -30,6 +43,8 @@ static struct kafka_event event_of(const struct consumer *c, const rd_kafka_mess
         .timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp,
         .key = m->key ? slice_make(m->key, m->key_len) : SLICE_EMPTY,
         .value = m->payload ? slice_make(m->payload, m->len) : SLICE_EMPTY,
+        .scope = c->config.scopes.from_headers ? header_of(m, "x-restate-scope") : SLICE_EMPTY,
+        .limit_key = c->config.scopes.from_headers ? header_of(m, "x-restate-limit-key") : SLICE_EMPTY,
     };
 }
 

@@ -115,6 +115,7 @@ struct node_config {
         uint64_t concurrent_requests_limit;    /* 0: none */
         uint32_t http2_max_concurrent_streams; /* 200 */
         struct schema_fixed_clusters kafka_clusters;
+        bool kafka_scope;                                 /* scopes from the headers of records */
         uint64_t kafka_inflight_bytes, kafka_batch_bytes; /* ingestion.* */
     } ingress_options;
     struct {

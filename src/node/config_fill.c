@@ -230,6 +230,7 @@ static void fill_invoker(const struct cv *root, struct node_config *c)
     c->invoker.enable_v7 = boolean(root, "experimental-enable-protocol-v7");
     c->invoker.yield_threshold_ms = ms(root, "invocation-yield-threshold", 2000);
     c->invoker.scopes = boolean(root, "experimental-enable-vqueues");
+    c->ingress_options.kafka_scope = boolean(root, "experimental-enable-kafka-scope");
     c->invoker.scoped_objects = boolean(root, "experimental-enable-scoped-virtual-objects");
     c->invoker.identity_key_pem_file = (char *)text(i, "request-identity-private-key-pem-file", NULL);
     c->invoker.identity_expiration_s = MAX(ms(i, "request-identity-expiration", 60000) / 1000, 1u);

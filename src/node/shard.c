@@ -271,7 +271,10 @@ static void start_kafka(struct shard *s)
                                        .n_loops = c->shards,
                                        .inflight_bytes = c->ingress_options.kafka_inflight_bytes,
                                        .batch_bytes = c->ingress_options.kafka_batch_bytes,
-                                       .version = s->shared->version});
+                                       .version = s->shared->version,
+                                       .scopes = {.from_headers = c->ingress_options.kafka_scope,
+                                                  .allowed = c->invoker.scopes,
+                                                  .of_objects = c->invoker.scoped_objects}});
     kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
 }
 

@@ -27,7 +27,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                             .timestamp_ms = data[0] & 4 ? -1 : (int64_t)get_u32be(data + 3),
                             .key = data[0] & 8 ? SLICE_EMPTY : slice_make(data + 10, key),
                             .value = slice_make(data + 10 + key, size - 10 - key)};
-    struct event_target t = {schema, &defaults, &s, event_producer(s.id, SLICE_LIT("g"), e.topic, 1), "1"};
+    if (data[0] & 16) /* the value's first bytes as headers, too */
+        e.scope = slice_sub(e.value, 0, MIN(e.value.len, (size_t)data[9] % 40));
+    if (data[0] & 32)
+        e.limit_key = slice_sub(e.value, e.scope.len, MIN(e.value.len - e.scope.len, (size_t)data[8]));
+    struct event_target t = {.schema = schema,
+                             .defaults = &defaults,
+                             .subscription = &s,
+                             .producer = event_producer(s.id, SLICE_LIT("g"), e.topic, 1),
+                             .version = "1",
+                             .scopes = {true, !(data[0] & 64), !(data[0] & 128)}};
     struct bytes record;
     uint64_t partition_key;
     struct err err = {0};

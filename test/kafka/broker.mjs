@@ -32,8 +32,8 @@ export class Broker {
     return name;
   }
   // `key` and `value`: string, bytes, or null.
-  produce(topic, key, value, partition = 0) {
-    return this.command(`produce ${topic} ${partition} ${hex(key)} ${hex(value)}`);
+  produce(topic, key, value, partition = 0, { scope = null, limitKey = null } = {}) {
+    return this.command(`produce ${topic} ${partition} ${hex(key)} ${hex(value)} ${hex(scope)} ${hex(limitKey)}`);
   }
   // Numbers from..from+count-1, number i under the key k<i mod keys>.
   many(topic, partitions, from, count, keys) {

@@ -2,7 +2,8 @@
  * the lines on its standard input say, one answer line each ("ok ..." or "error ..."):
  *
  *   topic NAME PARTITIONS                    create
- *   produce TOPIC PARTITION KEY VALUE        KEY and VALUE in hex, "-" for none, PARTITION -1: by key
+ *   produce TOPIC PARTITION KEY VALUE [SCOPE [LIMIT_KEY]]
+ *                                            in hex, "-" for none, PARTITION -1: by key
  *   many TOPIC PARTITIONS FROM COUNT KEYS    keys k0..k<KEYS-1>, values FROM..FROM+COUNT-1 as JSON numbers;
  * record i goes to partition (key number) mod PARTITIONS committed GROUP TOPIC PARTITION          ok OFFSET
  *   down BROKER | up BROKER                  mock only
@@ -32,13 +33,18 @@ static size_t unhex(const char *text, unsigned char *out, size_t cap)
     return n;
 }
 
+/* `headers` may be NULL. */
 static int produce(const char *topic, int partition, const void *key, size_t key_len, const void *value,
-                   size_t len)
+                   size_t len, const rd_kafka_headers_t *headers)
 {
     for (;;) {
+        rd_kafka_headers_t *copy = headers ? rd_kafka_headers_copy(headers) : rd_kafka_headers_new(0);
         rd_kafka_resp_err_t err = rd_kafka_producev(
             rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key, key_len),
-            RD_KAFKA_V_VALUE((void *)value, len), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            RD_KAFKA_V_VALUE((void *)value, len), RD_KAFKA_V_HEADERS(copy),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        if (err)
+            rd_kafka_headers_destroy(copy); /* else they are librdkafka's */
         if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
             return err;
         rd_kafka_poll(rk, 10);
@@ -55,12 +61,25 @@ static void settle(void)
     failed = 0;
 }
 
-static void do_produce(char *topic, int partition, const char *key, const char *value)
+static void add_header(rd_kafka_headers_t *headers, const char *name, const char *hex)
 {
+    unsigned char value[256];
+    if (hex && *hex != '-')
+        rd_kafka_header_add(headers, name, -1, value, (ssize_t)unhex(hex, value, sizeof(value)));
+}
+
+/* `scope` and `limit_key` may be NULL. */
+static void do_produce(char *topic, int partition, const char *key, const char *value, const char *scope,
+                       const char *limit_key)
+{
+    rd_kafka_headers_t *headers = rd_kafka_headers_new(2);
+    add_header(headers, "x-restate-scope", scope);
+    add_header(headers, "x-restate-limit-key", limit_key);
     static unsigned char k[1 << 16], v[1 << 22];
     size_t kn = unhex(key, k, sizeof(k)), vn = unhex(value, v, sizeof(v));
     int err = produce(topic, partition, *key == '-' ? NULL : k, *key == '-' ? 0 : kn,
-                      *value == '-' ? NULL : v, *value == '-' ? 0 : vn);
+                      *value == '-' ? NULL : v, *value == '-' ? 0 : vn, headers);
+    rd_kafka_headers_destroy(headers);
     if (err)
         printf("error %s\n", rd_kafka_err2str((rd_kafka_resp_err_t)err));
     else
@@ -74,7 +93,7 @@ static void do_many(const char *topic, int partitions, long from, long count, in
         int k = (int)(i % keys);
         snprintf(key, sizeof(key), "k%d", k);
         snprintf(value, sizeof(value), "%ld", i);
-        failed += produce(topic, k % partitions, key, strlen(key), value, strlen(value)) != 0;
+        failed += produce(topic, k % partitions, key, strlen(key), value, strlen(value), NULL) != 0;
     }
     settle();
 }
@@ -119,14 +138,14 @@ static void do_committed(const char *group, const char *topic, int partition)
 
 static void run(char *line)
 {
-    char *word[6] = {0};
+    char *word[7] = {0};
     int n = 0;
-    for (char *p = strtok(line, " \n"); p && n < 6; p = strtok(NULL, " \n"))
+    for (char *p = strtok(line, " \n"); p && n < 7; p = strtok(NULL, " \n"))
         word[n++] = p;
     if (n == 3 && strcmp(word[0], "topic") == 0)
         do_topic(word[1], atoi(word[2]));
-    else if (n == 5 && strcmp(word[0], "produce") == 0)
-        do_produce(word[1], atoi(word[2]), word[3], word[4]);
+    else if (n >= 5 && strcmp(word[0], "produce") == 0)
+        do_produce(word[1], atoi(word[2]), word[3], word[4], word[5], word[6]);
     else if (n == 6 && strcmp(word[0], "many") == 0)
         do_many(word[1], atoi(word[2]), atol(word[3]), atol(word[4]), atoi(word[5]));
     else if (n == 4 && strcmp(word[0], "committed") == 0)

@@ -16,6 +16,7 @@ static struct schema_defaults defaults = {
     .max_workflow_completion_retention_ms = OPTION_UNSET,
 };
 static struct schema *schema;
+static struct event_scopes scopes;
 
 struct made {
     struct bytes record;
@@ -45,7 +46,8 @@ static enum rc convert(const struct schema_subscription *s, const struct kafka_e
                              .defaults = &defaults,
                              .subscription = s,
                              .producer = event_producer(SUB, SLICE_LIT("g"), e->topic, e->partition),
-                             .version = "1.7.12"};
+                             .version = "1.7.12",
+                             .scopes = scopes};
     memset(m, 0, sizeof(*m));
     enum rc rc = event_to_record(&t, e, &m->record, &m->partition_key, err);
     if (rc != RC_OK)
@@ -193,6 +195,43 @@ static void bad_records(void **state)
     expect_refused(&service, &e, RC_TOO_LARGE, "are possible");
 }
 
+static void scopes_of_headers(void **state)
+{
+    struct schema_subscription service = sub_to("Vec", "echo", TARGET_SERVICE);
+    struct schema_subscription object = sub_to("VecObj", "add", TARGET_OBJECT_EXCLUSIVE);
+    struct schema_subscription run = sub_to("VecWf", "run", TARGET_WORKFLOW_RUN);
+    struct kafka_event e = plain;
+    e.scope = SLICE_LIT("ten-a");
+    e.limit_key = SLICE_LIT("u1/x/");
+    expect_refused(&service, &e, RC_UNSUPPORTED, "require vqueues"); /* never skipped */
+    scopes.allowed = true;
+    expect_refused(&object, &e, RC_UNSUPPORTED, "not supported for Virtual Object");
+    scopes.of_objects = true;
+    struct schema_subscription all[] = {service, object, run};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        struct made m = must(&all[i], &e);
+        assert_int_equal(m.partition_key, partition_key_of_key(e.scope));
+        assert_int_equal(m.h.key_start, m.partition_key);
+        assert_true(slice_eq(m.si.target.scope, e.scope));
+        assert_true(slice_eq_cstr(m.si.limit_key, "u1/x"));
+        if (i == 2)
+            assert_true(u128_eq(m.si.id.uuid, workflow_run_uuid(e.scope, SLICE_LIT("VecWf"), e.key)));
+        bytes_unref(&m.record);
+    }
+    e.limit_key = SLICE_LIT("a/b/c");
+    expect_refused(&service, &e, RC_INVALID, "limit key is not valid");
+    e.limit_key = SLICE_LIT(""); /* means none */
+    struct made m = must(&service, &e);
+    assert_null(m.si.limit_key.ptr);
+    bytes_unref(&m.record);
+    e.scope = SLICE_LIT("");
+    expect_refused(&service, &e, RC_INVALID, "bad scope value: value cannot be empty");
+    e.scope = SLICE_EMPTY;
+    e.limit_key = SLICE_LIT("a");
+    expect_refused(&service, &e, RC_INVALID, "limit key requires a scope");
+    scopes = (struct event_scopes){0};
+}
+
 /* ---- settings ---- */
 
 static void settings_are_laid_over_each_other(void **state)
@@ -242,6 +281,7 @@ int main(void)
         cmocka_unit_test(the_same_record_is_the_same_invocation),
         cmocka_unit_test(producers_differ),
         cmocka_unit_test(bad_records),
+        cmocka_unit_test(scopes_of_headers),
         cmocka_unit_test(settings_are_laid_over_each_other),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
