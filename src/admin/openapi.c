@@ -1,5 +1,5 @@
 /* GET /openapi: the OpenAPI document of this API, from the route table (spec/admin-api.md §6). `make
- * fuzz-admin` validates it and runs a generic API fuzzer over it. */
+ * fuzz-api` validates it and runs a generic API fuzzer over it. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -54,37 +54,118 @@
            "\"string\",\"examples\":[\"service://Service/handler\"]},\"options\":{\"type\":[\"object\","     \
            "\"null\"],\"additionalProperties\":{\"type\":\"string\"}}")
 
+/* ---- answers; what REF names stands in `answer_schemas` ---- */
+
+#define REF(name)          "{\"$ref\":\"#/components/schemas/" name "\"}"
+#define IS(name, schema)   "\"" name "\":" schema
+#define ARRAY_OF(schema)   "{\"type\":\"array\",\"items\":" schema "}"
+#define LIST(name, schema) OBJECT("\"" name "\"", IS(name, ARRAY_OF(schema)))
+#define INTEGER            "{\"type\":\"integer\"}"
+#define NEW_INVOCATION     OBJECT("\"new_invocation_id\"", IS("new_invocation_id", TEXT))
+#define REGISTERED         OBJECT("\"id\",\"services\"", IS("id", TEXT) "," IS("services", ARRAY_OF(REF("Service"))))
+#define BATCH_FAILURE      OBJECT("\"invocation_id\",\"error\"", IS("invocation_id", TEXT) "," IS("error", TEXT))
+#define BATCH_DONE                                                                                           \
+    OBJECT("\"succeeded\",\"failed\"",                                                                       \
+           IS("succeeded", "{\"type\":\"array\"}") "," IS("failed", ARRAY_OF(BATCH_FAILURE)))
+
+#define VERSION_REQUIRED "\"version\",\"min_admin_api_version\",\"max_admin_api_version\",\"features\""
+#define VERSION                                                                                              \
+    IS("version", TEXT)                                                                                      \
+    "," IS("min_admin_api_version", INTEGER) "," IS("max_admin_api_version", INTEGER) "," IS(                \
+        "features", "{\"type\":\"object\",\"additionalProperties\":" FLAG "}")
+#define HANDLER_REQUIRED "\"name\",\"public\",\"input_description\",\"output_description\""
+#define HANDLER                                                                                              \
+    IS("name", TEXT)                                                                                         \
+    "," IS("public", FLAG) "," IS("input_description", TEXT) "," IS("output_description", TEXT)
+#define SERVICE_REQUIRED "\"name\",\"ty\",\"handlers\",\"deployment_id\",\"revision\",\"public\""
+#define SERVICE                                                                                              \
+    IS("name", TEXT)                                                                                         \
+    "," IS("ty", "{\"enum\":[\"Service\",\"VirtualObject\",\"Workflow\"]}") "," IS(                          \
+        "handlers", ARRAY_OF(REF("Handler"))) "," IS("deployment_id", TEXT) "," IS("revision",               \
+                                                                                   INTEGER) "," IS("public", \
+                                                                                                   FLAG)
+#define DEPLOYMENT_REQUIRED                                                                                  \
+    "\"id\",\"created_at\",\"min_protocol_version\",\"max_protocol_version\",\"services\""
+#define DEPLOYMENT                                                                                           \
+    IS("id", TEXT)                                                                                           \
+    "," IS("uri", TEXT) "," IS("arn", TEXT) "," IS("created_at", TEXT) "," IS(                               \
+        "min_protocol_version", INTEGER) "," IS("max_protocol_version", INTEGER) "," IS("services",          \
+                                                                                        "{\"type\":"         \
+                                                                                        "\"array\"}")
+#define CLUSTER                                                                                              \
+    OBJECT("\"name\",\"properties\",\"created_at\"",                                                         \
+           IS("name", TEXT) "," IS("properties", TEXTS) "," IS("created_at", TEXT))
+#define BAD_RECORDS "{\"enum\":[\"block\",\"skip\"]}"
+#define SUBSCRIBED                                                                                           \
+    OBJECT("\"id\",\"source\",\"sink\",\"options\"",                                                         \
+           IS("id", TEXT) "," IS("source", TEXT) "," IS("sink", TEXT) "," IS("options", TEXTS) "," IS(       \
+               "paused", FLAG) "," IS("on_bad_record", BAD_RECORDS))
+
+static const struct {
+    const char *name, *schema;
+} answer_schemas[] = {
+    {"Version", OBJECT(VERSION_REQUIRED, VERSION)},
+    {"Handler", OBJECT(HANDLER_REQUIRED, HANDLER)},
+    {"Service", OBJECT(SERVICE_REQUIRED, SERVICE)},
+    {"Deployment", OBJECT(DEPLOYMENT_REQUIRED, DEPLOYMENT)},
+    {"KafkaCluster", CLUSTER},
+    {"Subscription", SUBSCRIBED},
+};
+
 static const struct extra {
     const char *method, *pattern;
-    const char *query; /* elements of `parameters`, NULL: none */
-    const char *body;  /* schema, NULL: any JSON where the route takes some */
+    const char *query;  /* elements of `parameters`, NULL: none */
+    const char *body;   /* schema, NULL: any JSON where the route takes some */
+    const char *answer; /* schema of a success, NULL: none, or not JSON */
+    bool may_be_501;    /* what it asks for is not offered, always or without `force` */
 } extras[] = {
-    {"POST", "/deployments", NULL, REGISTER},
-    {"PATCH", "/deployments/{}", NULL,
-     OBJECT("", "\"uri\":" TEXT ",\"arn\":" TEXT ",\"assume_role_arn\":" TEXT ",\"additional_headers\":" TEXTS
-                ",\"overwrite\":" FLAG ",\"dry_run\":" FLAG)},
-    {"PUT", "/deployments/{}", NULL, REGISTER},
-    {"DELETE", "/deployments/{}", FORCE, NULL},
-    {"PATCH", "/services/{}", NULL, SERVICE_OPTIONS},
-    {"POST", "/services/{}/state", NULL, NEW_STATE},
-    {"PATCH", "/invocations/{}/resume", DEPLOYMENT_CHOICE, NULL},
+    {"GET", "/version", .answer = REF("Version")},
+    {"GET", "/deployments", .answer = LIST("deployments", REF("Deployment"))},
+    {"GET", "/deployments/{}", .answer = REF("Deployment")},
+    {"GET", "/services", .answer = LIST("services", REF("Service"))},
+    {"GET", "/services/{}", .answer = REF("Service")},
+    {"GET", "/services/{}/handlers", .answer = LIST("handlers", REF("Handler"))},
+    {"GET", "/services/{}/handlers/{}", .answer = REF("Handler")},
+    {"GET", "/kafka-clusters", .answer = LIST("clusters", REF("KafkaCluster"))},
+    {"GET", "/subscriptions/{}", .answer = REF("Subscription")},
+    {"PATCH", "/subscriptions/{}",
+     .body = OBJECT("", IS("paused", FLAG) "," IS("on_bad_record", BAD_RECORDS)),
+     .answer = REF("Subscription")},
+    {"POST", "/vqueues/{}/pause", .may_be_501 = true},
+    {"POST", "/vqueues/{}/resume", .may_be_501 = true},
+    {"POST", "/deployments", .body = REGISTER, .answer = REGISTERED},
+    {"PATCH", "/deployments/{}",
+     .body = OBJECT("", "\"uri\":" TEXT ",\"arn\":" TEXT ",\"assume_role_arn\":" TEXT
+                        ",\"additional_headers\":" TEXTS ",\"overwrite\":" FLAG ",\"dry_run\":" FLAG)},
+    {"PUT", "/deployments/{}", .body = REGISTER},
+    {"DELETE", "/deployments/{}", .query = FORCE, .may_be_501 = true},
+    {"PATCH", "/services/{}", .body = SERVICE_OPTIONS, .answer = REF("Service")},
+    {"POST", "/services/{}/state", .body = NEW_STATE},
+    {"PATCH", "/invocations/{}/resume", .query = DEPLOYMENT_CHOICE},
     {"PATCH", "/invocations/{}/restart-as-new",
-     DEPLOYMENT_CHOICE "," PARAM("from", "{\"type\":\"integer\",\"minimum\":0}"), NULL},
+     .query = DEPLOYMENT_CHOICE "," PARAM("from", "{\"type\":\"integer\",\"minimum\":0}"),
+     .answer = NEW_INVOCATION},
     {"DELETE", "/invocations/{}",
-     PARAM("mode", "{\"type\":\"string\",\"enum\":[\"cancel\",\"kill\",\"purge\"]}"), NULL},
-    {"POST", "/internal/invocations_batch_operations/{}", NULL, BATCH},
-    {"POST", "/kafka-clusters", NULL,
-     OBJECT("\"name\",\"properties\"", "\"name\":" TEXT ",\"properties\":" TEXTS)},
-    {"GET", "/kafka-clusters/{}", PARAM("include_subscriptions", FLAG), NULL},
-    {"PATCH", "/kafka-clusters/{}", NULL, OBJECT("\"properties\"", "\"properties\":" TEXTS)},
-    {"DELETE", "/kafka-clusters/{}", FORCE, NULL},
-    {"GET", "/subscriptions", PARAM("sink", TEXT) "," PARAM("source", TEXT), NULL},
-    {"POST", "/subscriptions", NULL, SUBSCRIPTION},
-    {"PUT", "/limits/rules", NULL, RULES},
-    {"POST", "/limits/rules/bulk-delete", NULL, RULES_GONE},
-    {"POST", "/query", NULL, OBJECT("\"query\"", "\"query\":" TEXT)},
-    {"POST", "/internal/services/{}/serdes/decode/{*}", PARAM("deployment", TEXT), NULL},
-    {"POST", "/internal/services/{}/serdes/encode/{*}", PARAM("deployment", TEXT), NULL},
+     .query = PARAM("mode", "{\"type\":\"string\",\"enum\":[\"cancel\",\"kill\",\"purge\"]}")},
+    {"POST", "/internal/invocations_batch_operations/{}", .body = BATCH, .answer = BATCH_DONE},
+    {"POST", "/kafka-clusters",
+     .body = OBJECT("\"name\",\"properties\"", "\"name\":" TEXT ",\"properties\":" TEXTS),
+     .answer = REF("KafkaCluster")},
+    {"GET", "/kafka-clusters/{}", .query = PARAM("include_subscriptions", FLAG),
+     .answer = REF("KafkaCluster")},
+    {"PATCH", "/kafka-clusters/{}", .body = OBJECT("\"properties\"", "\"properties\":" TEXTS),
+     .answer = REF("KafkaCluster")},
+    {"DELETE", "/kafka-clusters/{}", .query = FORCE},
+    {"GET", "/subscriptions", .query = PARAM("sink", TEXT) "," PARAM("source", TEXT),
+     .answer = LIST("subscriptions", REF("Subscription"))},
+    {"POST", "/subscriptions", .body = SUBSCRIPTION, .answer = REF("Subscription")},
+    {"PUT", "/limits/rules", .body = RULES},
+    {"POST", "/limits/rules/bulk-delete", .body = RULES_GONE},
+    {"POST", "/query", .body = OBJECT("\"query\"", "\"query\":" TEXT)},
+    {"POST", "/internal/services/{}/serdes/decode/{*}", .query = PARAM("deployment", TEXT),
+     .may_be_501 = true},
+    {"POST", "/internal/services/{}/serdes/encode/{*}", .query = PARAM("deployment", TEXT),
+     .may_be_501 = true},
 };
 
 /* Names of path parameters by what stands before them. */
@@ -168,6 +249,19 @@ static void write_operation_id(struct json_out *o, const char *method, const cha
     writer_free(&id);
 }
 
+static void write_responses(struct json_out *o, const struct extra *extra)
+{
+    json_open_at(o, "responses", '{');
+    json_raw(o, "2XX", "{\"description\":\"Success\"");
+    if (extra->answer)
+        write_fmt(o->w, ",\"content\":{\"application/json\":{\"schema\":%s}}", extra->answer);
+    write_u8(o->w, '}');
+    if (extra->may_be_501)
+        json_raw(o, "501", "{\"description\":\"Not offered by this server\"}");
+    json_raw(o, "default", "{\"$ref\":\"#/components/responses/Error\"}");
+    json_close(o, '}');
+}
+
 static void openapi_operation(struct json_out *o, const struct admin_route *r)
 {
     static const struct {
@@ -189,9 +283,7 @@ static void openapi_operation(struct json_out *o, const struct admin_route *r)
     } else if (r->body == BODY_RAW) {
         json_raw(o, "requestBody", "{\"content\":{\"application/json\":{},\"application/octet-stream\":{}}}");
     }
-    json_raw(
-        o, "responses",
-        "{\"2XX\":{\"description\":\"Success\"},\"default\":{\"$ref\":\"#/components/responses/Error\"}}");
+    write_responses(o, extra);
     json_close(o, '}');
 }
 
@@ -228,7 +320,10 @@ void handle_openapi(struct admin_call *c)
              "text\",\"content\":{\"application/json\":{\"schema\":{\"$ref\":\"#/components/schemas/"
              "Error\"}},\"text/plain\":{\"schema\":{\"type\":\"string\"}}}}},\"schemas\":{\"Error\":{"
              "\"type\":\"object\",\"required\":[\"message\"],\"properties\":{\"message\":{\"type\":"
-             "\"string\"},\"restate_code\":{\"type\":[\"string\",\"null\"]}}}}}");
+             "\"string\"},\"restate_code\":{\"type\":[\"string\",\"null\"]}}}");
+    for (size_t i = 0; i < ARRAY_LEN(answer_schemas); i++)
+        write_fmt(&w, ",\"%s\":%s", answer_schemas[i].name, answer_schemas[i].schema);
+    write_fmt(&w, "}}");
     json_close(&o, '}');
     answer_json(c, 200, &w, NULL);
 }

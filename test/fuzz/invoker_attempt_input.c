@@ -37,8 +37,14 @@ static void check_command(uint16_t type, struct slice payload)
 {
     static const enum target_kind kinds[] = {TARGET_SERVICE, TARGET_OBJECT_EXCLUSIVE, TARGET_OBJECT_SHARED,
                                              TARGET_WORKFLOW_RUN};
-    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-        struct command_context ctx = {schema, &defaults, &env, kinds[i]};
+    for (size_t i = 0; i < 2 * ARRAY_LEN(kinds); i++) { /* scopes off, then on */
+        bool scopes = i >= ARRAY_LEN(kinds);
+        struct command_context ctx = {.schema = schema,
+                                      .defaults = &defaults,
+                                      .env = &env,
+                                      .kind = kinds[i % ARRAY_LEN(kinds)],
+                                      .scopes = scopes,
+                                      .scoped_objects = scopes};
         struct command_view c;
         struct effect effect = {.kind = EFFECT_ENTRY, .entry_type = type, .payload = payload};
         const char *doc_code;
