@@ -13,8 +13,6 @@ void handle_health(struct admin_call *c)
 void handle_version(struct admin_call *c)
 {
     static const char *const switched_off[] = {
-        "invoker_yield",
-        "unique_random_seeds",
         "scoped_virtual_objects",
         "scoped_state_table_migration",
         "scoped_promise_table_migration",
@@ -34,6 +32,8 @@ void handle_version(struct admin_call *c)
     json_open_at(&o, "features", '{');
     json_flag(&o, "vqueues", false);
     json_flag(&o, "protocol_v7", info->enable_protocol_v7);
+    json_flag(&o, "invoker_yield", false);
+    json_flag(&o, "unique_random_seeds", false);
     json_flag(&o, "kafka_scope", info->enable_kafka_scope);
     for (size_t i = 0; i < ARRAY_LEN(switched_off); i++)
         json_flag(&o, switched_off[i], false);

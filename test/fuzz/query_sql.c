@@ -30,7 +30,7 @@ static void no_defaults(void *ctx, struct schema_defaults *out)
 
 static const struct query_source_ops ops = {
     .partition_count = no_partitions, .schema = no_schema, .wall_ms = epoch, .defaults = no_defaults};
-static const struct query_source source = {&ops, NULL};
+static const struct query_source source = {.ops = &ops};
 
 static bool prepares(enum sql_context context, const char *text)
 {
