@@ -101,6 +101,9 @@
            IS("id", TEXT) "," IS("source", TEXT) "," IS("sink", TEXT) "," IS("options", TEXTS) "," IS(       \
                "paused", FLAG) "," IS("on_bad_record", BAD_RECORDS))
 
+#define NOT_OFFERED  "\"501\":{\"description\":\"Not offered by this server\"}"
+#define NO_OPERATION "\"404\":{\"description\":\"There is no such operation\"}"
+
 static const struct {
     const char *name, *schema;
 } answer_schemas[] = {
@@ -117,7 +120,7 @@ static const struct extra {
     const char *query;  /* elements of `parameters`, NULL: none */
     const char *body;   /* schema, NULL: any JSON where the route takes some */
     const char *answer; /* schema of a success, NULL: none, or not JSON */
-    bool may_be_501;    /* what it asks for is not offered, always or without `force` */
+    const char *errors; /* members of `responses`: those that have not the form of others; NULL: none */
 } extras[] = {
     {"GET", "/version", .answer = REF("Version")},
     {"GET", "/deployments", .answer = LIST("deployments", REF("Deployment"))},
@@ -131,14 +134,14 @@ static const struct extra {
     {"PATCH", "/subscriptions/{}",
      .body = OBJECT("", IS("paused", FLAG) "," IS("on_bad_record", BAD_RECORDS)),
      .answer = REF("Subscription")},
-    {"POST", "/vqueues/{}/pause", .may_be_501 = true},
-    {"POST", "/vqueues/{}/resume", .may_be_501 = true},
+    {"POST", "/vqueues/{}/pause", .errors = NOT_OFFERED},
+    {"POST", "/vqueues/{}/resume", .errors = NOT_OFFERED},
     {"POST", "/deployments", .body = REGISTER, .answer = REGISTERED},
     {"PATCH", "/deployments/{}",
      .body = OBJECT("", "\"uri\":" TEXT ",\"arn\":" TEXT ",\"assume_role_arn\":" TEXT
                         ",\"additional_headers\":" TEXTS ",\"overwrite\":" FLAG ",\"dry_run\":" FLAG)},
     {"PUT", "/deployments/{}", .body = REGISTER},
-    {"DELETE", "/deployments/{}", .query = FORCE, .may_be_501 = true},
+    {"DELETE", "/deployments/{}", .query = FORCE, .errors = NOT_OFFERED},
     {"PATCH", "/services/{}", .body = SERVICE_OPTIONS, .answer = REF("Service")},
     {"POST", "/services/{}/state", .body = NEW_STATE},
     {"PATCH", "/invocations/{}/resume", .query = DEPLOYMENT_CHOICE},
@@ -147,7 +150,8 @@ static const struct extra {
      .answer = NEW_INVOCATION},
     {"DELETE", "/invocations/{}",
      .query = PARAM("mode", "{\"type\":\"string\",\"enum\":[\"cancel\",\"kill\",\"purge\"]}")},
-    {"POST", "/internal/invocations_batch_operations/{}", .body = BATCH, .answer = BATCH_DONE},
+    {"POST", "/internal/invocations_batch_operations/{}", .body = BATCH, .answer = BATCH_DONE,
+     .errors = NO_OPERATION},
     {"POST", "/kafka-clusters",
      .body = OBJECT("\"name\",\"properties\"", "\"name\":" TEXT ",\"properties\":" TEXTS),
      .answer = REF("KafkaCluster")},
@@ -163,9 +167,9 @@ static const struct extra {
     {"POST", "/limits/rules/bulk-delete", .body = RULES_GONE},
     {"POST", "/query", .body = OBJECT("\"query\"", "\"query\":" TEXT)},
     {"POST", "/internal/services/{}/serdes/decode/{*}", .query = PARAM("deployment", TEXT),
-     .may_be_501 = true},
+     .errors = NOT_OFFERED},
     {"POST", "/internal/services/{}/serdes/encode/{*}", .query = PARAM("deployment", TEXT),
-     .may_be_501 = true},
+     .errors = NOT_OFFERED},
 };
 
 /* Names of path parameters by what stands before them. */
@@ -256,8 +260,7 @@ static void write_responses(struct json_out *o, const struct extra *extra)
     if (extra->answer)
         write_fmt(o->w, ",\"content\":{\"application/json\":{\"schema\":%s}}", extra->answer);
     write_u8(o->w, '}');
-    if (extra->may_be_501)
-        json_raw(o, "501", "{\"description\":\"Not offered by this server\"}");
+    json_raw_opt(o, NULL, extra->errors);
     json_raw(o, "default", "{\"$ref\":\"#/components/responses/Error\"}");
     json_close(o, '}');
 }
