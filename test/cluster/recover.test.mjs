@@ -33,6 +33,9 @@ scenario("B13 B4: two of three disks lost: metadata rebuilt from the survivor, l
   assert.equal(running.status, 1);
   assert.match(running.stderr, /in use by another restate-server/);
   await writers.finish();
+  const well = own(survivor, "logs", "recover", "--yes");
+  assert.equal(well.status, 0, well.stderr);
+  assert.equal(well.stdout, "Enough log-servers of every segment answer: nothing is lost\n");
   const expected = await values(survivor, writers);
   await sleep(500);
   await Promise.all(c.nodes.map((n) => n.kill()));
