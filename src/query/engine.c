@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/time.h"
 #include "loop/workers.h"
+#include "query/pace.h"
 #include "query/remote.h"
 
 #define CHECK_INTERVAL_MS 100u
@@ -45,6 +47,7 @@ struct query_job {
 
     /* query thread only */
     uint64_t deadline_ns;
+    struct pace pace;
     struct sql_plan plan;
 
     pthread_mutex_t lock; /* of what follows */
@@ -53,15 +56,9 @@ struct query_job {
     bool stop;
 };
 
-/* A query may cost the invocations beside it at most a tenth, also when all processors are busy. */
+/* A query may cost the invocations beside it at most a tenth, also when all processors are busy: see pace.h
+ * too. */
 #define QUERY_NICE 10
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- on the query's thread ---- */
 
@@ -80,7 +77,9 @@ static bool job_canceled(void *ctx)
     pthread_mutex_unlock(&j->lock);
     if (stop)
         return true;
-    if (!j->deadline_ns || now_ns() < j->deadline_ns)
+    uint64_t now = os_mono_ns();
+    pace_check(&j->pace, now); /* this is what a running query asks often */
+    if (!j->deadline_ns || now < j->deadline_ns)
         return false;
     sql_fail(&j->query.err, SQL_ERROR_RESOURCES, "the query ran for more than %llu s",
              (unsigned long long)(j->engine->config.time_limit_ms / 1000));
@@ -117,12 +116,12 @@ static void post(struct query_job *j, struct bytes take, enum delivery_kind kind
 static bool reserve(struct query_job *j, size_t n)
 {
     const struct query_engine_config *c = &j->engine->config;
-    uint64_t stalled_at = now_ns() + c->stall_limit_ms * 1000000u;
+    uint64_t stalled_at = os_mono_ns() + c->stall_limit_ms * 1000000u;
     size_t seen = SIZE_MAX;
     bool ok = true;
     pthread_mutex_lock(&j->lock);
     while (ok && !j->stop && j->on_the_way && j->on_the_way + n > c->window_bytes) {
-        uint64_t now = now_ns();
+        uint64_t now = os_mono_ns();
         if (j->on_the_way != seen) {
             seen = j->on_the_way;
             stalled_at = now + c->stall_limit_ms * 1000000u;
@@ -178,7 +177,7 @@ static void job_work(struct job *base)
     if (j->refused)
         return;
     if (j->engine->config.time_limit_ms)
-        j->deadline_ns = now_ns() + j->engine->config.time_limit_ms * 1000000u;
+        j->deadline_ns = os_mono_ns() + j->engine->config.time_limit_ms * 1000000u;
     if (job_canceled(j)) {
         sql_fail(&q->err, SQL_ERROR_CANCELED, "the query was canceled");
         return;
