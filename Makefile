@@ -57,7 +57,7 @@ test-cluster-full: build ## all cases of test/cluster (an hour)
 failover: build ## longest gaps that clients see when a node is killed, stopped or cut off; TARGET=official
 	@tools/failover --rounds $(or $(ROUNDS),1)
 
-models: setup ## small models of the cluster's protocols, all bounds (ten minutes); the quick ones are in `make test`
+models: setup ## small models of the cluster's protocols, all bounds (minutes); the quick ones are in `make test`
 	@tools/sim models --full
 
 test-cli: build ## our restate tool against a recorded admin API and a real server

@@ -76,16 +76,16 @@ static void run(struct explore *x, void *ctx)
 static const struct chain_case cases[] = {
     {.bounds = {3, 2, 1, .delays = 2, .unknown = 2, .timers = 4}},
     {.bounds = {3, 2, 1, .delays = 1, .unknown = 2, .timers = 4, .limbo = 2}},
-    {.bounds = {3, 2, 1, .delays = 4, .unknown = 2, .timers = 4}},
-    {.bounds = {3, 2, 1, .delays = 4, .unknown = 2, .timers = 4, .limbo = 2}},
-    {.bounds = {3, 2, 1, .delays = 2, .losses = 1, .crashes = 1, .unknown = 1, .timers = 4}},
+    {.bounds = {3, 2, 1, .delays = 3, .unknown = 2, .timers = 4}},
+    {.bounds = {3, 2, 1, .delays = 3, .unknown = 2, .timers = 4, .limbo = 2}},
+    {.bounds = {3, 2, 1, .delays = 1, .losses = 1, .crashes = 1, .unknown = 1, .timers = 4}},
 };
 static const struct model_part parts[] = {
     {"chain", "2 delays, 2 undecided swaps; 1 record", run, &cases[0], true},
     {"chain", "1 delay, 2 undecided swaps; 1 record in limbo", run, &cases[1], true},
-    {"chain", "4 delays, 2 undecided swaps; 1 record", run, &cases[2], false},
-    {"chain", "4 delays, 2 undecided swaps; 1 record in limbo", run, &cases[3], false},
-    {"chain", "2 delays, 1 undecided swap, 1 loss, 1 crash; 1 record", run, &cases[4], false},
+    {"chain", "3 delays, 2 undecided swaps; 1 record", run, &cases[2], false},
+    {"chain", "3 delays, 2 undecided swaps; 1 record in limbo", run, &cases[3], false},
+    {"chain", "1 delay, 1 undecided swap, 1 loss, 1 crash; 1 record", run, &cases[4], false},
 };
 
 #define MUTATION(m)                                                                                          \

@@ -94,115 +94,62 @@ static void run(struct explore *x, void *ctx)
     ml_free(w);
 }
 
-#define CASE(...)                                                                                            \
-    {                                                                                                        \
-        .bounds = { __VA_ARGS__ }
-#define ANY ML_ANY_ORDER
-static const struct segment_case cases[] = {CASE(3, 2, 1, .delays = ANY, .limbo = 2), .sealers = 1},
-                                 CASE(3, 2, 1, .delays = 3, .limbo = 2, .timers = 2), .sealers = 2,
-                                 .reader = true
-}
-, CASE(3, 2, 3, .delays = 2, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 3, .delays = 1, .losses = 1, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 3, .losses = 1, .crashes = 1, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 1, .delays = ANY), .sealers = 1
-}
-, CASE(3, 2, 1, .delays = 5, .limbo = 2, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 3, .delays = 4, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 3, .delays = 2, .losses = 2, .timers = 3, .sequencer_dies = true), .sealers = 2, .reader = true
-}
-, CASE(3, 2, 3, .delays = 1, .losses = 1, .crashes = 1, .timers = 3), .sealers = 2, .reader = true
-}
-, CASE(4, 2, 1, .delays = 2, .limbo = 3, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(5, 4, 1, .delays = 2, .limbo = 4, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(4, 2, 2, .delays = 3, .losses = 1, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(5, 4, 2, .delays = 3, .losses = 1, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(4, 2, 1, .delays = 4, .limbo = 3, .timers = 2), .sealers = 2, .reader = true
-}
-, CASE(5, 4, 1, .delays = 4, .limbo = 4, .timers = 2), .sealers = 2, .reader = true
-}
-,
-}
-;
+static const struct segment_case cases[] = {
+    {.bounds = {3, 2, 1, .delays = ML_ANY_ORDER, .limbo = 2}, .sealers = 1},
+    {.bounds = {3, 2, 1, .delays = 3, .limbo = 2, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 3, .delays = 2, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 3, .delays = 1, .losses = 1, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 3, .losses = 1, .crashes = 1, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 1, .delays = 4, .limbo = 2, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 3, .delays = 3, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {3, 2, 3, .delays = 1, .losses = 1, .timers = 2, .sequencer_dies = true},
+     .sealers = 2,
+     .reader = true},
+    {.bounds = {4, 2, 1, .delays = 2, .limbo = 3, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {5, 4, 1, .delays = 2, .limbo = 4, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {4, 2, 2, .delays = 1, .losses = 1, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {5, 4, 2, .delays = 1, .losses = 1, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {4, 2, 1, .delays = 3, .limbo = 3, .timers = 2}, .sealers = 2, .reader = true},
+    {.bounds = {5, 4, 1, .delays = 3, .limbo = 4, .timers = 2}, .sealers = 2, .reader = true},
+};
 static const struct model_part parts[] = {
     {"segment", "any order; 1 record in limbo, 1 sealer", run, &cases[0], false},
     {"segment", "3 delays; 1 record in limbo, 2 sealers, reader", run, &cases[1], true},
     {"segment", "2 delays; 3 records, 2 sealers, reader", run, &cases[2], true},
     {"segment", "1 delay, 1 loss; 3 records, 2 sealers, reader", run, &cases[3], true},
     {"segment", "1 loss, 1 crash; 3 records, 2 sealers, reader", run, &cases[4], true},
-    {"segment", "any order; 1 record, 1 sealer", run, &cases[5], false},
-    {"segment", "5 delays; 1 record in limbo, 2 sealers, reader", run, &cases[6], false},
-    {"segment", "4 delays; 3 records, 2 sealers, reader", run, &cases[7], false},
-    {"segment", "2 delays, 2 losses, the sequencer dies; 3 records, 2 sealers, reader", run, &cases[8],
-     false},
-    {"segment", "1 delay, 1 loss, 1 crash; 3 records, 2 sealers, reader", run, &cases[9], false},
-    {"segment-4", "4 servers, R = 2; 2 delays; 1 record in limbo, 2 sealers, reader", run, &cases[10], true},
-    {"segment-5", "5 servers, R = 4; 2 delays; 1 record in limbo, 2 sealers, reader", run, &cases[11], true},
-    {"segment-4", "4 servers, R = 2; 3 delays, 1 loss; 2 records, 2 sealers, reader", run, &cases[12], false},
-    {"segment-5", "5 servers, R = 4; 3 delays, 1 loss; 2 records, 2 sealers, reader", run, &cases[13], false},
-    {"segment-4", "4 servers, R = 2; 4 delays; 1 record in limbo, 2 sealers, reader", run, &cases[14], false},
-    {"segment-5", "5 servers, R = 4; 4 delays; 1 record in limbo, 2 sealers, reader", run, &cases[15], false},
+    {"segment", "4 delays; 1 record in limbo, 2 sealers, reader", run, &cases[5], false},
+    {"segment", "3 delays; 3 records, 2 sealers, reader", run, &cases[6], false},
+    {"segment", "1 delay, 1 loss, the sequencer dies; 3 records, 2 sealers, reader", run, &cases[7], false},
+    {"segment-4", "4 servers, R = 2; 2 delays; 1 record in limbo, 2 sealers, reader", run, &cases[8], true},
+    {"segment-5", "5 servers, R = 4; 2 delays; 1 record in limbo, 2 sealers, reader", run, &cases[9], true},
+    {"segment-4", "4 servers, R = 2; 1 delay, 1 loss; 2 records, 2 sealers, reader", run, &cases[10], false},
+    {"segment-5", "5 servers, R = 4; 1 delay, 1 loss; 2 records, 2 sealers, reader", run, &cases[11], false},
+    {"segment-4", "4 servers, R = 2; 3 delays; 1 record in limbo, 2 sealers, reader", run, &cases[12], false},
+    {"segment-5", "5 servers, R = 4; 3 delays; 1 record in limbo, 2 sealers, reader", run, &cases[13], false},
 };
 
-#define WRONG(m, n_servers, n_copies, ...)                                                                   \
-    &(const struct segment_case)                                                                             \
-    {                                                                                                        \
-        .mutation = m, .bounds = { n_servers, n_copies, 1, __VA_ARGS__ }
+static const struct segment_case wrongs[] = {
+    {.bounds = {3, 2, 1, .losses = 2}, .sealers = 0, .mutation = ML_ACK_ONE_LESS},
+    {.bounds = {3, 2, 1, .crashes = 1}, .sealers = 1, .mutation = ML_SEAL_FORGOTTEN},
+    {.bounds = {3, 2, 1, .delays = 3}, .sealers = 1, .mutation = ML_SEAL_IGNORED},
+    {.bounds = {3, 2, 1, .losses = 2}, .sealers = 1, .mutation = ML_SEAL_ON_TOO_FEW},
+    {.bounds = {3, 2, 1, .losses = 2}, .sealers = 1, .mutation = ML_REPAIR_TOO_FEW},
+    {.bounds = {3, 2, 1, .delays = 4, .timers = 2, .limbo = 2},
+     .sealers = 2,
+     .reader = true,
+     .mutation = ML_REPAIR_RAISES_TRUST},
+    {.bounds = {3, 2, 1, .losses = 0}, .sealers = 0, .mutation = ML_OTHER_BYTES},
+    {.bounds = {4, 2, 1, .losses = 2}, .sealers = 1, .mutation = ML_SEAL_ON_TOO_FEW},
+    {.bounds = {5, 4, 1, .delays = 4, .limbo = 2}, .sealers = 1, .mutation = ML_REPAIR_TOO_FEW},
+};
 static const struct model_mutation mutations[] = {
-    {"segment", ML_ACK_ONE_LESS, run, WRONG(ML_ACK_ONE_LESS, 3, 2, .losses = 2)}},
-{
-    "segment", ML_SEAL_FORGOTTEN, run, WRONG(ML_SEAL_FORGOTTEN, 3, 2, .crashes = 1), .sealers = 1
-}
-}
-,
-{
-    "segment", ML_SEAL_IGNORED, run, WRONG(ML_SEAL_IGNORED, 3, 2, .delays = 3), .sealers = 1
-}
-}
-,
-{
-    "segment", ML_SEAL_ON_TOO_FEW, run, WRONG(ML_SEAL_ON_TOO_FEW, 3, 2, .losses = 2), .sealers = 1
-}
-}
-,
-{
-    "segment", ML_REPAIR_TOO_FEW, run, WRONG(ML_REPAIR_TOO_FEW, 3, 2, .losses = 2), .sealers = 1
-}
-}
-,
-{
-    "segment", ML_REPAIR_RAISES_TRUST, run,
-        WRONG(ML_REPAIR_RAISES_TRUST, 3, 2, .delays = 4, .timers = 2, .limbo = 2), .sealers = 2,
-                                                                                   .reader = true
-}
-}
-,
-{
-    "segment", ML_OTHER_BYTES, run, WRONG(ML_OTHER_BYTES, 3, 2, .losses = 0)
-}
-}
-,
-{
-    "segment-4", ML_SEAL_ON_TOO_FEW, run, WRONG(ML_SEAL_ON_TOO_FEW, 4, 2, .losses = 2), .sealers = 1
-}
-}
-,
-{
-    "segment-5", ML_REPAIR_TOO_FEW, run, WRONG(ML_REPAIR_TOO_FEW, 5, 4, .delays = 4, .limbo = 2), .sealers = 1
-}
-}
-,
-}
-;
+    {"segment", ML_ACK_ONE_LESS, run, &wrongs[0]},     {"segment", ML_SEAL_FORGOTTEN, run, &wrongs[1]},
+    {"segment", ML_SEAL_IGNORED, run, &wrongs[2]},     {"segment", ML_SEAL_ON_TOO_FEW, run, &wrongs[3]},
+    {"segment", ML_REPAIR_TOO_FEW, run, &wrongs[4]},   {"segment", ML_REPAIR_RAISES_TRUST, run, &wrongs[5]},
+    {"segment", ML_OTHER_BYTES, run, &wrongs[6]},      {"segment-4", ML_SEAL_ON_TOO_FEW, run, &wrongs[7]},
+    {"segment-5", ML_REPAIR_TOO_FEW, run, &wrongs[8]},
+};
 
 const struct model model_segment = {parts, ARRAY_LEN(parts), mutations, ARRAY_LEN(mutations),
                                     ml_mutation_name};
