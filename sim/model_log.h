@@ -1,7 +1,7 @@
 /* The world of the small models of the log (spec/cluster.md §11.3): log-servers, their disks, a network, a
  * chain store, and processes that use them. The cores are the real ones (bifrost/); which message arrives
  * next, is lost or late, which log-server crashes and what becomes of a compare-and-swap is chosen by the
- * explorer. Checked against an oracle at every step: L-1 to L-10 of §11.2.
+ * explorer. Checked against an oracle at every step: L-1 to L-8 and L-10 of §11.2.
  *
  * Disks are durable at once, between two messages: a crash before the write is the message lost, a crash
  * after it is the reply lost; what a crash takes beyond that is memory. Every process has a clock of its
