@@ -680,6 +680,44 @@ static void a_better_node_set_is_used_after_a_while(void **state)
     stop();
 }
 
+/* ---- more copies than there are nodes, and then fewer: who waits for nodes hears of it ---- */
+
+static void copied_once(struct log_append_wait *w, enum rc rc, lsn_t lsn)
+{
+    assert_int_equal(rc, RC_OK);
+    assert_int_equal(lsn, 1);
+    log_close(mover.log, mover_closed, NULL);
+}
+
+static void fewer_copies(struct env_timer *t)
+{
+    struct replicated_log_status st;
+    struct replication one = replication_nodes(1);
+    replicated_log_get_status(mover.log, &st);
+    assert_int_equal(st.role, REPLICATED_LOG_CLAIMING);
+    replicated_logs_set_replication(shards[0].logs, &one, 0);
+}
+
+static void open_too_many(void *ctx)
+{
+    struct replication two = replication_nodes(2);
+    replicated_logs_set_replication(shards[0].logs, &two, 0);
+    mover.log = replicated_log_open(shards[0].logs, 3);
+    mover.waits[0].done = copied_once;
+    assert_int_equal(log_append(mover.log, bytes_static(SLICE_LIT("one")), &mover.waits[0]), RC_OK);
+    env_timer_init(&mover.poll, fewer_copies);
+    env_timer_arm(loop_env(shards[0].loop), &mover.poll, 100);
+}
+
+static void a_segment_that_waits_for_nodes_takes_fewer_copies(void **state)
+{
+    memset(&mover, 0, sizeof(mover));
+    start();
+    call_on(0, open_too_many, NULL);
+    sem_wait(&finished);
+    stop();
+}
+
 /* ---- full disk ---- */
 
 struct filler {
@@ -850,6 +888,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_appends_of_an_iteration_are_one_write, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_better_node_set_is_used_after_a_while, make_directory,
+                                        remove_directory),
+        cmocka_unit_test_setup_teardown(a_segment_that_waits_for_nodes_takes_fewer_copies, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(a_full_disk_makes_appends_wait_and_goes_on_by_itself, make_directory,
                                         remove_directory),
