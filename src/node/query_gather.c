@@ -20,6 +20,7 @@ struct local {
     void (*done)(void *ctx);
     void *ctx;
     struct loop_msg msg; /* to the log loop and back */
+    struct row_set rows; /* of the log loop: those of the request grow meanwhile, by other nodes' answers */
     uint64_t now_mono_ms, now_wall_ms;
 };
 
@@ -38,7 +39,7 @@ static void put_self(struct row_set *s, const struct node *n)
 static void put_worker(void *ctx, const struct log_server_loglet_view *v)
 {
     struct local *l = ctx;
-    struct row_set *s = &l->r->rows;
+    struct row_set *s = &l->rows;
     put_self(s, l->node);
     row_fmt(s, "%u_%u", (unsigned)(v->id >> 32), (unsigned)v->id);
     row_int(s, (int64_t)(v->id >> 32));
@@ -63,7 +64,11 @@ static void put_worker(void *ctx, const struct log_server_loglet_view *v)
 
 static void workers_known(struct loop_msg *m)
 {
-    local_done(CONTAINER_OF(m, struct local, msg));
+    struct local *l = CONTAINER_OF(m, struct local, msg);
+    write_slice_raw(&l->r->rows.bytes, writer_slice(&l->rows.bytes));
+    l->r->rows.rows += l->rows.rows;
+    row_set_free(&l->rows);
+    local_done(l);
 }
 
 /* On the log loop. */
