@@ -11,15 +11,15 @@ struct kv_inbox {
     void (*begin)(struct kv_inbox *inbox, struct kv_op *op);
 };
 
-static inline void kv_inbox_drain(struct kv_inbox *inbox)
-{
-    struct list *n;
-    while ((n = list_pop_front(&inbox->fresh)))
-        inbox->begin(inbox, CONTAINER_OF(n, struct kv_op, link));
-}
+/* What answers submit meanwhile begins in a turn of its own. */
 static inline void kv_inbox_run(struct env_task *t)
 {
-    kv_inbox_drain(CONTAINER_OF(t, struct kv_inbox, task));
+    struct kv_inbox *inbox = CONTAINER_OF(t, struct kv_inbox, task);
+    struct list now, *n;
+    list_init(&now);
+    list_splice(&now, &inbox->fresh);
+    while ((n = list_pop_front(&now)))
+        inbox->begin(inbox, CONTAINER_OF(n, struct kv_op, link));
 }
 static inline void kv_inbox_init(struct kv_inbox *inbox, struct env *env,
                                  void (*begin)(struct kv_inbox *inbox, struct kv_op *op))
@@ -38,7 +38,9 @@ static inline void kv_inbox_submit(struct kv_inbox *inbox, struct kv_op *op)
 /* What waits begins now, for the last time. */
 static inline void kv_inbox_close(struct kv_inbox *inbox)
 {
-    kv_inbox_drain(inbox);
+    struct list *n;
+    while ((n = list_pop_front(&inbox->fresh)))
+        inbox->begin(inbox, CONTAINER_OF(n, struct kv_op, link));
     env_undefer(&inbox->task);
 }
 

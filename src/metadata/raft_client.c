@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "metadata/kv_inbox.h"
+
 #define LOCAL           (-1) /* as an endpoint */
 #define NOBODY          (-2)
 #define HINTS_MAX       3u /* followed in one round */
@@ -49,10 +51,9 @@ struct raft_client {
     size_t n_addresses;
     int leader; /* endpoint that answered as leader, or NOBODY */
     uint64_t leader_heard_ms;
-    struct list fresh;   /* submitted, not begun */
+    struct kv_inbox inbox;
     struct list running; /* struct operation */
     uint32_t n_operations;
-    struct env_task start_task;
     uint64_t next_attempt;
     bool closing;
 };
@@ -530,30 +531,28 @@ static struct operation *new_operation(struct raft_client *c)
     return o;
 }
 
-static void refuse(struct kv_op *op, enum rc rc, const char *message)
+static void begin(struct kv_inbox *inbox, struct kv_op *op)
 {
-    struct kv_result r = {.rc = rc, .message = message};
-    bytes_unref(&op->value);
-    op->done(op, &r);
-}
-
-static void start_one(struct raft_client *c, struct kv_op *op)
-{
+    struct raft_client *c = CONTAINER_OF(inbox, struct raft_client, inbox);
     static const enum metadata_request_kind kinds[] = {[KV_GET] = METADATA_GET,
                                                        [KV_PUT] = METADATA_PUT,
                                                        [KV_DELETE] = METADATA_DELETE,
                                                        [KV_LIST] = METADATA_LIST};
     bool write = op->kind == KV_PUT || op->kind == KV_DELETE;
+    if (c->closing) {
+        kv_answer(op, RC_CLOSED, "the metadata client was closed");
+        return;
+    }
     if (op->key.len > KV_KEY_MAX || (write && op->key.len == 0)) {
-        refuse(op, RC_INVALID, "a metadata key has 1 to 512 bytes");
+        kv_answer(op, RC_INVALID, "a metadata key has 1 to 512 bytes");
         return;
     }
     if (op->value.len > KV_VALUE_MAX) {
-        refuse(op, RC_TOO_LARGE, "the metadata value is larger than 8 MiB");
+        kv_answer(op, RC_TOO_LARGE, "the metadata value is larger than 8 MiB");
         return;
     }
     if (c->n_operations >= c->opt.operations_max) {
-        refuse(op, RC_OVERLOADED, "too many metadata operations are in progress");
+        kv_answer(op, RC_OVERLOADED, "too many metadata operations are in progress");
         return;
     }
     struct operation *o = new_operation(c);
@@ -567,23 +566,11 @@ static void start_one(struct raft_client *c, struct kv_op *op)
     begin_round(o);
 }
 
-static void start_fresh(struct env_task *t)
-{
-    struct raft_client *c = CONTAINER_OF(t, struct raft_client, start_task);
-    struct list now;
-    list_init(&now);
-    list_splice(&now, &c->fresh);
-    struct list *n;
-    while ((n = list_pop_front(&now)))
-        start_one(c, CONTAINER_OF(n, struct kv_op, link));
-}
-
 static void client_submit(struct kv *kv, struct kv_op *op)
 {
     struct raft_client *c = CONTAINER_OF(kv, struct raft_client, base);
     ASSERT(!c->closing);
-    list_push_back(&c->fresh, &op->link);
-    env_defer(c->env, &c->start_task);
+    kv_inbox_submit(&c->inbox, op);
 }
 
 static void client_close(struct kv *kv)
@@ -591,13 +578,10 @@ static void client_close(struct kv *kv)
     struct raft_client *c = CONTAINER_OF(kv, struct raft_client, base);
     ASSERT(!c->closing);
     c->closing = true;
-    env_undefer(&c->start_task);
-    struct list *n;
     while (!list_empty(&c->running))
         finish_rc(CONTAINER_OF(c->running.next, struct operation, link), RC_CLOSED,
                   "the metadata client was closed");
-    while ((n = list_pop_front(&c->fresh)))
-        refuse(CONTAINER_OF(n, struct kv_op, link), RC_CLOSED, "the metadata client was closed");
+    kv_inbox_close(&c->inbox);
     for (size_t i = 0; i < c->n_addresses; i++)
         free(c->addresses[i]);
     free(c->cluster_name);
@@ -664,9 +648,8 @@ struct raft_client *raft_client_new(struct env *env, const struct raft_client_op
     c->ops = ops;
     c->ctx = ctx;
     c->leader = NOBODY;
-    list_init(&c->fresh);
+    kv_inbox_init(&c->inbox, env, begin);
     list_init(&c->running);
-    env_task_init(&c->start_task, start_fresh);
     return c;
 }
 
