@@ -75,17 +75,25 @@ static void response_arrived(struct control_link *l, struct slice message, uint6
     metadata_host_response(l->metadata, attempt, message);
 }
 
-static struct server *server_of(struct control_link *l, uint32_t node)
+static struct server *server_find(struct control_link *l, uint32_t node)
 {
-    struct server *unused = &l->servers[node % RAFT_MEMBERS_MAX];
-    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
+    for (size_t i = 0; i < RAFT_MEMBERS_MAX; i++)
         if (l->servers[i].node == node)
             return &l->servers[i];
-        if (l->servers[i].node == 0)
-            unused = &l->servers[i];
-    }
-    *unused = (struct server){.node = node};
-    return unused;
+    return NULL;
+}
+
+/* Metadata comes from it, or is for it. */
+static struct server *server_of(struct control_link *l, uint32_t node)
+{
+    struct server *s = server_find(l, node);
+    if (s)
+        return s;
+    s = server_find(l, 0);
+    if (!s)
+        s = &l->servers[node % RAFT_MEMBERS_MAX];
+    *s = (struct server){.node = node};
+    return s;
 }
 
 /* A process that has started again cannot be reached as the node that it is before it has joined, and it
@@ -141,7 +149,9 @@ static void link_up(void *ctx, const struct peer_link *link)
     struct control_link *l = ctx;
     if (!link->node.id || link->node.id == l->me)
         return;
-    server_of(l, link->node.id)->too_early = false;
+    struct server *s = server_find(l, link->node.id);
+    if (s)
+        s->too_early = false;
     l->ops->seen(l->ctx, link->node);
 }
 
@@ -154,8 +164,9 @@ static void link_down(void *ctx, const struct peer_link *link, const struct peer
     if (!link->node.id || link->node.id == l->me)
         return;
     bool gone = down->reason == PEER_DOWN_GONE;
-    if (down->too_early)
-        server_of(l, link->node.id)->too_early = true;
+    struct server *s = server_find(l, link->node.id);
+    if (s && down->too_early)
+        s->too_early = true;
     l->ops->lost(l->ctx, link->node, gone);
     if (gone && l->metadata)
         metadata_host_peer_lost(l->metadata, link->node.id);
