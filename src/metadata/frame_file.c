@@ -103,6 +103,22 @@ static enum rc read_all(int fd, size_t size, struct bytes *out, struct err *err)
     return RC_OK;
 }
 
+enum rc frame_file_read(const char *path, struct bytes *out, struct err *err)
+{
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT)
+        return err_set(err, RC_NOT_FOUND, "there is no %s", path);
+    enum rc rc = RC_OK;
+    if (fd < 0 || fstat(fd, &st))
+        rc = err_set_errno(err, RC_IO, errno, "cannot open");
+    else
+        rc = read_all(fd, (size_t)st.st_size, out, err);
+    if (fd >= 0)
+        close(fd);
+    return rc;
+}
+
 static enum rc write_all(int fd, struct slice s, size_t offset, struct err *err)
 {
     size_t done = 0;

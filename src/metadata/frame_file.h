@@ -26,6 +26,8 @@ typedef void (*frame_visit)(void *ctx, struct slice body);
  * prefix of length 0. Pure. */
 enum rc frame_scan(const struct frame_format *format, struct slice content, frame_visit visit, void *ctx,
                    size_t *good, uint64_t *sequence, struct err *err);
+/* The content of such a file as it is; no lock is taken. RC_NOT_FOUND; RC_IO, without the path. */
+enum rc frame_file_read(const char *path, struct bytes *out, struct err *err);
 /* The bytes of one frame. Pure. */
 struct bytes frame_make(struct slice body, uint64_t sequence);
 

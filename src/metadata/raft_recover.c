@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct looking {
@@ -20,31 +19,6 @@ static void fold(void *ctx, struct slice body)
         l->rc = raft_durable_fold(&l->durable, body, l->err);
 }
 
-static enum rc read_whole(const char *path, struct bytes *out, struct err *err)
-{
-    struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT)
-        return err_set(err, RC_NOT_FOUND, "there is no %s: this node keeps no metadata", path);
-    if (fd < 0 || fstat(fd, &st) != 0) {
-        err_set_errno(err, RC_IO, errno, "cannot read %s", path);
-        if (fd >= 0)
-            close(fd);
-        return RC_IO;
-    }
-    struct buf *b = buf_new((size_t)st.st_size);
-    size_t have = 0;
-    ssize_t n = 1;
-    while (have < (size_t)st.st_size && n > 0) {
-        n = read(fd, b->data + have, (size_t)st.st_size - have);
-        have += n > 0 ? (size_t)n : 0;
-    }
-    enum rc rc = n < 0 ? err_set_errno(err, RC_IO, errno, "cannot read %s", path) : RC_OK;
-    close(fd);
-    *out = bytes_take_buf(b, 0, have);
-    return rc;
-}
-
 /* Everything that stands in the storage. */
 static enum rc look(const char *dir, struct bytes *content, struct raft_durable *durable, struct err *err)
 {
@@ -53,7 +27,9 @@ static enum rc look(const char *dir, struct bytes *content, struct raft_durable 
     size_t good;
     uint64_t sequence;
     *content = BYTES_EMPTY;
-    enum rc rc = read_whole(path, content, err);
+    enum rc rc = frame_file_read(path, content, err);
+    if (rc == RC_NOT_FOUND)
+        err_set(err, rc, "there is no %s: this node keeps no metadata", path);
     if (!rc)
         rc = frame_scan(&raft_frame_format, bytes_slice(*content), fold, &l, &good, &sequence, err);
     if (!rc)

@@ -110,6 +110,14 @@ static enum rc read_marker(struct data_dir *d, const char *cluster_name, struct 
     return rc;
 }
 
+bool data_dir_exists(const char *base_dir, const char *node_name)
+{
+    char *marker = xasprintf("%s/%s" MARKER, base_dir, node_name);
+    bool exists = access(marker, F_OK) == 0;
+    free(marker);
+    return exists;
+}
+
 enum rc data_dir_open(const char *base_dir, const char *node_name, const char *cluster_name,
                       struct data_dir *out, struct err *err)
 {

@@ -10,6 +10,8 @@ struct data_dir {
     uint64_t fingerprint; /* 0: not provisioned */
     bool provisioned;
 };
+/* Has a node lived there? */
+bool data_dir_exists(const char *base_dir, const char *node_name);
 /* Creates the directory, locks it against a second server, and validates or writes the marker. RC_CONFLICT
  * with the reference's sentence for another cluster name, a directory of a reference server, or a second
  * server. */

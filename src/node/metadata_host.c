@@ -222,7 +222,7 @@ static enum rc open_server(struct metadata_host *h, struct loop *loop, const cha
     struct raft_durable durable = {0};
     struct raft_store *store;
     struct raft_server_options o;
-    char *path = xasprintf("%s/replicated-metadata-server", directory);
+    char *path = xasprintf("%s/" METADATA_SERVER_DIRECTORY, directory);
     enum rc rc = raft_file_open(h->env, loop, path, &durable, &store, err);
     free(path);
     if (rc != RC_OK)

@@ -19,7 +19,10 @@ struct metadata_host_ops {
     void (*send_request)(void *ctx, const char *address, uint64_t attempt, struct slice message);
 };
 
-/* Opens the external store that is configured, or `<directory>/replicated-metadata-server` if the node has
+/* Of a metadata server, in the node's data directory. */
+#define METADATA_SERVER_DIRECTORY "replicated-metadata-server"
+
+/* Opens the external store that is configured, or METADATA_SERVER_DIRECTORY in `directory` if the node has
  * the role. Blocks for reading. RC_CONFLICT: it belongs to another cluster; RC_CORRUPT. `own_address`:
  * advertised address of the node port. */
 enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node_config *config,

@@ -3,13 +3,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
 
 #include "base/time.h"
 #include "metadata/raft_recover.h"
 #include "metadata/raft_server.h"
 #include "node/config.h"
 #include "node/data_dir.h"
+#include "node/metadata_host.h"
 
 static void usage(FILE *to)
 {
@@ -54,13 +54,13 @@ static void print_plan(const char *dir, const struct raft_recovery *r)
     if (r->removed)
         printf("  warning           this member had been removed: its metadata may be older than that of "
                "others\n");
-    printf(
-        "  members from now  %s\n\n"
-        "Changes that were acknowledged by the others and did not reach this node are lost. The other "
-        "members "
-        "must\nnever run again with the metadata they have: delete replicated-metadata-server in their data "
-        "directories.\n",
-        after);
+    printf("  members from now  %s\n\n"
+           "Changes that were acknowledged by the others and did not reach this node are lost. The other "
+           "members "
+           "must\nnever run again with the metadata they have: delete " METADATA_SERVER_DIRECTORY
+           " in their data "
+           "directories.\n",
+           after);
 }
 
 static int run(const struct node_config *config, bool yes)
@@ -68,11 +68,10 @@ static int run(const struct node_config *config, bool yes)
     struct err err = {0};
     struct data_dir data = {.lock_fd = -1};
     struct raft_recovery r;
-    char *dir = xasprintf("%s/%s/replicated-metadata-server", config->base_dir, config->node_name);
-    char *marker = xasprintf("%s/%s/.cluster-marker", config->base_dir, config->node_name);
+    char *dir = xasprintf("%s/%s/" METADATA_SERVER_DIRECTORY, config->base_dir, config->node_name);
     enum rc rc = RC_OK;
     /* Opening would create a directory that is not there. */
-    if (access(marker, F_OK) != 0)
+    if (!data_dir_exists(config->base_dir, config->node_name))
         rc = err_set(&err, RC_NOT_FOUND, "%s/%s is not the data directory of a node", config->base_dir,
                      config->node_name);
     if (rc == RC_OK)
@@ -99,7 +98,6 @@ static int run(const struct node_config *config, bool yes)
         raft_recovery_free(&r);
     data_dir_close(&data);
     free(dir);
-    free(marker);
     return rc == RC_OK ? 0 : 1;
 }
 
