@@ -3,13 +3,17 @@
  * what it gets: as long as nobody else wants its processor it runs on; once it was preempted it works a tenth
  * of the time for a while, then tries again. Query thread only. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 struct pace {
     uint64_t slice_began_ns, used_ns, polite_until_ns; /* zeroed to begin */
     long preempted;
-    uint64_t slept_ns; /* in all */
 };
 
 /* Called often, with the monotonic time; may sleep for some milliseconds. */
 void pace_check(struct pace *p, uint64_t now_ns);
+/* What it decides by: is the slice over, and then, with the processor time that the thread has had and how
+ * often it was preempted, how many nanoseconds it is to rest. Pure. */
+bool pace_slice_over(const struct pace *p, uint64_t now_ns);
+uint64_t pace_rest(struct pace *p, uint64_t now_ns, uint64_t used_ns, long preempted);
