@@ -12,16 +12,25 @@ void handle_health(struct admin_call *c)
 
 void handle_version(struct admin_call *c)
 {
-    static const char *const switched_off[] = {
-        "scoped_virtual_objects",
-        "scoped_state_table_migration",
-        "scoped_promise_table_migration",
-        "vqueues_async_refill",
-        "vqueues_migration_skip_completed",
-        "vqueue_obsolete_cleanup",
-        "preflight_invocation_termination_retention",
-    };
     const struct admin_info *info = &c->admin->deps.info;
+    const struct {
+        const char *name;
+        bool on;
+    } features[] = {
+        /* in the order of the reference */
+        {"vqueues", false},
+        {"protocol_v7", info->enable_protocol_v7},
+        {"invoker_yield", false},
+        {"unique_random_seeds", false},
+        {"kafka_scope", info->enable_kafka_scope},
+        {"scoped_virtual_objects", false},
+        {"scoped_state_table_migration", false},
+        {"scoped_promise_table_migration", false},
+        {"vqueues_async_refill", false},
+        {"vqueues_migration_skip_completed", false},
+        {"vqueue_obsolete_cleanup", false},
+        {"preflight_invocation_termination_retention", false},
+    };
     struct writer w = WRITER_INIT;
     struct json_out o = json_out_make(&w);
     json_open(&o, '{');
@@ -30,13 +39,8 @@ void handle_version(struct admin_call *c)
     json_number(&o, "max_admin_api_version", ADMIN_VERSION_MAX);
     json_text(&o, "ingress_endpoint", info->ingress_endpoint);
     json_open_at(&o, "features", '{');
-    json_flag(&o, "vqueues", false);
-    json_flag(&o, "protocol_v7", info->enable_protocol_v7);
-    json_flag(&o, "invoker_yield", false);
-    json_flag(&o, "unique_random_seeds", false);
-    json_flag(&o, "kafka_scope", info->enable_kafka_scope);
-    for (size_t i = 0; i < ARRAY_LEN(switched_off); i++)
-        json_flag(&o, switched_off[i], false);
+    for (size_t i = 0; i < ARRAY_LEN(features); i++)
+        json_flag(&o, features[i].name, features[i].on);
     json_close(&o, '}');
     json_close(&o, '}');
     answer_json(c, 200, &w, NULL);

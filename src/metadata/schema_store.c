@@ -414,10 +414,11 @@ static void advance(struct schema_store *s)
             write_next_record(s);
             return;
         }
-        if (s->running && s->holds)
-            return;
-        if (s->running)
+        if (s->running) {
+            if (s->holds)
+                return;
             finish_edit(s, RC_OK, "");
+        }
         if (s->refresh_wanted) {
             s->refresh_wanted = false;
             submit(s, KV_LIST, SCHEMA_PREFIX, on_listed);
