@@ -641,15 +641,30 @@ static void stop_with_a_stream_open(void **state)
     F.p = NULL;
 }
 
+/* A second invocation behind the one that runs. */
+static struct invocation_id invoke_second(void)
+{
+    struct invocation second = F.invocation;
+    second.id.uuid.lo = 99;
+    invoker_invoke(F.p, &second);
+    return second.id;
+}
+
+/* The first one goes; the fixture knows one invocation at a time. */
+static void abort_first(struct invocation_id second)
+{
+    struct invocation_id first = F.invocation.id;
+    F.invocation.id = second;
+    invoker_abort(F.p, first);
+}
+
 static void slots_are_taken_in_order(void **state)
 {
     F.inv->config.concurrent_invocations_limit = 1;
     F.play = play_sleep;
     invoke_greet();
     assert_true(run_until(slept, 2000));
-    struct invocation second = F.invocation;
-    second.id.uuid.lo = 99;
-    invoker_invoke(F.p, &second);
+    struct invocation_id second = invoke_second();
     run_for(20);
     assert_int_equal(F.n_exchanges, 1);
     struct invoker_stats stats;
@@ -657,9 +672,7 @@ static void slots_are_taken_in_order(void **state)
     assert_int_equal(stats.running, 1);
     assert_int_equal(stats.queued, 1);
     F.play = play_greet;
-    struct invocation_id first = F.invocation.id;
-    F.invocation.id = second.id; /* the fixture knows one invocation at a time */
-    invoker_abort(F.p, first);
+    abort_first(second);
     assert_true(run_until(has_ended, 2000));
     assert_int_equal(F.n_exchanges, 2);
 }
@@ -668,21 +681,16 @@ static void starts_wait_for_tokens(void **state)
 {
     static struct invoker_throttles throttles;
     throttles = (struct invoker_throttles){0};
-    throttle_set(&throttles.starts, 10, 1);
+    throttle_set(&throttles.starts, 1, 1);
     F.inv->config.throttles = &throttles;
     F.play = play_sleep;
     invoke_greet();
     assert_true(run_until(slept, 2000));
-    struct invocation second = F.invocation;
-    second.id.uuid.lo = 99;
-    invoker_invoke(F.p, &second);
-    struct invocation_id first = F.invocation.id;
-    F.invocation.id = second.id; /* the fixture knows one invocation at a time */
-    invoker_abort(F.p, first);
+    struct invocation_id second = invoke_second();
+    abort_first(second);
     F.play = play_greet;
     run_for(50);
     assert_int_equal(F.n_exchanges, 1);
-    run_for(100);
     assert_true(run_until(has_ended, 2000));
     assert_int_equal(F.n_exchanges, 2);
 }
@@ -691,14 +699,13 @@ static void actions_wait_for_tokens(void **state)
 {
     static struct invoker_throttles throttles;
     throttles = (struct invoker_throttles){0};
-    throttle_set(&throttles.actions, 10, 1);
+    throttle_set(&throttles.actions, 2, 1);
     F.inv->config.throttles = &throttles;
     bad_frames = FRAME_RUN_1 FRAME_PROPOSE_1 FRAME_OUTPUT_5 FRAME_END; /* three actions, one token */
     F.play = play_bad;
     invoke_greet();
     run_for(150);
     assert_string_equal(text_of(&F.proposed), "");
-    run_for(100);
     assert_true(run_until(has_ended, 2000));
     assert_string_equal(text_of(&F.proposed), "PIN6 Run RunCompletion Output END ");
 }
@@ -709,15 +716,11 @@ static void memory_pool_makes_attempts_wait(void **state)
     F.play = play_sleep;
     invoke_greet();
     assert_true(run_until(slept, 2000));
-    struct invocation second = F.invocation;
-    second.id.uuid.lo = 99;
-    invoker_invoke(F.p, &second);
+    struct invocation_id second = invoke_second();
     run_for(20);
     assert_int_equal(F.n_exchanges, 1);
     F.play = play_greet;
-    struct invocation_id first = F.invocation.id;
-    F.invocation.id = second.id;
-    invoker_abort(F.p, first);
+    abort_first(second);
     assert_true(run_until(has_ended, 2000));
 }
 

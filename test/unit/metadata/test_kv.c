@@ -1,134 +1,65 @@
 /* The rules of a key-value store (spec/cluster.md §2.2): preconditions, versions, order. They are those of
  * kv_table, which the members of the metadata servers apply. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
-
-#include "unit/metadata/fake_env.h"
+#include "unit/metadata/kv_call.h"
 #include "unit/metadata/memory_kv.h"
-
-static struct fake_env fenv;
 
 static int setup(void **state)
 {
     fake_env_init(&fenv);
+    kv = memory_kv_new(&fenv.env);
     return 0;
 }
 
 static int teardown(void **state)
 {
+    kv_close(kv);
     fake_env_free(&fenv);
     return 0;
 }
 
-struct call {
-    struct kv_op op;
-    int answered;
-    enum rc rc;
-    uint32_t version;
-    char value[64];
-    char keys[256];
-};
-
-static void on_done(struct kv_op *op, const struct kv_result *r)
-{
-    struct call *c = CONTAINER_OF(op, struct call, op);
-    c->answered++;
-    c->rc = r->rc;
-    c->version = r->entry.version;
-    snprintf(c->value, sizeof(c->value), "%.*s", (int)r->entry.value.len, (const char *)r->entry.value.ptr);
-    for (size_t i = 0; i < r->n_entries; i++)
-        snprintf(c->keys + strlen(c->keys), sizeof(c->keys) - strlen(c->keys), "%.*s@%u ",
-                 SLICE_FMT(r->entries[i].key), r->entries[i].version);
-}
-
-static struct kv *open_kv(void)
-{
-    return memory_kv_new(&fenv.env);
-}
-
-static void start(struct kv *kv, struct call *c, enum kv_op_kind kind, const char *key, const char *value,
-                  uint32_t version, enum kv_precondition pre, uint32_t expected)
-{
-    memset(c, 0, sizeof(*c));
-    c->op = (struct kv_op){.kind = kind,
-                           .key = slice_cstr(key),
-                           .version = version,
-                           .precondition = pre,
-                           .expected_version = expected,
-                           .done = on_done};
-    if (value)
-        c->op.value = bytes_copy(slice_cstr(value));
-    kv_submit(kv, &c->op);
-    assert_int_equal(c->answered, 0);
-}
-
-static enum rc put(struct kv *kv, const char *key, const char *value, uint32_t version,
-                   enum kv_precondition pre, uint32_t expected)
-{
-    struct call c;
-    start(kv, &c, KV_PUT, key, value, version, pre, expected);
-    fake_env_run(&fenv);
-    assert_int_equal(c.answered, 1);
-    return c.rc;
-}
-
-static const char *get(struct kv *kv, const char *key)
+static const char *value_of(const char *key)
 {
     static struct call c;
-    start(kv, &c, KV_GET, key, NULL, 0, KV_NONE, 0);
-    fake_env_run(&fenv);
-    assert_int_equal(c.answered, 1);
+    c = get(key);
     return c.rc ? "-" : c.value;
 }
 
-static const char *list(struct kv *kv, const char *prefix)
+static const char *list(const char *prefix)
 {
     static struct call c;
-    start(kv, &c, KV_LIST, prefix, NULL, 0, KV_NONE, 0);
-    fake_env_run(&fenv);
+    start(&c, KV_LIST, prefix, NULL, 0, KV_NONE, 0);
+    run(&c);
     return c.keys;
 }
 
 static void preconditions(void **state)
 {
-    struct kv *kv = open_kv();
-    assert_int_equal(put(kv, "a", "1", 1, KV_MATCHES_VERSION, 1), RC_CONFLICT);
-    assert_int_equal(put(kv, "a", "1", 1, KV_DOES_NOT_EXIST, 0), RC_OK);
-    assert_int_equal(put(kv, "a", "2", 2, KV_DOES_NOT_EXIST, 0), RC_CONFLICT);
-    assert_string_equal(get(kv, "a"), "1");
-    assert_int_equal(put(kv, "a", "2", 2, KV_MATCHES_VERSION, 1), RC_OK);
-    assert_int_equal(put(kv, "a", "3", 3, KV_MATCHES_VERSION, 1), RC_CONFLICT);
-    assert_int_equal(put(kv, "a", "0", 1, KV_NONE, 0), RC_CONFLICT);
-    assert_int_equal(put(kv, "a", "3", 7, KV_NONE, 0), RC_OK);
-    assert_string_equal(get(kv, "a"), "3");
-    assert_string_equal(get(kv, "b"), "-");
-    assert_int_equal(put(kv, "", "3", 7, KV_NONE, 0), RC_INVALID);
-    struct call c;
-    start(kv, &c, KV_DELETE, "a", NULL, 0, KV_MATCHES_VERSION, 6);
-    fake_env_run(&fenv);
-    assert_int_equal(c.rc, RC_CONFLICT);
-    start(kv, &c, KV_DELETE, "a", NULL, 0, KV_MATCHES_VERSION, 7);
-    fake_env_run(&fenv);
-    assert_int_equal(c.rc, RC_OK);
-    assert_string_equal(get(kv, "a"), "-");
-    kv_close(kv);
+    assert_int_equal(put("a", "1", 1, KV_MATCHES_VERSION, 1), RC_CONFLICT);
+    assert_int_equal(put("a", "1", 1, KV_DOES_NOT_EXIST, 0), RC_OK);
+    assert_int_equal(put("a", "2", 2, KV_DOES_NOT_EXIST, 0), RC_CONFLICT);
+    assert_string_equal(value_of("a"), "1");
+    assert_int_equal(put("a", "2", 2, KV_MATCHES_VERSION, 1), RC_OK);
+    assert_int_equal(put("a", "3", 3, KV_MATCHES_VERSION, 1), RC_CONFLICT);
+    assert_int_equal(put("a", "0", 1, KV_NONE, 0), RC_CONFLICT);
+    assert_int_equal(put("a", "3", 7, KV_NONE, 0), RC_OK);
+    assert_string_equal(value_of("a"), "3");
+    assert_string_equal(value_of("b"), "-");
+    assert_int_equal(put("", "3", 7, KV_NONE, 0), RC_INVALID);
+    assert_int_equal(delete ("a", KV_MATCHES_VERSION, 6), RC_CONFLICT);
+    assert_int_equal(delete ("a", KV_MATCHES_VERSION, 7), RC_OK);
+    assert_string_equal(value_of("a"), "-");
 }
 
 /* Of several writers with the same precondition that wait together exactly one wins; the others see its
  * value. */
 static void waiting_together(void **state)
 {
-    struct kv *kv = open_kv();
     struct call c[5];
-    start(kv, &c[0], KV_PUT, "k", "x", 1, KV_DOES_NOT_EXIST, 0);
-    start(kv, &c[1], KV_PUT, "k", "y", 1, KV_DOES_NOT_EXIST, 0);
-    start(kv, &c[2], KV_PUT, "other", "z", 1, KV_DOES_NOT_EXIST, 0);
-    start(kv, &c[3], KV_GET, "k", NULL, 0, KV_NONE, 0);
-    start(kv, &c[4], KV_PUT, "k", "w", 2, KV_MATCHES_VERSION, 1);
+    start(&c[0], KV_PUT, "k", "x", 1, KV_DOES_NOT_EXIST, 0);
+    start(&c[1], KV_PUT, "k", "y", 1, KV_DOES_NOT_EXIST, 0);
+    start(&c[2], KV_PUT, "other", "z", 1, KV_DOES_NOT_EXIST, 0);
+    start(&c[3], KV_GET, "k", NULL, 0, KV_NONE, 0);
+    start(&c[4], KV_PUT, "k", "w", 2, KV_MATCHES_VERSION, 1);
     fake_env_run(&fenv);
     assert_int_equal(c[0].rc, RC_OK);
     assert_int_equal(c[1].rc, RC_CONFLICT);
@@ -137,18 +68,15 @@ static void waiting_together(void **state)
     assert_int_equal(c[4].rc, RC_OK);
     for (int i = 0; i < 5; i++)
         assert_int_equal(c[i].answered, 1);
-    kv_close(kv);
 }
 
 static void lists_are_in_order_of_keys(void **state)
 {
-    struct kv *kv = open_kv();
-    put(kv, "p/2", "b", 1, KV_NONE, 0);
-    put(kv, "p/1", "a", 4, KV_NONE, 0);
-    put(kv, "q", "c", 1, KV_NONE, 0);
-    assert_string_equal(list(kv, "p/"), "p/1@4 p/2@1 ");
-    assert_string_equal(list(kv, ""), "p/1@4 p/2@1 q@1 ");
-    kv_close(kv);
+    put("p/2", "b", 1, KV_NONE, 0);
+    put("p/1", "a", 4, KV_NONE, 0);
+    put("q", "c", 1, KV_NONE, 0);
+    assert_string_equal(list("p/"), "p/1@4=a p/2@1=b ");
+    assert_string_equal(list(""), "p/1@4=a p/2@1=b q@1=c ");
 }
 
 /* What a snapshot holds is the whole table, and a broken one leaves it empty. */
