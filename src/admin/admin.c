@@ -135,13 +135,15 @@ static struct split_target split(struct slice target)
     return t;
 }
 
-bool admin_wants_body(struct slice method, struct slice target)
+size_t admin_body_limit(struct slice method, struct slice target)
 {
     struct split_target t = split(target);
     struct slice params[ADMIN_PARAMS_MAX];
     char allow[64];
     const struct admin_route *r = t.path.len ? find_route(method, t.path, params, allow) : NULL;
-    return r && r->body != BODY_IGNORED;
+    if (!r || r->body == BODY_IGNORED)
+        return 0;
+    return r->body == BODY_RAW ? ADMIN_RAW_BODY_LIMIT_BYTES : ADMIN_BODY_LIMIT_BYTES;
 }
 
 /* ---- calls ---- */

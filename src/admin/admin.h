@@ -10,7 +10,8 @@
 #include "metadata/schema_store.h"
 #include "partition/rpc.h"
 
-#define ADMIN_BODY_LIMIT_BYTES (2u << 20)
+#define ADMIN_BODY_LIMIT_BYTES     (2u << 20)
+#define ADMIN_RAW_BODY_LIMIT_BYTES (32u << 20) /* payloads for serdes */
 
 /* ---- what the room needs ---- */
 struct admin_discovery_request {
@@ -37,6 +38,23 @@ struct admin_discovery {
                      void *done_ctx);
     void *ctx;
 };
+struct admin_preview_request {
+    const struct schema_deployment *deployment; /* all of this is lent for the call */
+    struct slice service, serde;
+    bool encode;
+    struct slice body;
+    /* Bytes of a successful answer, lent; to be given back by `consumed`, then or later. */
+    void (*on_data)(void *ctx, struct bytes data);
+    /* Exactly once, never from inside `start`, unless cancelled: NULL, or what went wrong. */
+    void (*on_done)(void *ctx, const char *failure);
+    void *ctx;
+};
+struct admin_previews { /* of serdes, spec/service-protocol.md §3.11 */
+    void *(*start)(void *ctx, const struct admin_preview_request *request);
+    void (*consumed)(void *preview, size_t n);
+    void (*cancel)(void *preview); /* no callback runs any more */
+    void *ctx;
+};
 struct admin_info {
     const char *version;          /* MAJOR.MINOR.PATCH, at least 1.7.12 (spec/admin-api.md §2) */
     const char *ingress_endpoint; /* advertised HTTP ingress with trailing slash, or NULL */
@@ -60,6 +78,7 @@ struct admin_deps { /* everything outlives the admin object */
     struct schema_store *schema;
     const struct schema_defaults *defaults; /* read for every answer: follows configuration reloads */
     struct admin_discovery discovery;
+    struct admin_previews previews;
     const struct admin_ui *ui;                          /* NULL: /ui answers 404 */
     const struct schema_fixed_clusters *fixed_clusters; /* Kafka clusters of the configuration; NULL: none */
     struct rule_store *rules;                           /* NULL: concurrency rules are answered 501 */
@@ -89,7 +108,7 @@ struct admin_exchange {
     struct slice content_type;   /* ptr NULL: no such header */
     struct slice accept;
     struct slice body;
-    bool body_too_large; /* the caller refused to read more than ADMIN_BODY_LIMIT_BYTES */
+    bool body_too_large; /* the caller refused to read more than the limit */
     /* Exactly once, possibly before admin_handle returns; the exchange is over. */
     void (*respond)(struct admin_exchange *x, const struct admin_answer *answer);
     /* Instead of respond, for long answers: start once (answer->body is not looked at), write any number of
@@ -104,7 +123,7 @@ struct admin_exchange {
     void (*gone)(struct admin_exchange *x);
     void *user; /* the handler's */
 };
-/* Whether the route reads a body at all (others never look at it). */
-bool admin_wants_body(struct slice method, struct slice target);
+/* How much of a body the route reads; 0: it never looks at it. */
+size_t admin_body_limit(struct slice method, struct slice target);
 /* The slices of `x` are lent for this call only; `x` itself until `respond`. */
 void admin_handle(struct admin *a, struct admin_exchange *x);

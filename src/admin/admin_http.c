@@ -142,8 +142,9 @@ static void on_request(void *ctx, struct http_request *r)
     b->http = r;
     http_request_set_user(r, b);
     http_request_set_ops(r, &ops);
-    if (admin_wants_body(http_request_method(r), http_request_target(r)))
-        http_request_collect(r, ADMIN_BODY_LIMIT_BYTES);
+    size_t limit = admin_body_limit(http_request_method(r), http_request_target(r));
+    if (limit > 0)
+        http_request_collect(r, limit);
     else
         run(b, SLICE_EMPTY, false);
 }

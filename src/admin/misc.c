@@ -77,7 +77,3 @@ void handle_vqueues(struct admin_call *c)
 {
     answer_not_implemented(c, "Virtual queues are");
 }
-void handle_serdes(struct admin_call *c)
-{
-    answer_not_implemented(c, "The serde proxy is");
-}

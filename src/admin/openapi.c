@@ -166,10 +166,8 @@ static const struct extra {
     {"PUT", "/limits/rules", .body = RULES},
     {"POST", "/limits/rules/bulk-delete", .body = RULES_GONE},
     {"POST", "/query", .body = OBJECT("\"query\"", "\"query\":" TEXT)},
-    {"POST", "/internal/services/{}/serdes/decode/{*}", .query = PARAM("deployment", TEXT),
-     .errors = NOT_OFFERED},
-    {"POST", "/internal/services/{}/serdes/encode/{*}", .query = PARAM("deployment", TEXT),
-     .errors = NOT_OFFERED},
+    {"POST", "/internal/services/{}/serdes/decode/{*}", .query = PARAM("deployment", TEXT)},
+    {"POST", "/internal/services/{}/serdes/encode/{*}", .query = PARAM("deployment", TEXT)},
 };
 
 /* Names of path parameters by what stands before them. */

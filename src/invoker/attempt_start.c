@@ -127,29 +127,6 @@ static void push_header(struct invoker *inv, struct slice name, struct slice val
     VEC_PUSH(&inv->head, h);
 }
 
-/* With the headers in invoker.head. */
-static void open_carrier(struct attempt *a, struct slice path)
-{
-    struct invoker *inv = a->inv;
-    const struct endpoint *ep = a->ep;
-    if (!ep->is_lambda) {
-        a->stream.http = http_client_open(inv->client, &ep->uri, ep->protocol, SLICE_LIT("POST"), path,
-                                          inv->head.items, inv->head.len, &attempt_stream_ops, a);
-        return;
-    }
-    struct lambda_request r = {
-        .arn = ep->uri_text,
-        .assume_role_arn = ep->assume_role_arn,
-        .method = SLICE_LIT("POST"),
-        .path = path,
-        .headers = inv->head.items,
-        .n_headers = inv->head.len,
-        .zstd = ep->lambda_zstd,
-        .compress_from_bytes = inv->config.lambda_compression_threshold,
-    };
-    a->stream.lambda = lambda_open(inv->lambda, &r, &attempt_stream_ops, a);
-}
-
 static void open_stream(struct attempt *a, const struct invocation *inv)
 {
     struct invoker *invoker = a->inv;
@@ -192,7 +169,7 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
     for (size_t i = 0; i < invoker->config.n_additional_headers; i++)
         VEC_PUSH(&invoker->head, invoker->extra_headers[i]);
 
-    open_carrier(a, writer_slice(&path));
+    a->stream = endpoint_post(invoker, a->ep, writer_slice(&path), &attempt_stream_ops, a);
     writer_free(&path);
     writer_free(&key);
     writer_free(&jwt);

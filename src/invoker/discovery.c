@@ -114,21 +114,6 @@ static void on_timer(struct env_timer *t)
     }
 }
 
-/* `{"content-type": "text/html", ...}` */
-static void keep_headers(struct discovery *d, const struct http_header *headers, size_t n)
-{
-    writer_reset(&d->header_text);
-    write_u8(&d->header_text, '{');
-    for (size_t i = 0; i < n; i++) {
-        if (i > 0)
-            write_fmt(&d->header_text, ", ");
-        write_json_string(&d->header_text, headers[i].name);
-        write_fmt(&d->header_text, ": ");
-        write_json_string(&d->header_text, headers[i].value);
-    }
-    write_u8(&d->header_text, '}');
-}
-
 static bool known_type(struct slice type)
 {
     return slice_eq_cstr(type, MANIFEST_TYPE("1")) || slice_eq_cstr(type, MANIFEST_TYPE("2")) ||
@@ -146,7 +131,7 @@ static void on_head(void *ctx, struct http_stream *s, int status, enum http_vers
     struct slice server = http_header_find(headers, n, "x-restate-server");
     snprintf(d->result.sdk_version, sizeof(d->result.sdk_version), "%.*s", SLICE_FMT(server));
     if (status < 200 || status > 299) {
-        keep_headers(d, headers, n);
+        headers_show(&d->header_text, headers, n);
         return;
     }
     struct slice type = http_header_find(headers, n, "content-type");

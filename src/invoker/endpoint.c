@@ -184,3 +184,40 @@ struct endpoint *endpoint_get(struct invoker *inv, const struct schema_deploymen
     ep->refs++;
     return ep;
 }
+
+struct carrier endpoint_post(struct invoker *inv, const struct endpoint *ep, struct slice path,
+                             const struct http_stream_ops *ops, void *ctx)
+{
+    struct carrier carrier = {0};
+    if (!ep->is_lambda) {
+        carrier.http = http_client_open(inv->client, &ep->uri, ep->protocol, SLICE_LIT("POST"), path,
+                                        inv->head.items, inv->head.len, ops, ctx);
+        return carrier;
+    }
+    struct lambda_request r = {
+        .arn = ep->uri_text,
+        .assume_role_arn = ep->assume_role_arn,
+        .method = SLICE_LIT("POST"),
+        .path = path,
+        .headers = inv->head.items,
+        .n_headers = inv->head.len,
+        .zstd = ep->lambda_zstd,
+        .compress_from_bytes = inv->config.lambda_compression_threshold,
+    };
+    carrier.lambda = lambda_open(inv->lambda, &r, ops, ctx);
+    return carrier;
+}
+
+void headers_show(struct writer *w, const struct http_header *headers, size_t n)
+{
+    writer_reset(w);
+    write_u8(w, '{');
+    for (size_t i = 0; i < n; i++) {
+        if (i > 0)
+            write_fmt(w, ", ");
+        write_json_string(w, headers[i].name);
+        write_fmt(w, ": ");
+        write_json_string(w, headers[i].value);
+    }
+    write_u8(w, '}');
+}

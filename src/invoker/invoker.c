@@ -501,6 +501,7 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
     list_init(&inv->partitions);
     list_init(&inv->attempts);
     list_init(&inv->discoveries);
+    list_init(&inv->previews);
     hmap_init(&inv->endpoints);
     const char *labels = "name=\"invoker\"";
     inv->memory_usage =
@@ -525,6 +526,7 @@ void invoker_close(struct invoker *inv, void (*closed)(void *ctx), void *ctx)
 {
     ASSERT_MSG(inv->lambda, "an invoker without Lambda functions need not be closed");
     discovery_cancel_all(inv);
+    preview_cancel_all(inv);
     lambda_close(inv->lambda, closed, ctx);
 }
 
@@ -532,6 +534,7 @@ void invoker_free(struct invoker *inv)
 {
     ASSERT_MSG(list_empty(&inv->partitions), "free the partitions before the invoker");
     discovery_cancel_all(inv);
+    preview_cancel_all(inv);
     LIST_FOREACH_SAFE(l, next, &inv->attempts)
     attempt_abort(CONTAINER_OF(l, struct attempt, link));
     LIST_FOREACH_SAFE(l, next, &inv->attempts)

@@ -58,8 +58,9 @@ enum rc invoker_new(struct loop *loop, struct env *env, struct http_client *clie
                     struct err *err);
 /* Timeouts and limits that react to a configuration reload. */
 void invoker_reconfigure(struct invoker *inv, const struct invoker_config *config);
-/* Breaks off discoveries and calls of Lambda functions and takes no new ones; `closed`, never from inside,
- * when no worker thread is busy with any. To be waited for before invoker_free where config.lambda was set.
+/* Breaks off discoveries, previews and calls of Lambda functions and takes no new ones; `closed`, never from
+ * inside, when no worker thread is busy with any. To be waited for before invoker_free where config.lambda
+ * was set.
  */
 void invoker_close(struct invoker *inv, void (*closed)(void *ctx), void *ctx);
 /* All partitions were freed before. Streams that still drain are let go; the http_client is freed after the
@@ -126,3 +127,22 @@ struct discovery_result {
 /* One discovery with its retries (§2.7); `done` exactly once on the loop. */
 void invoker_discover(struct invoker *inv, const struct discovery_request *request,
                       void (*done)(void *ctx, const struct discovery_result *result), void *ctx);
+
+/* ---- preview of serdes (spec/service-protocol.md §3.11) ---- */
+struct preview_request {
+    const struct schema_deployment *deployment; /* all of this is lent for the call */
+    struct slice service, serde;                /* plain text; the serde's name may contain slashes */
+    bool encode;                                /* JSON to the serde's form; else back */
+    struct slice body;
+    /* Bytes of a successful answer, lent; to be given back by preview_consumed, then or later. */
+    void (*on_data)(void *ctx, struct bytes data);
+    /* Exactly once, on the loop, never from inside invoker_preview, unless cancelled: NULL, or why there is
+     * no answer, or none after what arrived. Nothing may be called for this preview any more. */
+    void (*on_done)(void *ctx, const char *failure);
+    void *ctx;
+};
+struct preview;
+struct preview *invoker_preview(struct invoker *inv, const struct preview_request *request);
+void preview_consumed(struct preview *p, size_t n);
+/* No callback runs any more. */
+void preview_cancel(struct preview *p);

@@ -51,6 +51,11 @@ void endpoint_cache_clear(struct invoker *inv);
 void dial_cause(const struct err *err, bool http_1_1, char *out, size_t cap);
 /* `prefix` + suffix + query of a registered URI (§2.2): one trailing slash stripped, the query kept. */
 void uri_path_write(struct writer *w, const struct http_uri *uri, struct slice suffix);
+/* A POST with the headers in invoker.head; its body is open. Not open at all when too much waits already. */
+struct carrier endpoint_post(struct invoker *inv, const struct endpoint *ep, struct slice path,
+                             const struct http_stream_ops *ops, void *ctx);
+/* Overwrites `w`: `{"content-type": "text/html", ...}`, for error messages. */
+void headers_show(struct writer *w, const struct http_header *headers, size_t n);
 
 /* ---- the invoker of a loop ---- */
 struct invoker {
@@ -67,7 +72,7 @@ struct invoker {
     bool memory_short;                             /* somebody waits for memory */
     struct list partitions;                        /* invoker_partition.link */
     struct list attempts;                          /* attempt.link, also detached ones */
-    struct list discoveries;
+    struct list discoveries, previews;
     struct hmap endpoints;
     struct writer scratch; /* for pieces that are copied at once */
     struct {
@@ -286,8 +291,9 @@ enum rc command_prepare(const struct command_context *ctx, uint16_t type, struct
                         struct command_view *c, struct effect *effect, const char **doc_code,
                         struct err *err);
 
-/* ---- discovery.c ---- */
+/* ---- discovery.c, preview.c ---- */
 void discovery_cancel_all(struct invoker *inv);
+void preview_cancel_all(struct invoker *inv); /* preview.c */
 /* extra headers: identity and additional-request-headers of the configuration. `jwt` is scratch that must
  * outlive the call. */
 size_t signature_headers(struct invoker *inv, struct slice audience, struct slice subject, struct writer *jwt,

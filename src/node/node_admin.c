@@ -1,5 +1,5 @@
-/* The admin API on the main loop: what admin/ needs from the rest of the node - discovery by the invoker,
- * addresses, identity. */
+/* The admin API on the main loop: what admin/ needs from the rest of the node - discovery and previews by the
+ * invoker, addresses, identity. */
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -51,6 +51,32 @@ static void discover(void *ctx, const struct admin_discovery_request *request,
         .n_headers = request->n_headers,
     };
     invoker_discover(n->invoker, &r, discovered, c);
+}
+
+static void *preview_start(void *ctx, const struct admin_preview_request *request)
+{
+    struct node *n = ctx;
+    struct preview_request r = {
+        .deployment = request->deployment,
+        .service = request->service,
+        .serde = request->serde,
+        .encode = request->encode,
+        .body = request->body,
+        .on_data = request->on_data,
+        .on_done = request->on_done,
+        .ctx = request->ctx,
+    };
+    return invoker_preview(n->invoker, &r);
+}
+
+static void preview_taken(void *preview, size_t n)
+{
+    preview_consumed(preview, n);
+}
+
+static void preview_left(void *preview)
+{
+    preview_cancel(preview);
 }
 
 static size_t metadata_members(void *ctx, uint32_t *out, size_t cap)
@@ -163,6 +189,7 @@ enum rc node_admin_new(struct node *n, struct err *err)
         .rules = n->rules,
         .defaults = &n->schema_cell.defaults,
         .discovery = {discover, n},
+        .previews = {preview_start, preview_taken, preview_left, n},
         .ui = n->ui,
         .fixed_clusters = &n->config->ingress_options.kafka_clusters,
         .queries = n->queries,

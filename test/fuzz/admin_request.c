@@ -138,7 +138,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     fake_env_run(&fenv);
     ASSERT(n_answers == 1);
     n_answers = 0;
-    admin_wants_body(x.method, x.target);
+    admin_body_limit(x.method, x.target);
     admin_handle(api, &x);
     fake_env_run(&fenv);
     ASSERT(n_answers == 1);
