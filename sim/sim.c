@@ -196,6 +196,8 @@ static int run_mutations(const struct sim_options *o, uint64_t seeds)
         [LIMITS_MUT_RANK] = "the least literal pattern wins",
         [LIMITS_MUT_ORDER_LOST] = "what is read back stands in another order",
         [LIMITS_MUT_SLOT_LOST] = "what is read back as running is not counted",
+        [LIMITS_MUT_STAYS_PAUSED] = "a queue that is resumed goes on waiting",
+        [LIMITS_MUT_PAUSE_LOST] = "paused queues are not read back",
     };
     int missed = 0;
     for (size_t i = 1; i < ARRAY_LEN(names); i++) {

@@ -263,6 +263,7 @@ static void check_replay(struct sim_world *w, uint32_t partition)
         struct apply_result result;
         SIM_CHECK(w, machine_apply(s, i + 1, records[i], NULL, &result, &err) == RC_OK, "%s", err.msg);
         note_hash(w, partition, i + 1, store_vars(s)->state_hash);
+        limits->resumed = limits->resumed || result.kind == CMD_RESUME_QUEUE;
         sim_limits_check(w, s, i + 1, limits);
         store_maintain(s);
     }

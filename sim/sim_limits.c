@@ -1,7 +1,7 @@
 /* Scopes, limit keys and rules in the simulation (spec/invocation-lifecycle.md §12.4, §12.5): rules that
  * change at random and reach the nodes late, and what must hold after every record, by a model that counts
  * anew: no counter goes above its limit by starting somebody; the limits are those of the rules; who is held
- * is held by a full counter. */
+ * is held by a full counter or because its queue is paused; nobody of a paused queue starts. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -33,6 +33,16 @@ struct slice sim_limit_key(uint64_t dice)
     static const char *const keys[] = {"", "a", "b", "a/x", "a/y", "b/x", "c/y"};
     const char *key = keys[dice % ARRAY_LEN(keys)];
     return *key ? slice_cstr(key) : SLICE_EMPTY;
+}
+
+struct invocation_id sim_queue(struct sim_world *w)
+{
+    bool object = sim_env_below(&w->env, 4) == 0;
+    struct limit_address a = {.scope = sim_scope(sim_env_random(&w->env)),
+                              .service = object ? SLICE_LIT("Object") : SLICE_LIT("Flow")};
+    if (!object)
+        limit_key_split(sim_limit_key(sim_env_random(&w->env)), &a.l1, &a.l2);
+    return limits_queue_id(&a);
 }
 
 struct pattern {
@@ -112,7 +122,10 @@ struct counts {
         struct counted *items;
         size_t len, cap;
     } all;
-    size_t held;
+    struct sim_limits_state *state;
+    const struct limits *limits;
+    size_t held, n_paused;
+    struct sim_queue paused[SIM_COUNTERS];
 };
 
 static bool level_matches(struct slice pattern, struct slice name)
@@ -183,6 +196,41 @@ static size_t path_of(const struct invocation *inv, struct limit_address out[3])
     return l2.ptr ? 3 : l1.ptr ? 2 : 1;
 }
 
+static struct invocation_id queue_of(const struct invocation *inv)
+{
+    struct limit_address a = {.scope = inv->si.target.scope, .service = inv->si.target.service};
+    limit_key_split(inv->si.limit_key, &a.l1, &a.l2);
+    return limits_queue_id(&a);
+}
+
+static void take_paused(void *ctx, struct invocation_id queue)
+{
+    struct counts *c = ctx;
+    SIM_CHECK(c->w, c->n_paused < SIM_COUNTERS, "more queues are paused than there are");
+    c->paused[c->n_paused++] = (struct sim_queue){.id = queue};
+}
+
+static void count_queue(struct counts *c, const struct invocation *inv)
+{
+    struct invocation_id queue = queue_of(inv);
+    for (size_t i = 0; i < c->n_paused; i++)
+        c->paused[i].running += invocation_id_eq(c->paused[i].id, queue);
+}
+
+static void check_queues(struct counts *c)
+{
+    struct sim_limits_state *before = c->state;
+    for (size_t i = 0; i < c->n_paused && !before->resumed; i++)
+        for (size_t k = 0; k < before->n_paused; k++)
+            SIM_CHECK(c->w,
+                      !invocation_id_eq(c->paused[i].id, before->paused[k].id) ||
+                          c->paused[i].running <= before->paused[k].running,
+                      "somebody of a paused queue was started");
+    before->resumed = false;
+    before->n_paused = c->n_paused;
+    memcpy(before->paused, c->paused, sizeof(c->paused));
+}
+
 static bool count_one(void *ctx, const struct invocation *inv)
 {
     struct counts *c = ctx;
@@ -196,6 +244,7 @@ static bool count_one(void *ctx, const struct invocation *inv)
         SIM_CHECK(c->w, at, "a running invocation is not counted");
         at->model_usage++;
     }
+    count_queue(c, inv);
     return true;
 }
 
@@ -203,7 +252,8 @@ static bool held_with_reason(void *ctx, const struct invocation *inv)
 {
     struct counts *c = ctx;
     struct limit_address path[3];
-    bool reason = inv->status != INV_HELD || inv->backoff.resume_at_ms;
+    bool reason =
+        inv->status != INV_HELD || inv->backoff.resume_at_ms || limits_paused(c->limits, queue_of(inv));
     for (size_t n = reason ? 0 : path_of(inv, path); n-- > 0;) {
         struct counted *at = find_counter(c, &path[n]);
         SIM_CHECK(c->w, at, "a held invocation is not counted");
@@ -215,7 +265,10 @@ static bool held_with_reason(void *ctx, const struct invocation *inv)
 
 static void count_everything(struct counts *c, struct partition_store *s)
 {
+    c->limits = store_limits(s);
+    limits_visit_paused(c->limits, take_paused, c);
     store_scan_invocations(s, count_one, c);
+    check_queues(c);
     for (size_t i = 0; i < c->all.len; i++) {
         const struct counted *at = &c->all.items[i];
         SIM_CHECK(c->w, at->usage == at->model_usage, "%.*s/%.*s/%.*s counts %u, but %u run",
@@ -233,7 +286,7 @@ void sim_limits_check(struct sim_world *w, struct partition_store *s, lsn_t lsn,
 {
     if (!w->options.scopes)
         return;
-    struct counts now = {.w = w, .version = store_rules_version(s)};
+    struct counts now = {.w = w, .version = store_rules_version(s), .state = state};
     limits_visit_counters(store_limits(s), take_counter, &now);
     for (size_t i = 0; i < now.all.len; i++) {
         const struct counted *at = &now.all.items[i];

@@ -1,8 +1,10 @@
 /* Operators: they cancel, kill, pause, resume, purge and restart the invocations of victims, attach to
- * anything, read outputs, patch state. Whatever they do, nobody else is harmed and everything ends; what is
- * left paused is resumed once the faults have healed, copies that wait are terminated. */
+ * anything, read outputs, patch state, pause and resume queues of scopes. Whatever they do, nobody else is
+ * harmed and everything ends; what is left paused is resumed once the faults have healed, copies that wait
+ * are terminated. */
 #include <stdlib.h>
 
+#include "partition/limits.h"
 #include "sim/sim_world.h"
 
 struct operation {
@@ -110,6 +112,11 @@ static bool tidy_up(void *ctx, const struct invocation *inv)
     return true;
 }
 
+static void resume_queue(void *ctx, struct invocation_id queue)
+{
+    submit(ctx, RPC_RESUME_QUEUE, queue);
+}
+
 void sim_operator_tick(struct sim_world *w)
 {
     static const enum rpc_kind on_victims[] = {RPC_TERMINATE, RPC_PURGE,  RPC_PURGE_JOURNAL,  RPC_PAUSE,
@@ -122,9 +129,14 @@ void sim_operator_tick(struct sim_world *w)
         submit(w, on_anyone[sim_env_below(&w->env, ARRAY_LEN(on_anyone))], id);
     if (sim_chance(w, 40))
         patch(w);
+    if (w->options.scopes && w->faulty && sim_chance(w, 100))
+        submit(w, sim_env_below(&w->env, 2) ? RPC_PAUSE_QUEUE : RPC_RESUME_QUEUE, sim_queue(w));
     if (w->faulty || sim_env_below(&w->env, 20))
         return;
     for (uint32_t i = 0; i < w->options.partitions; i++)
-        if (sim_leader(w, i))
-            store_scan_invocations(processor_store(sim_leader(w, i)), tidy_up, w);
+        if (sim_leader(w, i)) {
+            struct partition_store *s = processor_store(sim_leader(w, i));
+            store_scan_invocations(s, tidy_up, w);
+            limits_visit_paused(store_limits(s), resume_queue, w);
+        }
 }

@@ -224,9 +224,17 @@ struct sim_limits_state { /* what the counters were after the record before */
     size_t n;
     char scope[SIM_COUNTERS][8], l1[SIM_COUNTERS][8], l2[SIM_COUNTERS][8];
     uint32_t usage[SIM_COUNTERS];
+    /* and who ran of the paused queues when everything was counted last */
+    bool resumed; /* one since */
+    size_t n_paused;
+    struct sim_queue {
+        struct invocation_id id;
+        uint32_t running;
+    } paused[SIM_COUNTERS];
 };
 struct slice sim_scope(uint64_t dice);
-struct slice sim_limit_key(uint64_t dice); /* ptr NULL: none */
+struct slice sim_limit_key(uint64_t dice);           /* ptr NULL: none */
+struct invocation_id sim_queue(struct sim_world *w); /* of a scope, with or without invocations */
 /* Every other object lives in a scope; ptr NULL: none. */
 struct slice sim_object_scope(const struct sim_world *w, uint32_t object);
 void sim_limits_tick(struct sim_world *w);

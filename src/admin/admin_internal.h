@@ -164,6 +164,7 @@ void handle_patch_kafka_cluster(struct admin_call *c);
 void handle_delete_kafka_cluster(struct admin_call *c);
 void handle_put_rules(struct admin_call *c);
 void handle_delete_rules(struct admin_call *c);
-void handle_vqueues(struct admin_call *c);
+void handle_pause_queue(struct admin_call *c);
+void handle_resume_queue(struct admin_call *c);
 void handle_decode(struct admin_call *c);
 void handle_encode(struct admin_call *c);

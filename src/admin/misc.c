@@ -1,5 +1,4 @@
-/* Health, versions, and the routes whose resources this server
- * does not have yet (spec/admin-api.md §6, §12 to §18). */
+/* Health and versions (spec/admin-api.md §6). */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -69,11 +68,4 @@ void handle_cluster_health(struct admin_call *c)
     }
     json_close(&o, '}');
     answer_json(c, 200, &w, NULL);
-}
-
-/* ---- resources to come ---- */
-
-void handle_vqueues(struct admin_call *c)
-{
-    answer_not_implemented(c, "Virtual queues are");
 }

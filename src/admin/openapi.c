@@ -134,8 +134,6 @@ static const struct extra {
     {"PATCH", "/subscriptions/{}",
      .body = OBJECT("", IS("paused", FLAG) "," IS("on_bad_record", BAD_RECORDS)),
      .answer = REF("Subscription")},
-    {"POST", "/vqueues/{}/pause", .errors = NOT_OFFERED},
-    {"POST", "/vqueues/{}/resume", .errors = NOT_OFFERED},
     {"POST", "/deployments", .body = REGISTER, .answer = REGISTERED},
     {"PATCH", "/deployments/{}",
      .body = OBJECT("", "\"uri\":" TEXT ",\"arn\":" TEXT ",\"assume_role_arn\":" TEXT

@@ -61,6 +61,7 @@ static enum op_outcome outcome_of(const struct operation *o, const struct rpc_re
         return OUTCOME_INCOMPATIBLE;
     case RPC_NOT_READY:
     case RPC_FAILED:
+    case RPC_QUEUES_FULL:
         break;
     }
     return OUTCOME_FAILED;

@@ -1,54 +1,9 @@
 /* Counters, rules and lines of scoped invocations: see limits.h. */
-#include "partition/limits.h"
-
 #include <stdlib.h>
 
+#include "partition/limits_internal.h"
 #include "partition/limits_mutations.h"
 #include "wire/command.h"
-#include "wire/scope.h"
-
-#define DEPTHS 3
-
-struct rule {
-    struct slice pattern;
-    uint32_t limit;
-};
-
-/* The counter of a scope, or of a level of its limit keys. A scope's is the root of a tree. */
-struct limit_node {
-    struct limit_node *parent;
-    struct omap_node by_name; /* among the parent's children, or the scopes */
-    struct omap children;     /* limit_node */
-    struct omap flows;        /* limit_flow: entries with exactly this limit key */
-    struct omap ready; /* fair: children and flows from which an entry could run but for this counter and
-                          those above */
-    struct fair fair;  /* in the parent's `ready`, or in `runnable` */
-    uint64_t waiting;  /* held entries at or below */
-    uint32_t usage, limit;
-    struct slice pattern; /* of the rule, into `rules` */
-    unsigned depth;
-    struct slice name;
-    uint8_t text[LABEL_MAX];
-};
-
-/* Entries of one service that wait with one limit key. */
-struct limit_flow {
-    struct limit_node *node;
-    struct omap_node by_service;
-    struct omap entries; /* fair */
-    struct fair fair;    /* in node->ready */
-    struct slice service;
-    uint8_t text[];
-};
-
-struct limits {
-    struct omap scopes;   /* limit_node */
-    struct omap runnable; /* fair: scopes in which somebody may run now */
-    size_t held;
-    struct bytes encoded;
-    struct rule *rules; /* by pattern */
-    size_t n_rules;
-};
 
 /* ---- lines ---- */
 
@@ -63,12 +18,6 @@ static int fair_cmp(const struct omap_node *a, const struct omap_node *b)
     if (x->tag != y->tag)
         return x->tag < y->tag ? -1 : 1;
     return x->seq < y->seq ? -1 : x->seq > y->seq;
-}
-
-static const struct fair *first(const struct omap *line)
-{
-    const struct omap_node *n = omap_first(line);
-    return n ? fair_of(n) : NULL;
 }
 
 /* `f` stands in the line where its best one would; NULL: it has none and does not stand there. */
@@ -87,14 +36,15 @@ static void place(struct omap *line, struct fair *f, const struct fair *best)
     ASSERT_MSG(!there, "two entries with one sequence number");
 }
 
-static bool full(const struct limit_node *n)
+bool limits_full(const struct limit_node *n)
 {
     return n->usage >= n->limit && !(LIMITS_BROKEN(LEVEL2_FREE) && n->depth == 2);
 }
 
 static void place_node(struct limits *l, struct limit_node *n)
 {
-    place(n->parent ? &n->parent->ready : &l->runnable, &n->fair, full(n) ? NULL : first(&n->ready));
+    place(n->parent ? &n->parent->ready : &l->runnable, &n->fair,
+          limits_full(n) ? NULL : limits_first(&n->ready));
 }
 
 /* After a change of usage or of a line at `n`. */
@@ -151,15 +101,10 @@ static void resolve(struct limits *l, struct limit_node *n)
     n->pattern = r ? r->pattern : SLICE_EMPTY;
 }
 
-static struct limit_node *node_of(const struct omap_node *n)
-{
-    return CONTAINER_OF(n, struct limit_node, by_name);
-}
-
 static void resolve_below(struct limits *l, struct limit_node *n)
 {
     for (struct omap_node *c = omap_first(&n->children); c; c = omap_next(c))
-        resolve_below(l, node_of(c));
+        resolve_below(l, limit_node_of(c));
     resolve(l, n);
     place_node(l, n);
 }
@@ -180,7 +125,7 @@ void limits_set_rules(struct limits *l, struct bytes encoded)
     while (cmd_rule_book_next(&book, &pattern, &limit))
         l->rules[l->n_rules++] = (struct rule){pattern, limit};
     for (struct omap_node *n = omap_first(&l->scopes); n && !LIMITS_BROKEN(RULES_LATER); n = omap_next(n))
-        resolve_below(l, node_of(n));
+        resolve_below(l, limit_node_of(n));
     free(old_rules);
     bytes_unref(&old);
 }
@@ -189,27 +134,22 @@ void limits_set_rules(struct limits *l, struct bytes encoded)
 
 static int name_cmp(const struct omap_node *a, const struct omap_node *b)
 {
-    return slice_cmp(node_of(a)->name, node_of(b)->name);
+    return slice_cmp(limit_node_of(a)->name, limit_node_of(b)->name);
 }
 
 static int name_key_cmp(const void *key, const struct omap_node *n)
 {
-    return slice_cmp(*(const struct slice *)key, node_of(n)->name);
-}
-
-static struct limit_flow *flow_of(const struct omap_node *n)
-{
-    return CONTAINER_OF(n, struct limit_flow, by_service);
+    return slice_cmp(*(const struct slice *)key, limit_node_of(n)->name);
 }
 
 static int service_cmp(const struct omap_node *a, const struct omap_node *b)
 {
-    return slice_cmp(flow_of(a)->service, flow_of(b)->service);
+    return slice_cmp(limit_flow_of(a)->service, limit_flow_of(b)->service);
 }
 
 static int service_key_cmp(const void *key, const struct omap_node *n)
 {
-    return slice_cmp(*(const struct slice *)key, flow_of(n)->service);
+    return slice_cmp(*(const struct slice *)key, limit_flow_of(n)->service);
 }
 
 static struct limit_node *node_get(struct limits *l, struct limit_node *parent, struct slice name)
@@ -217,7 +157,7 @@ static struct limit_node *node_get(struct limits *l, struct limit_node *parent, 
     struct omap *in = parent ? &parent->children : &l->scopes;
     struct omap_node *there = omap_find(in, &name, name_key_cmp);
     if (there)
-        return node_of(there);
+        return limit_node_of(there);
     ASSERT(name.len <= LABEL_MAX);
     struct limit_node *n = xcalloc(1, sizeof(*n));
     n->parent = parent;
@@ -263,11 +203,24 @@ static void count_usage(struct limit_node *n, int by)
 
 /* ---- flows ---- */
 
-static struct limit_flow *flow_get(struct limit_node *n, struct slice service)
+static void place_flow(struct limit_flow *f)
+{
+    place(&f->node->ready, &f->fair, f->paused ? NULL : limits_first(&f->entries));
+}
+
+void limits_node_address(const struct limit_node *n, struct limit_address *out)
+{
+    struct slice *levels[DEPTHS] = {&out->scope, &out->l1, &out->l2};
+    *out = (struct limit_address){0};
+    for (; n; n = n->parent)
+        *levels[n->depth] = n->name;
+}
+
+static struct limit_flow *flow_get(struct limits *l, struct limit_node *n, struct slice service)
 {
     struct omap_node *there = omap_find(&n->flows, &service, service_key_cmp);
     if (there)
-        return flow_of(there);
+        return limit_flow_of(there);
     struct limit_flow *f = xcalloc(1, sizeof(*f) + service.len);
     f->node = n;
     f->fair.kind = FAIR_FLOW;
@@ -276,6 +229,10 @@ static struct limit_flow *flow_get(struct limit_node *n, struct slice service)
     f->service = slice_make(f->text, service.len);
     omap_init(&f->entries, fair_cmp);
     omap_insert(&n->flows, &f->by_service);
+    struct limit_address a;
+    limits_node_address(n, &a);
+    a.service = f->service;
+    f->paused = limits_address_paused(l, &a);
     return f;
 }
 
@@ -290,8 +247,7 @@ static void hold(struct limits *l, struct limit_entry *e, struct limit_flow *f)
     for (struct limit_node *n = f->node; n; n = n->parent)
         n->waiting++;
     l->held++;
-    place(&f->node->ready, &f->fair, first(&f->entries));
-    place_path(l, f->node);
+    limits_place_flow(l, f);
 }
 
 /* Out of its line; the caller sees to the counters. */
@@ -304,7 +260,7 @@ static void unhold(struct limits *l, struct limit_entry *e)
     for (struct limit_node *n = f->node; n; n = n->parent)
         n->waiting--;
     l->held--;
-    place(&f->node->ready, &f->fair, first(&f->entries));
+    place_flow(f);
     if (f->entries.count == 0) {
         omap_remove(&f->node->flows, &f->by_service);
         free(f);
@@ -315,7 +271,7 @@ static void unhold(struct limits *l, struct limit_entry *e)
 static uint64_t virtual_time(const struct limit_node *n)
 {
     for (; n; n = n->parent) {
-        const struct fair *next = first(&n->ready);
+        const struct fair *next = limits_first(&n->ready);
         if (next)
             return next->tag;
     }
@@ -325,10 +281,16 @@ static uint64_t virtual_time(const struct limit_node *n)
 static bool has_room(const struct limit_node *n)
 {
     for (; n; n = n->parent) {
-        if (full(n) || (!n->parent && n->fair.linked)) /* those that may run already come first */
+        if (limits_full(n) || (!n->parent && n->fair.linked)) /* those that may run already come first */
             return false;
     }
     return true;
+}
+
+void limits_place_flow(struct limits *l, struct limit_flow *f)
+{
+    place_flow(f);
+    place_path(l, f->node);
 }
 
 /* ---- entries ---- */
@@ -341,12 +303,12 @@ bool limits_enter(struct limits *l, struct limit_entry *e, const struct limit_ad
     e->flow = NULL;
     e->held = false;
     e->fair = (struct fair){.kind = FAIR_ENTRY, .seq = seq, .tag = virtual_time(n)};
-    if (has_room(n)) {
+    if (!limits_address_paused(l, a) && has_room(n)) {
         count_usage(n, 1);
         place_path(l, n);
         return true;
     }
-    struct limit_flow *f = flow_get(n, a->service);
+    struct limit_flow *f = flow_get(l, n, a->service);
     struct omap_node *last = f->entries.root ? omap_last(&f->entries) : NULL;
     if (last && !woken)
         e->fair.tag = MAX(e->fair.tag, fair_of(last)->tag + 1);
@@ -361,7 +323,7 @@ void limits_restore(struct limits *l, struct limit_entry *e, const struct limit_
     e->fair.kind = FAIR_ENTRY;
     e->fair.linked = false;
     if (e->held) {
-        hold(l, e, flow_get(e->node, a->service));
+        hold(l, e, flow_get(l, e->node, a->service));
     } else if (!LIMITS_BROKEN(SLOT_LOST)) {
         count_usage(e->node, 1);
         place_path(l, e->node);
@@ -381,12 +343,12 @@ void limits_leave(struct limits *l, struct limit_entry *e)
 
 struct limit_entry *limits_next(struct limits *l)
 {
-    const struct fair *f = first(&l->runnable);
+    const struct fair *f = limits_first(&l->runnable);
     if (!f)
         return NULL;
     while (f->kind != FAIR_ENTRY) /* down the tree, always to the first in line */
-        f = f->kind == FAIR_NODE ? first(&CONTAINER_OF(f, struct limit_node, fair)->ready)
-                                 : first(&CONTAINER_OF(f, struct limit_flow, fair)->entries);
+        f = f->kind == FAIR_NODE ? limits_first(&CONTAINER_OF(f, struct limit_node, fair)->ready)
+                                 : limits_first(&CONTAINER_OF(f, struct limit_flow, fair)->entries);
     struct limit_entry *e = CONTAINER_OF(f, struct limit_entry, fair);
     unhold(l, e);
     count_usage(e->node, 1);
@@ -404,17 +366,9 @@ size_t limits_held(const struct limits *l)
     return l->held;
 }
 
-static void address_of(const struct limit_node *n, struct limit_address *out)
-{
-    struct slice *levels[DEPTHS] = {&out->scope, &out->l1, &out->l2};
-    *out = (struct limit_address){0};
-    for (; n; n = n->parent)
-        *levels[n->depth] = n->name;
-}
-
 void limits_address(const struct limit_entry *e, struct limit_address *out)
 {
-    address_of(e->node, out);
+    limits_node_address(e->node, out);
     if (e->flow)
         out->service = e->flow->service;
 }
@@ -424,6 +378,7 @@ void limits_address(const struct limit_entry *e, struct limit_address *out)
 struct limits *limits_new(void)
 {
     struct limits *l = xcalloc(1, sizeof(*l));
+    limits_pauses_init(l);
     omap_init(&l->scopes, name_cmp);
     omap_init(&l->runnable, fair_cmp);
     return l;
@@ -432,12 +387,12 @@ struct limits *limits_new(void)
 static void node_free(struct limit_node *n)
 {
     while (n->children.root) {
-        struct limit_node *c = node_of(n->children.root);
+        struct limit_node *c = limit_node_of(n->children.root);
         omap_remove(&n->children, &c->by_name);
         node_free(c);
     }
     while (n->flows.root) {
-        struct limit_flow *f = flow_of(n->flows.root);
+        struct limit_flow *f = limit_flow_of(n->flows.root);
         omap_remove(&n->flows, &f->by_service);
         free(f);
     }
@@ -447,82 +402,12 @@ static void node_free(struct limit_node *n)
 void limits_free(struct limits *l)
 {
     while (l->scopes.root) {
-        struct limit_node *n = node_of(l->scopes.root);
+        struct limit_node *n = limit_node_of(l->scopes.root);
         omap_remove(&l->scopes, &n->by_name);
         node_free(n);
     }
+    limits_pauses_free(l);
     free(l->rules);
     bytes_unref(&l->encoded);
     free(l);
-}
-
-/* ---- for SQL ---- */
-
-/* Held entries below `n` that no counter below `n` holds back. */
-static uint64_t reaching(const struct limit_node *n)
-{
-    uint64_t sum = 0;
-    for (struct omap_node *f = omap_first(&n->flows); f; f = omap_next(f))
-        sum += flow_of(f)->entries.count;
-    for (struct omap_node *c = omap_first(&n->children); c; c = omap_next(c))
-        if (!full(node_of(c)))
-            sum += reaching(node_of(c));
-    return sum;
-}
-
-struct counter_visit {
-    void (*visit)(void *ctx, const struct limit_counter *c);
-    void *ctx;
-};
-
-static void visit_counters(const struct limit_node *n, const struct counter_visit *v)
-{
-    struct limit_counter c = {.level = n->depth,
-                              .usage = n->usage,
-                              .limit = n->limit,
-                              .pattern = n->pattern,
-                              .waiting = full(n) ? reaching(n) : 0};
-    address_of(n, &c.address);
-    v->visit(v->ctx, &c);
-    for (struct omap_node *m = omap_first(&n->children); m; m = omap_next(m))
-        visit_counters(node_of(m), v);
-}
-
-void limits_visit_counters(const struct limits *l, void (*visit)(void *ctx, const struct limit_counter *c),
-                           void *ctx)
-{
-    struct counter_visit v = {visit, ctx};
-    for (struct omap_node *n = omap_first(&l->scopes); n; n = omap_next(n))
-        visit_counters(node_of(n), &v);
-}
-
-static void visit_line(const struct limit_flow *f, void (*visit)(void *ctx, const struct limit_line *line),
-                       void *ctx)
-{
-    struct limit_line line = {.waiting = f->entries.count,
-                              .head = CONTAINER_OF(first(&f->entries), struct limit_entry, fair)->id};
-    address_of(f->node, &line.address);
-    line.address.service = f->service;
-    for (const struct limit_node *n = f->node; n && !line.blocked; n = n->parent) {
-        line.blocked = full(n);
-        line.level = n->depth;
-        line.pattern = n->pattern;
-    }
-    visit(ctx, &line);
-}
-
-static void visit_lines(const struct limit_node *n, void (*visit)(void *ctx, const struct limit_line *line),
-                        void *ctx)
-{
-    for (struct omap_node *f = omap_first(&n->flows); f; f = omap_next(f))
-        visit_line(flow_of(f), visit, ctx);
-    for (struct omap_node *c = omap_first(&n->children); c; c = omap_next(c))
-        visit_lines(node_of(c), visit, ctx);
-}
-
-void limits_visit_lines(const struct limits *l, void (*visit)(void *ctx, const struct limit_line *line),
-                        void *ctx)
-{
-    for (struct omap_node *n = omap_first(&l->scopes); n; n = omap_next(n))
-        visit_lines(node_of(n), visit, ctx);
 }

@@ -8,7 +8,7 @@
  * one that is next in line; the smallest tag goes first, among equals the smaller sequence number. So flows
  * take turns, whatever their lengths.
  *
- * Every call costs O(log n) in the number of entries, limits_set_rules O(counters). */
+ * Every call costs O(log n) in the number of entries, limits_set_rules O(counters), pausing O(queues). */
 #pragma once
 #include "base/codec.h"
 #include "base/containers.h"
@@ -43,6 +43,10 @@ struct limit_address {
     struct slice service;
 };
 
+/* Entries of one service and limit key of a scope are a queue; its id (queue_id_format) is a function of its
+ * address. */
+struct invocation_id limits_queue_id(const struct limit_address *a);
+
 struct limits *limits_new(void);
 void limits_free(struct limits *l); /* the entries are forgotten, not touched */
 
@@ -50,7 +54,8 @@ void limits_free(struct limits *l); /* the entries are forgotten, not touched */
  * it began: then it stands before all that have not begun. True: it runs. */
 bool limits_enter(struct limits *l, struct limit_entry *e, const struct limit_address *a, uint64_t seq,
                   bool woken);
-/* An entry as it was: id, tag, seq and held are set. In any order, before anything else but the rules. */
+/* An entry as it was: id, tag, seq and held are set. In any order, before anything else but rules and pauses.
+ */
 void limits_restore(struct limits *l, struct limit_entry *e, const struct limit_address *a);
 /* It ends, sleeps or waits no more. */
 void limits_leave(struct limits *l, struct limit_entry *e);
@@ -61,6 +66,16 @@ size_t limits_held(const struct limits *l);
 
 /* The rules: `encoded` as in struct cmd_rule_book, which is valid. */
 void limits_set_rules(struct limits *l, struct bytes encoded);
+/* While a queue is paused nobody of it starts, whatever the counters say; who runs goes on. Kept by id: the
+ * queue need not exist. O(entries' queues). False: QUEUES_PAUSED_MAX are paused already. */
+#define QUEUES_PAUSED_MAX 4096
+bool limits_pause(struct limits *l, struct invocation_id queue);
+void limits_resume(struct limits *l, struct invocation_id queue);
+bool limits_paused(const struct limits *l, struct invocation_id queue);
+size_t limits_paused_count(const struct limits *l);
+/* In the order of their ids. */
+void limits_visit_paused(const struct limits *l, void (*visit)(void *ctx, struct invocation_id queue),
+                         void *ctx);
 /* Of an entry; valid while it is in. */
 void limits_address(const struct limit_entry *e, struct limit_address *out);
 
@@ -74,7 +89,7 @@ struct limit_counter {
 };
 void limits_visit_counters(const struct limits *l, void (*visit)(void *ctx, const struct limit_counter *c),
                            void *ctx);
-struct limit_line { /* a flow with somebody waiting */
+struct limit_line { /* a flow with somebody waiting that is not paused */
     struct limit_address address;
     size_t waiting;
     struct invocation_id head;

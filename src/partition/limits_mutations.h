@@ -12,6 +12,8 @@ enum limits_mutation {
     LIMITS_MUT_RANK,            /* the last pattern wins, not the most literal one */
     LIMITS_MUT_ORDER_LOST,      /* what is read back stands in another order */
     LIMITS_MUT_SLOT_LOST,       /* what is read back as running is not counted */
+    LIMITS_MUT_STAYS_PAUSED,    /* a queue that is resumed goes on waiting */
+    LIMITS_MUT_PAUSE_LOST,      /* paused queues are not read back */
 };
 #ifdef LIMITS_MUTATIONS
 extern enum limits_mutation limits_mutation;

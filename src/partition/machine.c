@@ -126,6 +126,10 @@ static enum rc dispatch(struct machine *m, enum command_kind kind, struct apply_
         return apply_pause(m, err);
     case CMD_RULE_BOOK:
         return apply_rule_book(m, err);
+    case CMD_PAUSE_QUEUE:
+        return apply_queue(m, true, err);
+    case CMD_RESUME_QUEUE:
+        return apply_queue(m, false, err);
     case CMD_ADMIT:
         return RC_OK; /* what is left to do is done after every record */
     }

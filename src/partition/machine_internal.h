@@ -73,6 +73,7 @@ void machine_resume_backoff(struct machine *m, struct invocation *inv, bool agai
 /* After each record: start those whose turn it is, up to a bound. */
 void machine_admit_held(struct machine *m);
 enum rc apply_rule_book(struct machine *m, struct err *err);
+enum rc apply_queue(struct machine *m, bool pause, struct err *err);
 
 /* ---- machine_effects.c ---- */
 enum rc apply_invoker_effects(struct machine *m, struct err *err);

@@ -94,3 +94,20 @@ enum rc apply_rule_book(struct machine *m, struct err *err)
     bytes_unref(&encoded);
     return RC_OK;
 }
+
+/* Who of a resumed queue may start does so at the end of the record, like after any other. */
+enum rc apply_queue(struct machine *m, bool pause, struct err *err)
+{
+    struct cmd_target_id c;
+    struct reader r = reader_make(m->body);
+    if (!cmd_target_id_read(&r, &c))
+        return err_set(err, RC_CORRUPT, "the %s record at LSN %lu cannot be decoded",
+                       command_kind_name(pause ? CMD_PAUSE_QUEUE : CMD_RESUME_QUEUE), (unsigned long)m->lsn);
+    enum rpc_status status = RPC_OK;
+    if (!pause)
+        store_queue_resume(m->store, c.id);
+    else if (!store_queue_pause(m->store, c.id))
+        status = RPC_QUEUES_FULL;
+    machine_operation_reply(m, c.reply_request_id, c.id, status, (struct invocation_id){0});
+    return RC_OK;
+}

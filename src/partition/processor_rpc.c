@@ -538,6 +538,12 @@ static void evaluate(struct processor *p, struct partition_rpc *rpc)
     case RPC_RESTART_AS_NEW:
         evaluate_restart(p, rpc, inv);
         return;
+    case RPC_PAUSE_QUEUE:
+        propose_target_id(p, rpc, CMD_PAUSE_QUEUE);
+        return;
+    case RPC_RESUME_QUEUE:
+        propose_target_id(p, rpc, CMD_RESUME_QUEUE);
+        return;
     case RPC_INVOKE:
     case RPC_SIGNAL:
     case RPC_PATCH_STATE:

@@ -20,6 +20,8 @@ enum rpc_kind {
     RPC_STATUS, /* point read of the status, for pre-checks of admin operations */
     RPC_INGEST, /* record = several Invoke records of other producers (rpc_ingest_add): appended in this order
                    up to the first that is refused; RPC_OK when all are committed */
+    RPC_PAUSE_QUEUE, /* id = that of a queue (queue_id_format), known or not; reply when applied */
+    RPC_RESUME_QUEUE,
 };
 
 enum rpc_status {
@@ -38,6 +40,7 @@ enum rpc_status {
     RPC_NOT_READY,      /* get output: in flight, 470 */
     RPC_FAILED,         /* see rc: RC_NOT_LEADER, RC_UNAVAILABLE, RC_OVERLOADED: certainly not processed.
                            RC_LOST_LEADERSHIP,         RC_INTERNAL: unknown. RC_CANCELED: router_cancel */
+    RPC_QUEUES_FULL,    /* pause of a queue: too many are paused */
 };
 
 struct rpc_reply {

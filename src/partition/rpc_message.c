@@ -99,7 +99,7 @@ bool rpc_request_decode(struct bytes message, uint64_t *call, struct partition_r
     *out = (struct partition_rpc){0};
     if (begin_read(&r, call) != RPC_MESSAGE_REQUEST)
         return false;
-    out->kind = (enum rpc_kind)read_enum(&r, RPC_INGEST + 1);
+    out->kind = (enum rpc_kind)read_enum(&r, RPC_RESUME_QUEUE + 1);
     out->request_id = read_u128(&r);
     out->partition_key = read_u64le(&r);
     out->id = read_id(&r);
@@ -188,7 +188,7 @@ bool rpc_reply_decode(struct bytes message, uint64_t *call, struct rpc_reply *ou
     *out = (struct rpc_reply){0};
     if (begin_read(&r, call) != RPC_MESSAGE_REPLY)
         return false;
-    out->status = (enum rpc_status)read_enum(&r, RPC_FAILED + 1);
+    out->status = (enum rpc_status)read_enum(&r, RPC_QUEUES_FULL + 1);
     out->rc = rc_from_wire(read_u8(&r));
     out->id = read_id(&r);
     if (read_bool(&r))

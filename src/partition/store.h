@@ -207,6 +207,9 @@ void store_slot_leave(struct partition_store *s, struct invocation_id id); /* no
 bool store_slot_next(struct partition_store *s, struct invocation_id *out);
 bool store_slot_any_next(const struct partition_store *s);
 const struct limits *store_limits(const struct partition_store *s);
+/* Queues of scopes. False: too many are paused. */
+bool store_queue_pause(struct partition_store *s, struct invocation_id queue);
+void store_queue_resume(struct partition_store *s, struct invocation_id queue);
 /* `encoded`: a valid cmd_rule_book. */
 void store_rules_set(struct partition_store *s, uint32_t version, struct bytes encoded);
 uint32_t store_rules_version(const struct partition_store *s); /* 0: none yet */

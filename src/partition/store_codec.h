@@ -8,24 +8,25 @@
 #include "partition/store.h"
 
 enum store_table {
-    TABLE_IMPORT = 0,       /* -> there while an import is unfinished; never in a snapshot */
-    TABLE_VARS = 1,         /* -> variables */
-    TABLE_DEDUP = 2,        /* kind, producer -> sequence */
-    TABLE_INVOCATION = 3,   /* id -> status row, or everything packed (completed) */
-    TABLE_LIVE = 4,         /* id -> status: invocations that are not completed */
-    TABLE_JOURNAL = 5,      /* id, part, index -> origin, entry, event of a live invocation */
-    TABLE_OBJECT = 6,       /* service, key -> lock and counts */
-    TABLE_INBOX = 7,        /* service, key, seq -> inbox entry */
-    TABLE_STATE = 8,        /* service, key, state key -> value or blob reference */
-    TABLE_PROMISE = 9,      /* service, key, promise key -> outcome or listeners */
-    TABLE_TIMER = 10,       /* wake-up, kind, id, index -> nothing */
-    TABLE_OUTBOX = 11,      /* index -> message */
-    TABLE_BLOB = 12,        /* blob id -> content */
-    TABLE_BLOB_META = 13,   /* blob id -> references, expiry */
-    TABLE_BLOB_EXPIRY = 14, /* expiry, blob id -> nothing */
-    TABLE_SLOT = 15,        /* id -> entry of a scoped invocation that runs or is held */
-    TABLE_RULES = 16,       /* -> rule book */
-    TABLE_LAST = TABLE_RULES,
+    TABLE_IMPORT = 0,         /* -> there while an import is unfinished; never in a snapshot */
+    TABLE_VARS = 1,           /* -> variables */
+    TABLE_DEDUP = 2,          /* kind, producer -> sequence */
+    TABLE_INVOCATION = 3,     /* id -> status row, or everything packed (completed) */
+    TABLE_LIVE = 4,           /* id -> status: invocations that are not completed */
+    TABLE_JOURNAL = 5,        /* id, part, index -> origin, entry, event of a live invocation */
+    TABLE_OBJECT = 6,         /* service, key -> lock and counts */
+    TABLE_INBOX = 7,          /* service, key, seq -> inbox entry */
+    TABLE_STATE = 8,          /* service, key, state key -> value or blob reference */
+    TABLE_PROMISE = 9,        /* service, key, promise key -> outcome or listeners */
+    TABLE_TIMER = 10,         /* wake-up, kind, id, index -> nothing */
+    TABLE_OUTBOX = 11,        /* index -> message */
+    TABLE_BLOB = 12,          /* blob id -> content */
+    TABLE_BLOB_META = 13,     /* blob id -> references, expiry */
+    TABLE_BLOB_EXPIRY = 14,   /* expiry, blob id -> nothing */
+    TABLE_SLOT = 15,          /* id -> entry of a scoped invocation that runs or is held */
+    TABLE_RULES = 16,         /* -> rule book */
+    TABLE_PAUSED_QUEUES = 17, /* -> ids of the queues of scopes that are paused */
+    TABLE_LAST = TABLE_PAUSED_QUEUES,
 };
 enum journal_part { PART_ORIGIN = 0, PART_ENTRY = 1, PART_EVENT = 2 };
 

@@ -179,7 +179,7 @@ struct partition_store {
     struct limits *limits;
     struct bytes rules;
     uint32_t rules_version;
-    bool rules_dirty;
+    bool rules_dirty, paused_dirty;
 
     size_t cached_bytes, dirty_objects;
     size_t dirty_bytes; /* estimate, since the last batch began */
@@ -250,6 +250,7 @@ enum mutation {
     MUT_DEDUP,
     MUT_SLOT,
     MUT_RULES,
+    MUT_QUEUE,
 };
 uint64_t
 hash_value(struct slice value); /* of long values only length and ends: their content came through the log */

@@ -1,11 +1,13 @@
-/* The entries of scoped invocations that run or wait (partition/limits.h), and the rules: all in memory while
- * they exist; a row each in the backend, unless they come and go between two batches (store.h). */
+/* The entries of scoped invocations that run or wait (partition/limits.h), the rules and the paused queues:
+ * all in memory while they exist; a row for each entry in the backend, unless it comes and goes between two
+ * batches (store.h), one for the rules, one for all pauses. */
 #include "partition/limits_mutations.h"
 #include "partition/store_internal.h"
 #include "wire/scope.h"
 
-#define SLOT_VERSION  1
-#define RULES_VERSION 1
+#define SLOT_VERSION   1
+#define RULES_VERSION  1
+#define PAUSED_VERSION 1
 
 struct slot_row {
     struct hmap_node by_id;
@@ -122,6 +124,33 @@ void store_rules_set(struct partition_store *s, uint32_t version, struct bytes e
     store_note_dirty(s, encoded.len);
 }
 
+/* ---- paused queues ---- */
+
+static void queue_changed(struct partition_store *s, struct invocation_id queue, bool paused)
+{
+    s->paused_dirty = true;
+    store_mutated(s, MUT_QUEUE, hash_id(queue), paused, 0);
+    store_note_dirty(s, INVOCATION_ID_BYTES * limits_paused_count(s->limits));
+}
+
+bool store_queue_pause(struct partition_store *s, struct invocation_id queue)
+{
+    if (limits_paused(s->limits, queue))
+        return true;
+    if (!limits_pause(s->limits, queue))
+        return false;
+    queue_changed(s, queue, true);
+    return true;
+}
+
+void store_queue_resume(struct partition_store *s, struct invocation_id queue)
+{
+    if (!limits_paused(s->limits, queue))
+        return;
+    limits_resume(s->limits, queue);
+    queue_changed(s, queue, false);
+}
+
 /* ---- rows ---- */
 
 static void slot_key(struct partition_store *s, struct invocation_id id)
@@ -169,6 +198,34 @@ bool slot_decode(struct slice value, struct limit_entry *e, struct limit_address
     return reader_done(&r) && version == SLOT_VERSION && held <= 1 && (a->l1.ptr || !a->l2.ptr);
 }
 
+static void flush_rules(struct partition_store *s)
+{
+    s->rules_dirty = false;
+    key_begin(&s->key, s->config.partition_id, TABLE_RULES);
+    writer_reset(&s->value);
+    write_u8(&s->value, RULES_VERSION);
+    write_slice_raw(&s->value, bytes_slice(s->rules));
+    store_batch_put(s, writer_slice(&s->key), writer_slice(&s->value));
+}
+
+static void write_queue(void *ctx, struct invocation_id queue)
+{
+    struct partition_store *s = ctx;
+    uint8_t raw[INVOCATION_ID_BYTES];
+    invocation_id_to_bytes(queue, raw);
+    write_raw(&s->value, raw, sizeof(raw));
+}
+
+static void flush_paused(struct partition_store *s)
+{
+    s->paused_dirty = false;
+    key_begin(&s->key, s->config.partition_id, TABLE_PAUSED_QUEUES);
+    writer_reset(&s->value);
+    write_u8(&s->value, PAUSED_VERSION);
+    limits_visit_paused(s->limits, write_queue, s);
+    store_batch_put(s, writer_slice(&s->key), writer_slice(&s->value));
+}
+
 void slots_flush(struct partition_store *s)
 {
     while (!list_empty(&s->slot_dirty)) {
@@ -183,14 +240,10 @@ void slots_flush(struct partition_store *s)
         }
         wb_flushed(s, &r->wb, &s->slot_flushing);
     }
-    if (!s->rules_dirty)
-        return;
-    s->rules_dirty = false;
-    key_begin(&s->key, s->config.partition_id, TABLE_RULES);
-    writer_reset(&s->value);
-    write_u8(&s->value, RULES_VERSION);
-    write_slice_raw(&s->value, bytes_slice(s->rules));
-    store_batch_put(s, writer_slice(&s->key), writer_slice(&s->value));
+    if (s->rules_dirty)
+        flush_rules(s);
+    if (s->paused_dirty)
+        flush_paused(s);
 }
 
 void slots_written(struct partition_store *s)
@@ -226,6 +279,25 @@ static enum rc load_rules(struct partition_store *s, struct err *err)
     return RC_OK;
 }
 
+static enum rc load_paused(struct partition_store *s, struct err *err)
+{
+    key_begin(&s->key, s->config.partition_id, TABLE_PAUSED_QUEUES);
+    struct bytes value = BYTES_EMPTY;
+    enum rc rc = s->kv->ops->get(s->kv, writer_slice(&s->key), &value, err);
+    if (rc != RC_OK)
+        return rc == RC_NOT_FOUND ? RC_OK : rc;
+    struct reader r = reader_make(bytes_slice(value));
+    bool ok = read_u8(&r) == PAUSED_VERSION;
+    while (ok && reader_left(&r) > 0 && !LIMITS_BROKEN(PAUSE_LOST)) {
+        struct slice raw = read_raw(&r, INVOCATION_ID_BYTES);
+        ok = !r.failed && limits_pause(s->limits, invocation_id_from_bytes(raw.ptr));
+    }
+    bytes_unref(&value);
+    return ok ? RC_OK
+              : err_set(err, RC_CORRUPT, "the paused queues of partition %u cannot be decoded",
+                        (unsigned)s->config.partition_id);
+}
+
 static bool load_slot(struct partition_store *s, struct slice key, struct slice value)
 {
     struct limit_entry e = {0};
@@ -244,6 +316,8 @@ static bool load_slot(struct partition_store *s, struct slice key, struct slice 
 enum rc slots_load(struct partition_store *s, struct err *err)
 {
     enum rc rc = load_rules(s, err);
+    if (rc == RC_OK)
+        rc = load_paused(s, err);
     if (rc != RC_OK)
         return rc;
     key_begin(&s->key, s->config.partition_id, TABLE_SLOT);

@@ -2,7 +2,6 @@
  * (query/source.h; spec/sql.md §3.13). */
 #include <stdio.h>
 
-#include "base/hash.h"
 #include "partition/limits.h"
 #include "query/source.h"
 #include "query/types.h"
@@ -44,19 +43,11 @@ static void write_limit_key(struct writer *w, const struct limit_address *a)
     write_slice_raw(w, a->l2);
 }
 
-/* Queues have the form of the reference's ids; their hash is ours. */
 static void put_queue_id(struct row_set *s, const struct limit_address *a)
 {
-    struct writer w = WRITER_INIT;
-    char text[INVOCATION_ID_TEXT + 1];
-    write_lp(&w, a->scope);
-    write_lp(&w, a->service);
-    write_limit_key(&w, a);
-    uint64_t hash = hash64(writer_slice(&w));
-    invocation_id_format(
-        (struct invocation_id){partition_key_of_key(a->scope), {hash, hash64_combine(hash, w.len)}}, text);
-    row_fmt(s, "vq_%s", text + 4);
-    writer_free(&w);
+    char text[QUEUE_ID_TEXT + 1];
+    queue_id_format(limits_queue_id(a), text);
+    row_fmt(s, "%s", text);
 }
 
 static void put_blocked(struct row_set *s, const struct limit_line *line)

@@ -56,6 +56,10 @@ const char *command_kind_name(enum command_kind kind)
         return "UpsertRuleBook";
     case CMD_ADMIT:
         return "VQSchedulerDecisions";
+    case CMD_PAUSE_QUEUE:
+        return "VQueuesPause";
+    case CMD_RESUME_QUEUE:
+        return "VQueuesResume";
     case CMD_PAUSE:
         return "PauseInvocation";
     }
@@ -65,8 +69,8 @@ const char *command_kind_name(enum command_kind kind)
 static bool command_kind_known(uint8_t kind)
 {
     return (kind >= CMD_ANNOUNCE_LEADER && kind <= CMD_TIMER) ||
-           (kind >= CMD_INVOCATION_RESPONSE && kind <= CMD_SIGNAL) || kind == CMD_RULE_BOOK ||
-           kind == CMD_ADMIT || kind == CMD_PAUSE;
+           (kind >= CMD_INVOCATION_RESPONSE && kind <= CMD_SIGNAL) ||
+           (kind >= CMD_RULE_BOOK && kind <= CMD_PAUSE);
 }
 
 void record_header_put(uint8_t *record, const struct record_header *h)

@@ -32,7 +32,9 @@ enum command_kind {
     CMD_OUTPUT_RESPONSE = 18,
     CMD_SIGNAL = 19,
     CMD_RULE_BOOK = 21,
-    CMD_ADMIT = 22, /* go on with what the limits of scopes let start; no body */
+    CMD_ADMIT = 22,       /* go on with what the limits of scopes let start; no body */
+    CMD_PAUSE_QUEUE = 23, /* of a scope: cmd_target_id with the queue's id */
+    CMD_RESUME_QUEUE = 24,
     CMD_PAUSE = 25,
 };
 const char *command_kind_name(enum command_kind kind); /* "Invoke", ... for logs and metrics */

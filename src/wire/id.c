@@ -51,12 +51,23 @@ static struct u128 u128_swap(struct u128 v)
     return (struct u128){__builtin_bswap64(v.lo), __builtin_bswap64(v.hi)};
 }
 
+static void format_parts(struct invocation_id id, char *out)
+{
+    base62_encode_u64(__builtin_bswap64(id.partition_key), out);
+    base62_encode_u128(u128_swap(id.uuid), out + BASE62_U64_WIDTH);
+    out[BASE62_U64_WIDTH + BASE62_U128_WIDTH] = '\0';
+}
+
 void invocation_id_format(struct invocation_id id, char out[INVOCATION_ID_TEXT + 1])
 {
     memcpy(out, "inv_1", 5);
-    base62_encode_u64(__builtin_bswap64(id.partition_key), out + 5);
-    base62_encode_u128(u128_swap(id.uuid), out + 5 + BASE62_U64_WIDTH);
-    out[INVOCATION_ID_TEXT] = '\0';
+    format_parts(id, out + 5);
+}
+
+void queue_id_format(struct invocation_id queue, char out[QUEUE_ID_TEXT + 1])
+{
+    memcpy(out, "vq_1", 4);
+    format_parts(queue, out + 4);
 }
 
 static enum id_prefix prefix_of(struct slice name)
@@ -113,11 +124,11 @@ static enum id_error body_take_u128(struct slice *body, struct u128 *out)
     return ID_OK;
 }
 
-enum id_error invocation_id_parse(struct slice text, struct invocation_id *out)
+static enum id_error parse_parts(struct slice text, enum id_prefix prefix, struct invocation_id *out)
 {
     struct slice body;
     struct invocation_id id;
-    enum id_error e = id_split(text, PREFIX_INV, &body);
+    enum id_error e = id_split(text, prefix, &body);
     if (e == ID_OK)
         e = body_take_u64(&body, &id.partition_key);
     if (e == ID_OK)
@@ -127,6 +138,16 @@ enum id_error invocation_id_parse(struct slice text, struct invocation_id *out)
     if (e == ID_OK)
         *out = id;
     return e;
+}
+
+enum id_error invocation_id_parse(struct slice text, struct invocation_id *out)
+{
+    return parse_parts(text, PREFIX_INV, out);
+}
+
+enum id_error queue_id_parse(struct slice text, struct invocation_id *out)
+{
+    return parse_parts(text, PREFIX_VQ, out);
 }
 
 void id_error_message(enum id_error e, struct slice text, char *out, size_t cap)

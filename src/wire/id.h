@@ -34,6 +34,10 @@ enum id_error {
 /* The sentence for `e`, as the reference prints it; `text` is the id that was parsed. */
 void id_error_message(enum id_error e, struct slice text, char *out, size_t cap);
 enum id_error invocation_id_parse(struct slice text, struct invocation_id *out);
+/* Ids of virtual queues, `vq_1...`, have the same parts: partition key and a hash. */
+#define QUEUE_ID_TEXT 37
+void queue_id_format(struct invocation_id queue, char out[QUEUE_ID_TEXT + 1]); /* with NUL */
+enum id_error queue_id_parse(struct slice text, struct invocation_id *out);
 
 /* ---- deployment, subscription, snapshot, mutation ids: a ULID ---- */
 enum resource_kind { RESOURCE_DEPLOYMENT, RESOURCE_SUBSCRIPTION, RESOURCE_SNAPSHOT, RESOURCE_MUTATION };

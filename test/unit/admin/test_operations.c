@@ -70,7 +70,9 @@ static void plain_answers(void **state)
     static const struct {
         const char *method, *path;
     } missing[] = {
-        {"PUT", "/limits/rules"}, {"POST", "/limits/rules/bulk-delete"}, {"POST", "/vqueues/x/pause"}};
+        {"PUT", "/limits/rules"},
+        {"POST", "/limits/rules/bulk-delete"},
+    };
     for (size_t i = 0; i < ARRAY_LEN(missing); i++) {
         expect(f, missing[i].method, missing[i].path, "{}", 501, NULL);
         assert_non_null(strstr(f->body, "\"message\":"));
@@ -84,6 +86,47 @@ static void plain_answers(void **state)
         fail_msg("%s: %s", error.text, f->body);
     assert_non_null(json_object_get(json_object_get(doc, "paths"), "/services/{service}/handlers/{handler}"));
     json_decref(doc);
+}
+
+static void queues_are_paused_and_resumed(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *id, *reason;
+    } bad[] = {{"zzz", "bad format"},
+               {"vq_1", "bad length"},
+               {"vq_1bq5Tlc9tQyk6N6u7ROIoxXsqh8cyIEcCTx", "bad length"},
+               {ID, "id doesn't match the expected type"}};
+    char path[128], message[160];
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        snprintf(path, sizeof(path), "/v4/vqueues/%s/pause", bad[i].id);
+        snprintf(message, sizeof(message), "The request field 'vqueue_id' is invalid. Reason: %s",
+                 bad[i].reason);
+        expect_error(f, "POST", path, NULL, 400, message);
+    }
+#define QUEUE "/vqueues/vq_1bq5Tlc9tQyk6N6u7ROIoxXsqh8cyIEcCT/"
+    replies_with(f, RPC_OK);
+    expect(f, "POST", QUEUE "pause", NULL, 202, "");
+    assert_int_equal(f->last.kind, RPC_PAUSE_QUEUE);
+    assert_true(f->last.partition_key == f->last.id.partition_key);
+    char text[QUEUE_ID_TEXT + 1];
+    queue_id_format(f->last.id, text);
+    assert_string_equal(text, "vq_1bq5Tlc9tQyk6N6u7ROIoxXsqh8cyIEcCT");
+    expect(f, "POST", QUEUE "resume", NULL, 202, "");
+    assert_int_equal(f->last.kind, RPC_RESUME_QUEUE);
+    replies_with(f, RPC_QUEUES_FULL);
+    expect_error(f, "POST", QUEUE "pause", NULL, 503,
+                 "Too many queues of the partition are paused: resume others first.");
+    /* what may have been applied is not repeated, what was not is */
+    struct rpc_reply lost = {.status = RPC_FAILED, .rc = RC_LOST_LEADERSHIP, .detail = "moved"},
+                     elsewhere = {.status = RPC_FAILED, .rc = RC_NOT_LEADER}, done = {.status = RPC_OK};
+    replies(f, 1, &lost);
+    expect_error(f, "POST", QUEUE "pause", NULL, 503,
+                 "Error when routing the request internally. Reason: moved");
+    assert_int_equal(f->n_kinds, 1);
+    replies(f, 2, (struct rpc_reply[]){elsewhere, done});
+    expect(f, "POST", QUEUE "pause", NULL, 202, "");
+    assert_int_equal(f->n_kinds, 2);
 }
 
 static void operations_and_their_outcomes(void **state)
@@ -465,6 +508,7 @@ int main(void)
         TEST(plain_answers),
         TEST(queries),
         TEST(operations_and_their_outcomes),
+        TEST(queues_are_paused_and_resumed),
         TEST(bad_ids_and_parameters),
         TEST(restart_gives_an_id_with_the_same_partition_key),
         TEST(deployments_for_resume_and_restart),

@@ -253,6 +253,73 @@ static void removal_and_lower_limits(void **state)
     assert_ptr_equal(limits_next(f->l), late);
 }
 
+static void a_paused_queue_starts_nobody(void **state)
+{
+    struct fixture *f = *state;
+    struct limit_address a = address("s", "k", "A");
+    struct invocation_id queue = limits_queue_id(&a);
+    struct limit_entry *runs = enter(f, "s", "k", "A");
+    assert_true(limits_pause(f->l, queue));
+    assert_true(limits_pause(f->l, queue)); /* again */
+    assert_int_equal(limits_paused_count(f->l), 1);
+    struct limit_entry *first = enter(f, "s", "k", "A"), *second = enter(f, "s", "k", "A");
+    assert_true(first->held && second->held && !runs->held);
+    assert_false(enter(f, "s", "k", "B")->held); /* another service, key, scope */
+    assert_false(enter(f, "s", "k/x", "A")->held);
+    assert_false(enter(f, "s", NULL, "A")->held);
+    assert_false(enter(f, "t", "k", "A")->held);
+    assert_null(limits_next(f->l));
+    limits_leave(f->l, runs);
+    assert_null(limits_next(f->l));
+    limits_leave(f->l, first); /* it was killed, say */
+    limits_resume(f->l, queue);
+    assert_int_equal(limits_paused_count(f->l), 0);
+    assert_ptr_equal(limits_next(f->l), second);
+    assert_null(limits_next(f->l));
+    assert_false(enter(f, "s", "k", "A")->held);
+}
+
+/* The rules hold for what was paused, and what is paused stands in nobody's way. */
+static void pauses_and_limits(void **state)
+{
+    struct fixture *f = *state;
+    struct limit_address a = address("s", NULL, "A");
+    struct invocation_id queue = limits_queue_id(&a);
+    RULES(f->l, {"s", 1});
+    struct limit_entry *runs = enter(f, "s", NULL, "B"), *waits = enter(f, "s", NULL, "A");
+    assert_true(limits_pause(f->l, queue));
+    struct limit_entry *other = enter(f, "s", NULL, "B");
+    struct found found = {0};
+    limits_visit_counters(f->l, note_counter, &found);
+    assert_int_equal(found.usage[0], 1);
+    limits_leave(f->l, runs);
+    assert_ptr_equal(limits_next(f->l), other);
+    limits_resume(f->l, queue);
+    assert_null(limits_next(f->l));
+    limits_leave(f->l, other);
+    assert_ptr_equal(limits_next(f->l), waits);
+}
+
+static void note_queue(void *ctx, struct invocation_id queue)
+{
+    struct invocation_id *last = ctx;
+    assert_true(invocation_id_cmp(*last, queue) < 0);
+    *last = queue;
+}
+
+static void pauses_are_bounded_and_in_order(void **state)
+{
+    struct fixture *f = *state;
+    for (uint64_t i = 0; i < QUEUES_PAUSED_MAX; i++)
+        assert_true(limits_pause(f->l, (struct invocation_id){i * 7919 % 1000, {1, i}}));
+    assert_false(limits_pause(f->l, (struct invocation_id){5, {5, 5}}));
+    assert_true(limits_pause(f->l, (struct invocation_id){0, {1, 0}})); /* is already */
+    struct invocation_id last = {0};
+    limits_visit_paused(f->l, note_queue, &last);
+    limits_resume(f->l, (struct invocation_id){0, {1, 0}});
+    assert_true(limits_pause(f->l, (struct invocation_id){5, {5, 5}}));
+}
+
 /* ---- read back ---- */
 
 static void random_rules(struct limits *l, uint64_t rng[4])
@@ -284,6 +351,30 @@ static void random_step(struct fixture *f, uint64_t rng[4], uint64_t *seq)
     }
     for (unsigned i = sim_rng_next(rng) % 3; i > 0; i--)
         limits_next(f->l);
+    struct limit_address a =
+        address(scopes[sim_rng_next(rng) % 2], keys[sim_rng_next(rng) % 5], services[sim_rng_next(rng) % 2]);
+    if (sim_rng_next(rng) % 8 == 0)
+        limits_pause(f->l, limits_queue_id(&a));
+    else if (sim_rng_next(rng) % 4 == 0)
+        limits_resume(f->l, limits_queue_id(&a));
+}
+
+static void pause_too(void *ctx, struct invocation_id queue)
+{
+    limits_pause(ctx, queue);
+}
+
+static void keep_last(void *ctx, struct invocation_id queue)
+{
+    *(struct invocation_id *)ctx = queue;
+}
+
+static void resume_one(struct limits *f, struct limits *g)
+{
+    struct invocation_id queue = {0};
+    limits_visit_paused(f, keep_last, &queue);
+    limits_resume(f, queue);
+    limits_resume(g, queue);
 }
 
 /* Another structure made of what is persisted of the entries, in reverse. */
@@ -294,6 +385,7 @@ static struct fixture *read_back(struct fixture *f, uint64_t rules_seed)
     sim_rng_seed(rng, rules_seed);
     g->l = limits_new();
     random_rules(g->l, rng);
+    limits_visit_paused(f->l, pause_too, g->l);
     g->n = f->n;
     for (size_t i = f->n; i-- > 0;) {
         struct limit_entry *e = &f->entries[i], *copy = &g->entries[i];
@@ -327,6 +419,8 @@ static void the_order_survives_being_read_back(void **state)
         g = read_back(f, seed);
         /* both go on alike */
         for (int step = 0; step < 200; step++) {
+            if (step % 20 == 0)
+                resume_one(f->l, g->l);
             struct limit_entry *x = limits_next(f->l), *y = limits_next(g->l);
             assert_int_equal(x ? x - f->entries : -1, y ? y - g->entries : -1);
             size_t i = sim_rng_next(rng) % f->n;
@@ -357,6 +451,9 @@ int main(void)
         T(services_of_one_limit_key_are_flows_too),
         T(the_woken_go_before_those_that_have_not_begun),
         T(removal_and_lower_limits),
+        T(a_paused_queue_starts_nobody),
+        T(pauses_and_limits),
+        T(pauses_are_bounded_and_in_order),
         cmocka_unit_test(the_order_survives_being_read_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

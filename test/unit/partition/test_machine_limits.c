@@ -301,6 +301,61 @@ static void rules_of_an_older_book_change_nothing(void **state)
     assert_int_equal(status_of(fx, scoped(fx)), INV_HELD);
 }
 
+static struct invocation_id queue_of(const char *scope)
+{
+    struct limit_address a = {.scope = slice_cstr(scope), .service = SLICE_LIT("Svc")};
+    return limits_queue_id(&a);
+}
+
+static void a_paused_queue_waits(void **state)
+{
+    struct fixture *fx = *state;
+    struct outcome go = {.kind = OUTCOME_VOID};
+    struct invocation_id a = scoped(fx), b = scoped(fx),
+                         other = invoke(fx, (struct invoke_options){.scope = "t"});
+    suspend(fx, a);
+    operate(fx, CMD_PAUSE_QUEUE, queue_of("s"));
+    assert_int_equal(reply_status(fx), RPC_OK);
+    assert_int_equal(status_of(fx, b), INV_INVOKED); /* what runs goes on */
+    struct invocation_id c = scoped(fx), d = scoped(fx);
+    assert_int_equal(status_of(fx, c), INV_HELD);
+    signal_index(fx, a, 17, go); /* what wakes up waits, too */
+    assert_int_equal(status_of(fx, a), INV_HELD);
+    finish(fx, b, "x");
+    assert_int_equal(count_actions(fx, ACTION_INVOKE), 0);
+    finish(fx, other, "x");
+    terminate(fx, d, true);
+    assert_int_equal(status_of(fx, d), INV_FREE);
+
+    uint64_t hash = store_vars(fx->store)->state_hash;
+    fixture_close_store(fx, false);
+    fixture_open(fx);
+    assert_true(store_vars(fx->store)->state_hash == hash);
+    struct invocation_id e = scoped(fx);
+    assert_int_equal(status_of(fx, e), INV_HELD);
+    operate(fx, CMD_RESUME_QUEUE, queue_of("nobody"));
+    assert_int_equal(reply_status(fx), RPC_OK);
+    assert_int_equal(status_of(fx, a), INV_HELD);
+    operate(fx, CMD_RESUME_QUEUE, queue_of("s"));
+    assert_int_equal(status_of(fx, a), INV_INVOKED);
+    assert_int_equal(status_of(fx, c), INV_INVOKED);
+    assert_int_equal(status_of(fx, e), INV_INVOKED);
+    assert_true(invocation_id_eq(find_action(fx, ACTION_INVOKE)->id, a)); /* it stood before the others */
+    fixture_close_store(fx, false);
+    fixture_open(fx);
+    assert_int_equal(limits_paused_count(store_limits(fx->store)), 0);
+}
+
+static void too_many_paused_queues_are_refused(void **state)
+{
+    struct fixture *fx = *state;
+    for (uint64_t i = 0; i < QUEUES_PAUSED_MAX; i++)
+        assert_true(store_queue_pause(fx->store, (struct invocation_id){7, {7, i}}));
+    operate(fx, CMD_PAUSE_QUEUE, queue_of("s"));
+    assert_int_equal(reply_status(fx), RPC_QUEUES_FULL);
+    assert_int_equal(status_of(fx, scoped(fx)), INV_INVOKED);
+}
+
 static size_t held(struct fixture *fx)
 {
     return limits_held(store_limits(fx->store));
@@ -379,6 +434,8 @@ int main(void)
         T(rules_of_an_older_book_change_nothing),
         T(one_record_starts_a_bounded_number),
         T(what_was_held_survives_in_its_order),
+        T(a_paused_queue_waits),
+        T(too_many_paused_queues_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
