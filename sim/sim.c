@@ -78,6 +78,7 @@ static void step(struct sim_world *w)
     disturb(w);
     sim_operator_tick(w);
     sim_limits_tick(w);
+    sim_kafka_tick(w);
     sim_env_run(&w->env);
     sim_check_tick(w);
 }
@@ -91,6 +92,8 @@ static void run(const struct sim_options *options)
     sim_env_init(&w->env, options->seed);
     w->logs = sim_logs_new(&w->env, options->partitions);
     partition_ranges(w);
+    w->take_over = sim_env_below(&w->env, 2);
+    sim_kafka_start(w);
     sim_nodes_start(w);
     sim_outside_start(w);
     sim_clients_start(w);
@@ -118,7 +121,9 @@ static void run(const struct sim_options *options)
                w->most_held);
     sim_clients_stop(w);
     sim_outside_stop(w);
+    sim_kafka_stop(w);
     sim_nodes_stop(w);
+    sim_kafka_free(w);
     sim_logs_free(w->logs);
     for (uint32_t i = 0; i < options->partitions; i++)
         VEC_FREE(&w->partitions[i].hashes);

@@ -49,6 +49,8 @@ bool sim_quiescent(struct sim_world *w)
 {
     if (w->clients_done < w->n_clients || w->operations_out || !list_empty(&w->outside))
         return false;
+    if (w->kafka && !sim_kafka_done(w))
+        return false;
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         struct processor *p = sim_leader(w, i);
         if (!p)
@@ -187,6 +189,7 @@ void sim_check_appends(struct sim_world *w)
 {
     struct sim_appends expected = {0};
     sim_clients_expect(w, &expected);
+    sim_kafka_expect(w, &expected);
     if (expected.len)
         qsort(expected.items, expected.len, sizeof(expected.items[0]), cmp_appends);
     size_t found = 0;
@@ -294,6 +297,7 @@ void sim_check_final(struct sim_world *w)
     sim_check_appends(w);
     for (uint32_t i = 0; i < w->options.partitions; i++) {
         check_leftovers(w, i);
+        sim_kafka_check(w, i);
         check_replay(w, i);
     }
     check_patched(w);

@@ -183,6 +183,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
         return;
     }
     r->p = processor_new(&w->env.env, &config, store, r->log, &sim_host_ops, r);
+    sim_kafka_tell(w, node, r->p);
     if (w->options.nodes > 1) {
         struct snapshot_partition_config sc = {.partition_id = (uint16_t)partition,
                                                .log_id = partition,
@@ -197,6 +198,7 @@ static void start_node(struct sim_world *w, uint32_t node)
 {
     if (w->options.nodes > 1)
         sim_snapshots_open(w, node);
+    sim_kafka_node_starts(w, node);
     for (uint32_t i = 0; i < w->options.partitions; i++)
         start_replica(w, node, i);
     w->node_up[node] = true;
@@ -304,6 +306,8 @@ static void place_leaders(struct sim_world *w)
         if (!w->node_up[node] || !w->replicas[node][i].p || w->replicas[node][i].gap)
             continue;
         part->leader = (int)node;
+        if (w->take_over)
+            sim_log_take_over(w->logs, i);
         processor_become_leader(w->replicas[node][i].p, ++part->next_epoch);
     }
 }

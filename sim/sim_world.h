@@ -91,8 +91,10 @@ struct sim_world {
     bool retry_unknown; /* a mutation: clients take unknown outcomes for refusals */
     struct sim_client *clients;
     size_t n_clients, clients_done;
-    size_t operations_out; /* operator requests without an answer */
-    struct list outside;   /* signals on their way from outside */
+    size_t operations_out;   /* operator requests without an answer */
+    struct sim_kafka *kafka; /* NULL: none */
+    bool take_over;          /* a new leader takes the log over: nothing of an older one enters it any more */
+    struct list outside;     /* signals on their way from outside */
     struct {
         struct bytes *items;
         size_t len, cap;
@@ -211,6 +213,18 @@ void sim_outside_start(struct sim_world *w);
 void sim_outside_stop(struct sim_world *w);
 /* Have it sent. Asked twice, it is sent twice. */
 void sim_outside_ask(struct sim_world *w, const struct sim_signal *signal);
+
+/* ---- sim_kafka.c ---- */
+void sim_kafka_start(struct sim_world *w);
+void sim_kafka_stop(struct sim_world *w);
+void sim_kafka_free(struct sim_world *w); /* when every request is answered */
+void sim_kafka_tick(struct sim_world *w);
+/* It reads the schema, not necessarily the newest. */
+void sim_kafka_node_starts(struct sim_world *w, uint32_t node);
+void sim_kafka_tell(struct sim_world *w, uint32_t node, struct processor *p);
+bool sim_kafka_done(struct sim_world *w);
+void sim_kafka_expect(struct sim_world *w, struct sim_appends *out);
+void sim_kafka_check(struct sim_world *w, uint32_t partition);
 
 /* ---- sim_operator.c: cancel, kill, pause, resume, purge, restart of the victims among the clients'
  * invocations; attach, reads; state patches ---- */

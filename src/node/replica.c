@@ -361,6 +361,18 @@ static void add_snapshots(struct replica *r, struct partition_store *store)
     r->snapshots = snapshot_agent_add(r->host->snapshots->agent, &config);
 }
 
+static void tell_subscriptions(struct replica *r)
+{
+    const struct schema *schema = r->host->schema->schema;
+    const struct schema_subscription *const *list;
+    size_t n = schema_subscriptions(schema, &list);
+    struct u128 *ids = xcalloc(MAX(n, 1), sizeof(*ids));
+    for (size_t i = 0; i < n; i++)
+        ids[i] = list[i]->id;
+    processor_set_subscriptions(r->processor, schema_version(schema), ids, n);
+    free(ids);
+}
+
 static void store_opened(void *ctx, struct partition_store *store, const struct err *err)
 {
     struct replica *r = ctx;
@@ -380,6 +392,7 @@ static void store_opened(void *ctx, struct partition_store *store, const struct 
     r->failed = r->gap = false;
     r->processor = processor_new(r->host->env, &pc, store, r->log, &host_ops, r);
     processor_set_rules(r->processor, r->host->rules_version, r->host->rules);
+    tell_subscriptions(r);
     add_snapshots(r, store);
     r->shipper = shipper_new(r->host->loop, r->host->shared->map, r->processor, r->id);
     shipper_set_remote(r->shipper, r->host->ships);
@@ -624,6 +637,12 @@ void replica_rules_changed(struct replica *r)
 {
     if (r->phase == PHASE_OPEN)
         processor_set_rules(r->processor, r->host->rules_version, r->host->rules);
+}
+
+void replica_schema_changed(struct replica *r)
+{
+    if (r->phase == PHASE_OPEN)
+        tell_subscriptions(r);
 }
 
 void replica_tick(struct replica *r)

@@ -78,6 +78,8 @@ void replica_trim_log(struct replica *r, lsn_t upto, replica_trim_done done, voi
 void replica_set_peers(struct replica *r, const lsn_t *durable, size_t n);
 /* host->rules are newer. */
 void replica_rules_changed(struct replica *r);
+/* host->schema is newer. */
+void replica_schema_changed(struct replica *r);
 /* About every second: how far the log may be trimmed (spec/cluster.md §6.4). */
 void replica_tick(struct replica *r);
 /* A snapshot on request of an operator; only of an active leader (RC_NOT_LEADER). As

@@ -374,6 +374,8 @@ static void set_schema_on_loop(struct call *c)
     struct shard *s = c->shard;
     schema_unref(s->schema.schema);
     s->schema.schema = c->schema;
+    for (uint32_t i = 0; i < s->n_replicas && !s->closing; i++)
+        replica_schema_changed(s->replicas[i]);
     if (s->kafka)
         kafka_ingress_set_schema(s->kafka, s->schema.schema, &s->schema.defaults);
     struct call *r = call_new(s, call_done);

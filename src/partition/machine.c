@@ -3,6 +3,7 @@
  * topic. */
 #include "partition/machine.h"
 
+#include "base/log.h"
 #include "partition/machine_internal.h"
 
 /* Feature bits of a VersionBarrier this build understands: journal_v2. */
@@ -83,6 +84,18 @@ static enum rc apply_truncate_outbox(struct machine *m, struct err *err)
     return RC_OK;
 }
 
+static enum rc apply_forget_producers(struct machine *m, struct err *err)
+{
+    struct cmd_forget_producers c;
+    struct reader r = reader_make(m->body);
+    if (!cmd_forget_producers_read(&r, &c))
+        return corrupt(m, CMD_FORGET_PRODUCERS, err);
+    size_t n = store_dedup_forget(m->store, c.tag, c.schema_version);
+    LOG0(LOG_DEBUG, "restate_partition::machine",
+         "partition %u: %zu topic partitions of a deleted subscription are forgotten", m->partition_id, n);
+    return RC_OK;
+}
+
 static enum rc dispatch(struct machine *m, enum command_kind kind, struct apply_result *result,
                         struct err *err)
 {
@@ -130,6 +143,8 @@ static enum rc dispatch(struct machine *m, enum command_kind kind, struct apply_
         return apply_queue(m, true, err);
     case CMD_RESUME_QUEUE:
         return apply_queue(m, false, err);
+    case CMD_FORGET_PRODUCERS:
+        return apply_forget_producers(m, err);
     case CMD_ADMIT:
         return RC_OK; /* what is left to do is done after every record */
     }

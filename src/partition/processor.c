@@ -175,6 +175,7 @@ static void become_follower(struct processor *p)
     p->marked = false;
     p->rules_proposed = 0;
     p->admitting = false;
+    p->subscriptions.forgetting = false;
     p->trim_to = 0; /* the next leader trims */
     processor_schedule(p);
 }
@@ -212,6 +213,7 @@ static void start_leading(struct processor *p)
     store_scan_invoked(p->store, collect_invoked, &p->actions);
     leader_timers_start(p);
     shuffle_start(p);
+    subscriptions_start(p);
     LOG0(LOG_DEBUG, PROCESSOR_LOG, "partition %u: leading with epoch %lu from LSN %lu",
          p->config.partition_id, (unsigned long)p->epoch, (unsigned long)store_vars(p->store)->applied_lsn);
 }
@@ -246,6 +248,8 @@ static void on_own(struct processor *p, const struct apply_result *r, size_t siz
         shuffle_truncated(p);
     if (r->kind == CMD_ADMIT)
         p->admitting = false;
+    if (r->kind == CMD_FORGET_PRODUCERS)
+        p->subscriptions.forgetting = false;
     if (r->kind == CMD_ANNOUNCE_LEADER && r->skipped)
         become_follower(p); /* a higher epoch was announced before */
 }
@@ -276,6 +280,8 @@ static void apply_one(struct processor *p, const struct log_record *rec)
     }
     if (r.dedup == DEDUP_SELF && r.seq_hi == p->epoch && p->role != PROCESSOR_FOLLOWER)
         on_own(p, &r, rec->body.len);
+    if (r.dedup == DEDUP_PRODUCER)
+        subscriptions_on_record(p, &r);
     if (r.leader_announced)
         on_announcement(p, &r);
 }
@@ -532,6 +538,7 @@ static void run_pass(struct env_task *t)
         leader_timers_run(p);
         shuffle_run(p);
         govern(p);
+        subscriptions_run(p);
     }
     rpcs_run(p);
     if (!p->closing)
@@ -574,6 +581,7 @@ static void store_closed(void *ctx)
     rpcs_free(p);
     shuffle_free(p);
     bytes_unref(&p->rules);
+    subscriptions_free(p);
     void (*closed)(void *) = p->closed;
     void *closed_ctx = p->closed_ctx;
     free(p);

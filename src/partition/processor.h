@@ -92,6 +92,14 @@ void processor_set_durability(struct processor *p, lsn_t lsn);
  * log. */
 void processor_set_rules(struct processor *p, uint32_t version, struct bytes encoded);
 
+/* The Kafka subscriptions of a schema; versions below the last one count for nothing. Until it has been told,
+ * and as long as it is told of a schema older than that by which something was forgotten, a leader takes no
+ * RPC_INGEST, and never one of a subscription that does not stand here: RC_UNAVAILABLE. What the partition
+ * knows of subscriptions that were deleted the leader removes through the log (CMD_FORGET_PRODUCERS). No
+ * record of such a subscription can follow: its leader knows that it is gone, and so does every later one. */
+void processor_set_subscriptions(struct processor *p, uint32_t schema_version, const struct u128 *ids,
+                                 size_t n);
+
 struct partition_store *processor_store(struct processor *p);
 const struct processor_config *processor_get_config(const struct processor *p);
 struct processor_status {

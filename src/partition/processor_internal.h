@@ -70,6 +70,14 @@ struct processor {
     uint32_t rules_version, rules_proposed;
     bool admitting; /* an Admit is on its way through the log */
 
+    struct subscriptions {
+        uint32_t version; /* of the schema, 0: not told yet */
+        struct u128 *ids;
+        size_t n;
+        bool check;      /* there may be producers whose subscription was deleted */
+        bool forgetting; /* a ForgetProducers is on its way through the log */
+    } subscriptions;
+
     struct env_timer housekeeping;
     lsn_t durability; /* given by the owner; used unless config.trim_log */
     lsn_t trim_to, trimmed;
@@ -113,6 +121,10 @@ void rpc_appending(struct partition_rpc *rpc);
 
 /* ---- processor_ingest.c: RPC_INGEST ---- */
 void ingest_run(struct processor *p, struct partition_rpc *rpc);
+void subscriptions_free(struct processor *p);
+void subscriptions_start(struct processor *p); /* leader from now on */
+void subscriptions_on_record(struct processor *p, const struct apply_result *r);
+void subscriptions_run(struct processor *p); /* in the pass */
 
 /* ---- processor_timers.c ---- */
 void leader_timers_init(struct processor *p);

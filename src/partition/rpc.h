@@ -118,9 +118,9 @@ static inline void partition_router_cancel(struct partition_router *r, struct pa
     r->ops->cancel(r, rpc);
 }
 
-/* RPC_INGEST: put a record behind others in `batch`. Its header is complete but for the time, which the
- * leader fills in: CMD_INVOKE with DEDUP_PRODUCER, the key range being the key of its invocation. All records
- * of a batch belong to the partition of rpc->partition_key. */
+/* RPC_INGEST: put a record behind others in `batch`. Its header is complete but for the time and
+ * seq_hi, which the leader fills in: CMD_INVOKE of a subscription with DEDUP_PRODUCER, the key range being
+ * the key of its invocation. All records of a batch belong to the partition of rpc->partition_key. */
 void rpc_ingest_add(struct writer *batch, struct slice record);
 /* The next record; false at the end, or with r->failed. */
 bool rpc_ingest_next(struct reader *r, struct slice *record);

@@ -231,3 +231,9 @@ void store_outbox_truncate(struct partition_store *s, uint64_t upto_index);
 /* False if stored >= (hi, lo): drop the record. Else stores it. `kind` SELF uses one row, FOREIGN one per
  * source partition. */
 bool store_dedup_check(struct partition_store *s, const struct record_header *h);
+/* Outside apply: the smallest owner (wire/command.h) of a producer here of which `gone` says so. Owners that
+ * are not known are not asked about. */
+bool store_dedup_orphan(struct partition_store *s, bool (*gone)(void *ctx, uint64_t owner), void *ctx,
+                        uint64_t *owner);
+/* CMD_FORGET_PRODUCERS. How many producers are not known any more. */
+size_t store_dedup_forget(struct partition_store *s, uint32_t tag, uint32_t schema_version);

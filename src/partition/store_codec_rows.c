@@ -64,11 +64,13 @@ void key_after_prefix(struct writer *w)
 void stored_vars_encode(struct writer *w, const struct stored_vars *v)
 {
     const struct partition_vars *p = &v->vars;
-    const uint64_t fields[] = {
-        p->applied_lsn, p->applied_time_ms, p->inbox_seq,      p->outbox_seq,
-        p->outbox_head, p->leader_epoch,    p->leader_node_id, p->leader_node_generation,
-        p->durable_lsn, p->features,        p->state_hash,     v->live_invocations,
-        v->next_blob_id};
+    const uint64_t fields[] = {p->applied_lsn,    p->applied_time_ms,
+                               p->inbox_seq,      p->outbox_seq,
+                               p->outbox_head,    p->leader_epoch,
+                               p->leader_node_id, p->leader_node_generation,
+                               p->durable_lsn,    p->features,
+                               p->state_hash,     v->live_invocations,
+                               v->next_blob_id,   p->subscriptions_version};
     write_u8(w, ROW_VERSION);
     for (size_t i = 0; i < ARRAY_LEN(fields); i++)
         write_u64le(w, fields[i]);
@@ -93,6 +95,7 @@ bool stored_vars_decode(struct slice value, struct stored_vars *out)
     p->state_hash = read_u64le(&r);
     out->live_invocations = read_u64le(&r);
     out->next_blob_id = read_u64le(&r);
+    p->subscriptions_version = reader_left(&r) ? (uint32_t)read_u64le(&r) : 0; /* older builds end before */
     return reader_done(&r) && p->outbox_head <= p->outbox_seq;
 }
 

@@ -95,7 +95,7 @@ struct dedup_row {
     struct write_back wb;
     uint8_t kind;
     struct u128 producer;
-    uint64_t hi, lo;
+    uint64_t hi, lo; /* hi: SELF the epoch, PRODUCER its owner */
 };
 
 struct blob {
@@ -251,6 +251,7 @@ enum mutation {
     MUT_SLOT,
     MUT_RULES,
     MUT_QUEUE,
+    MUT_DEDUP_FORGET,
 };
 uint64_t
 hash_value(struct slice value); /* of long values only length and ends: their content came through the log */

@@ -177,5 +177,7 @@ struct partition_vars {
     uint32_t leader_node_id, leader_node_generation;
     uint64_t durable_lsn; /* UpdatePartitionDurability */
     uint64_t features;
+    /* A leader whose schema is older takes no records of subscriptions (processor_set_subscriptions). */
+    uint32_t subscriptions_version;
     uint64_t state_hash; /* chained over every mutation: equal on replicas at equal LSN */
 };

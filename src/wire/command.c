@@ -3,6 +3,7 @@
  * what its writer makes. */
 #include "wire/command.h"
 
+#include "base/hash.h"
 #include "wire/fields.h"
 #include "wire/scope.h"
 #include "wire/service_protocol.h"
@@ -60,6 +61,8 @@ const char *command_kind_name(enum command_kind kind)
         return "VQueuesPause";
     case CMD_RESUME_QUEUE:
         return "VQueuesResume";
+    case CMD_FORGET_PRODUCERS:
+        return "ForgetProducers";
     case CMD_PAUSE:
         return "PauseInvocation";
     }
@@ -70,7 +73,7 @@ static bool command_kind_known(uint8_t kind)
 {
     return (kind >= CMD_ANNOUNCE_LEADER && kind <= CMD_TIMER) ||
            (kind >= CMD_INVOCATION_RESPONSE && kind <= CMD_SIGNAL) ||
-           (kind >= CMD_RULE_BOOK && kind <= CMD_PAUSE);
+           (kind >= CMD_RULE_BOOK && kind <= CMD_FORGET_PRODUCERS);
 }
 
 void record_header_put(uint8_t *record, const struct record_header *h)
@@ -451,6 +454,29 @@ const char *failure_code_name(uint32_t code)
         if (names[i].code == code)
             return names[i].name;
     return NULL;
+}
+
+/* ---- producers ---- */
+
+uint32_t producer_tag(struct u128 subscription)
+{
+    uint32_t tag = (uint32_t)hash64_combine(subscription.hi, subscription.lo);
+    return tag ? tag : 1;
+}
+
+void cmd_forget_producers_write(struct writer *w, const struct cmd_forget_producers *c)
+{
+    write_u32be(w, c->tag);
+    write_u32be(w, c->schema_version);
+}
+
+bool cmd_forget_producers_read(struct reader *r, struct cmd_forget_producers *out)
+{
+    out->tag = read_u32be(r);
+    out->schema_version = read_u32be(r);
+    if (!r->failed && out->tag == 0)
+        field_fail(r);
+    return !r->failed;
 }
 
 /* ---- rules ---- */

@@ -36,6 +36,7 @@ enum command_kind {
     CMD_PAUSE_QUEUE = 23, /* of a scope: cmd_target_id with the queue's id */
     CMD_RESUME_QUEUE = 24,
     CMD_PAUSE = 25,
+    CMD_FORGET_PRODUCERS = 26,
 };
 const char *command_kind_name(enum command_kind kind); /* "Invoke", ... for logs and metrics */
 
@@ -43,8 +44,15 @@ enum dedup_kind {
     DEDUP_NONE = 0,
     DEDUP_SELF = 1,     /* seq_hi = leader epoch, seq_lo = n */
     DEDUP_FOREIGN = 2,  /* producer.lo = source partition id, seq_lo = outbox index */
-    DEDUP_PRODUCER = 3, /* producer = 128-bit id, seq_lo = sequence (Kafka offset) */
+    DEDUP_PRODUCER = 3, /* producer = 128-bit id, seq_lo = sequence (Kafka offset), seq_hi = producer_owner */
 };
+/* For CMD_FORGET_PRODUCERS: the subscription, shortened, and the version of a schema in which it stood. The
+ * leader that takes the record fills it in. 0: not said (records of older builds). */
+uint32_t producer_tag(struct u128 subscription); /* never 0 */
+static inline uint64_t producer_owner(uint32_t schema_version, struct u128 subscription)
+{
+    return (uint64_t)schema_version << 32 | producer_tag(subscription);
+}
 
 #define RECORD_VERSION     1
 #define RECORD_HEADER_SIZE 64
@@ -238,6 +246,11 @@ struct cmd_signal {
     struct outcome outcome;
 };
 #define SIGNAL_INDEX_CANCEL 1u
+/* The subscription with this tag was deleted: it does not stand in the schema of this version. What is known
+ * of its producers is removed, and leaders whose schema is older take no more records of subscriptions. */
+struct cmd_forget_producers {
+    uint32_t tag, schema_version;
+};
 struct cmd_rule_book { /* the rules that limit something, in ascending order of patterns */
     uint32_t version, n_rules;
     struct slice rules; /* repeated {lp pattern, varint limit} */
@@ -267,6 +280,8 @@ void timer_key_write(struct writer *w, const struct timer_key *k);
 bool timer_key_read(struct reader *r, struct timer_key *out);
 void cmd_invocation_response_write(struct writer *w, const struct cmd_invocation_response *c);
 bool cmd_invocation_response_read(struct reader *r, struct cmd_invocation_response *out);
+void cmd_forget_producers_write(struct writer *w, const struct cmd_forget_producers *c);
+bool cmd_forget_producers_read(struct reader *r, struct cmd_forget_producers *out);
 void cmd_rule_book_write(struct writer *w, const struct cmd_rule_book *c);
 void cmd_rule_book_add(struct writer *rules, struct slice pattern, uint32_t limit);
 bool cmd_rule_book_read(struct reader *r, struct cmd_rule_book *out); /* validates `rules` too */

@@ -309,6 +309,45 @@ describe("tracing", () => {
 });
 
 describe("exactly once", () => {
+  test("what was taken from a deleted subscription is forgotten, also when the server dies at that moment; others go on", async () => {
+    const broker = await Broker.start(), services = await startServices();
+    const server = await Server.start({ env: { RESTATE_LOG_FILTER: "info,restate_partition::machine=debug" } });
+    const forgotten = () => [...server.log.matchAll(/(\d+) topic partitions of a deleted subscription/g)].reduce((n, m) => n + Number(m[1]), 0);
+    const counted = async () => (await sumOf(server, 10)).count;
+    const remove = async (s) => assert.equal((await server.adminRequest(`/subscriptions/${s.id}`, { method: "DELETE" })).status, 202);
+    try {
+      await server.register(services);
+      await createCluster(server, broker.bootstrap, "kc", { "auto.commit.interval.ms": "300", ...session });
+      const [first, second, kept] = [await broker.topic(4), await broker.topic(4), await broker.topic(4)];
+      const subscriptions = [];
+      for (const topic of [first, second, kept]) {
+        await broker.many(topic, 4, 0, 40, 10);
+        subscriptions.push(await subscribe(server, topic, "Sums/add"));
+      }
+      await reached(120, counted);
+      assert.equal(forgotten(), 0);
+
+      await remove(subscriptions[0]);
+      await eventually(() => forgotten() >= 4);
+      const before = forgotten();
+      await remove(subscriptions[1]);
+      await server.restart();
+      await eventually(() => forgotten() >= before + 4);
+
+      // What stands still drops what it reads again, and a new subscription takes the topic from its beginning.
+      await broker.many(kept, 4, 40, 40, 10);
+      await subscribe(server, first, "Sums/add");
+      await reached(200, counted);
+      await server.restart();
+      await sleep(1500); // a repetition would show
+      assert.equal(await counted(), 200);
+    } finally {
+      await server.dispose();
+      await services.terminate();
+      await broker.stop();
+    }
+  });
+
   test("SIGKILL of the server again and again under a stream of events", async () => {
     const broker = await Broker.start(), services = await startServices(), server = await Server.start();
     const total = Number(process.env.EVENTS ?? 6000), keys = 10, kills = Number(process.env.KILLS ?? 5);

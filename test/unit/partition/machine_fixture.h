@@ -209,6 +209,7 @@ struct invoke_options {
     uint64_t submit;                     /* != 0: tell when submitted */
     bool no_retention;
     uint64_t journal_retention_ms; /* 0: RETENTION_MS, 1: none */
+    struct u128 subscription;      /* not zero: it comes from one */
 };
 
 static inline void invocation_write(struct writer *w, const struct invoke_options *o, struct invocation_id id)
@@ -222,7 +223,7 @@ static inline void invocation_write(struct writer *w, const struct invoke_option
                    .service = slice_cstr(o->service ? o->service : "Svc"),
                    .handler = SLICE_LIT("run")},
         .input = writer_slice(&input),
-        .source = SOURCE_INGRESS,
+        .source = o->subscription.lo ? SOURCE_SUBSCRIPTION : SOURCE_INGRESS,
         .execution_time_ms = o->execution_time_ms,
         .completion_retention_ms = o->no_retention ? 0 : RETENTION_MS,
         .journal_retention_ms = o->no_retention || o->journal_retention_ms == 1 ? 0 : RETENTION_MS,
@@ -234,7 +235,8 @@ static inline void invocation_write(struct writer *w, const struct invoke_option
         si.target.key = slice_cstr(o->key ? o->key : "k");
     si.target.scope = o->scope ? slice_cstr(o->scope) : SLICE_EMPTY;
     si.limit_key = o->limit_key ? slice_cstr(o->limit_key) : SLICE_EMPTY;
-    si.source_request_id = request(o->request ? o->request : o->submit);
+    si.source_request_id =
+        o->subscription.lo ? o->subscription : request(o->request ? o->request : o->submit);
     if (o->request)
         si.response_sink = (struct sink){.kind = SINK_INGRESS, .request_id = request(o->request)};
     si.notify_submission = o->submit != 0;

@@ -392,13 +392,15 @@ static void commit_replied_requests(void **state)
     bytes_unref(&v);
 }
 
+#define SUBSCRIPTION ((struct u128){7, 7})
+
 /* A record of an outside producer. */
 static void add_produced(struct writer *batch, uint64_t offset, uint64_t n)
 {
     struct writer w = WRITER_INIT;
     struct invocation_id id = id_of(n);
     record_begin(&w, 64);
-    invocation_write(&w, &(struct invoke_options){.id = id}, id);
+    invocation_write(&w, &(struct invoke_options){.id = id, .subscription = SUBSCRIPTION}, id);
     struct bytes record = writer_take(&w);
     struct record_header h = {.version = RECORD_VERSION,
                               .kind = CMD_INVOKE,
@@ -426,6 +428,7 @@ static void records_of_a_producer(void **state)
 {
     struct world *w = *state;
     struct replica *r = &w->replicas[0];
+    processor_set_subscriptions(r->p, 1, &SUBSCRIPTION, 1);
     struct test_rpc a = ingest_rpc(1, 0, 3), again = ingest_rpc(2, 1, 4), old = ingest_rpc(3, 0, 2);
     processor_rpc(r->p, &a.rpc);
     assert_int_equal(a.replies, 0);
@@ -442,6 +445,7 @@ static void records_of_a_producer(void **state)
     /* The rule survives the replica. */
     stop_replica(w, 0, false);
     start_replica(w, 0);
+    processor_set_subscriptions(r->p, 1, &SUBSCRIPTION, 1);
     processor_become_leader(r->p, 2);
     settle(w);
     struct test_rpc once_more = ingest_rpc(4, 0, 6);
@@ -455,6 +459,7 @@ static void refused_records_of_a_producer(void **state)
 {
     struct world *w = *state;
     struct replica *r = &w->replicas[0];
+    processor_set_subscriptions(r->p, 1, &SUBSCRIPTION, 1);
     struct test_rpc empty = new_rpc(RPC_INGEST, 1, id_of(0)), cut = ingest_rpc(2, 0, 2);
     struct test_rpc full = ingest_rpc(3, 0, 2), plain = new_rpc(RPC_INGEST, 4, id_of(0));
     processor_rpc(r->p, &empty.rpc);
@@ -484,6 +489,91 @@ static void refused_records_of_a_producer(void **state)
     settle(w);
     assert_int_equal(late.reply.rc, RC_NOT_LEADER);
     assert_int_equal(r->invoked, 0);
+}
+
+static bool any_owner(void *ctx, uint64_t owner)
+{
+    return true;
+}
+
+static bool knows_producers(struct replica *r)
+{
+    uint64_t owner;
+    return store_dedup_orphan(processor_store(r->p), any_owner, NULL, &owner);
+}
+
+static void refused_as_unknown(struct world *w, int replica, uint64_t request, uint64_t from)
+{
+    struct test_rpc t = ingest_rpc(request, from, 1);
+    processor_rpc(w->replicas[replica].p, &t.rpc);
+    settle(w);
+    assert_int_equal(t.reply.status, RPC_FAILED);
+    assert_int_equal(t.reply.rc, RC_UNAVAILABLE);
+}
+
+/* A subscription that was deleted is forgotten, and nothing of it gets in afterwards - through no leader,
+ * however old its schema is. */
+static void a_deleted_subscription(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0], *follower = &w->replicas[1];
+    refused_as_unknown(w, 0, 1, 0); /* nobody has said what stands */
+    processor_set_subscriptions(r->p, 1, &SUBSCRIPTION, 1);
+    start_replica(w, 1);
+    processor_set_subscriptions(follower->p, 1, &SUBSCRIPTION, 1);
+    struct test_rpc taken = ingest_rpc(2, 0, 3), late = ingest_rpc(3, 3, 2);
+    processor_rpc(r->p, &taken.rpc);
+    settle(w);
+    assert_int_equal(taken.reply.status, RPC_OK);
+    assert_true(knows_producers(r) && knows_producers(follower));
+
+    /* Deleted while records are on their way through the log, of which the table knows nothing yet. */
+    processor_rpc(r->p, &late.rpc);
+    processor_set_subscriptions(r->p, 5, NULL, 0);
+    settle(w);
+    assert_false(knows_producers(r) || knows_producers(follower));
+    refused_as_unknown(w, 0, 4, 0);
+    unsigned invoked = r->invoked;
+
+    /* A leader that has not heard of it, one that starts again, and one that is told of older schemas. */
+    processor_step_down(r->p);
+    processor_become_leader(follower->p, 2);
+    settle(w);
+    refused_as_unknown(w, 1, 5, 0);
+    stop_replica(w, 1, false);
+    start_replica(w, 1);
+    processor_set_subscriptions(follower->p, 4, &SUBSCRIPTION, 1);
+    processor_become_leader(follower->p, 3);
+    settle(w);
+    refused_as_unknown(w, 1, 6, 0);
+    processor_set_subscriptions(follower->p, 6, NULL, 0);
+    settle(w);
+    refused_as_unknown(w, 1, 7, 0);
+    assert_false(knows_producers(r) || knows_producers(follower));
+    assert_int_equal(r->invoked, invoked);
+}
+
+/* To a leader whose schema is older than the subscription, it is unknown and not deleted. */
+static void a_subscription_that_is_not_known_yet(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0], *behind = &w->replicas[1];
+    processor_set_subscriptions(r->p, 1, &SUBSCRIPTION, 1);
+    start_replica(w, 1);
+    struct test_rpc taken = ingest_rpc(1, 0, 3), again = ingest_rpc(2, 0, 4);
+    processor_rpc(r->p, &taken.rpc);
+    settle(w);
+    processor_step_down(r->p);
+    processor_become_leader(behind->p, 2);
+    settle(w);
+    refused_as_unknown(w, 1, 3, 3);
+    assert_true(knows_producers(behind));
+    processor_set_subscriptions(behind->p, 1, &SUBSCRIPTION, 1);
+    unsigned invoked = behind->invoked;
+    processor_rpc(behind->p, &again.rpc);
+    settle(w);
+    assert_int_equal(again.reply.status, RPC_OK);
+    assert_int_equal(behind->invoked, invoked + 1);
 }
 
 static void operations(void **state)
@@ -1070,6 +1160,8 @@ int main(void)
         CASE(commit_replied_requests),
         CASE(records_of_a_producer),
         CASE(refused_records_of_a_producer),
+        CASE(a_deleted_subscription),
+        CASE(a_subscription_that_is_not_known_yet),
         CASE(operations),
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),

@@ -531,6 +531,47 @@ static void dedup(bool rocks)
     sf_free(&f);
 }
 
+static bool is_gone(void *ctx, uint64_t owner)
+{
+    return owner >> 32 <= 7 && (uint32_t)owner == *(const uint32_t *)ctx;
+}
+
+/* What is known of the producers of one owner goes, in every stage of their rows; that of others stays. */
+static void dedup_forgotten(bool rocks)
+{
+    struct store_fixture f;
+    sf_init(&f, rocks);
+    struct u128 mine = {1, 1}, other = {1, 2};
+    uint32_t tag = producer_tag(mine);
+    for (enum stage stage = 0; stage < STAGES; stage++) {
+        struct record_header h[] = {
+            {.dedup = DEDUP_PRODUCER, .producer = {1, 1}, .seq_lo = 100, .seq_hi = producer_owner(5, mine)},
+            {.dedup = DEDUP_PRODUCER, .producer = {1, 2}, .seq_lo = 100, .seq_hi = producer_owner(6, mine)},
+            {.dedup = DEDUP_PRODUCER, .producer = {1, 3}, .seq_lo = 100, .seq_hi = producer_owner(8, mine)},
+            {.dedup = DEDUP_PRODUCER, .producer = {2, 1}, .seq_lo = 100, .seq_hi = producer_owner(5, other)},
+            {.dedup = DEDUP_PRODUCER, .producer = {3, 1}, .seq_lo = 100},
+            {.dedup = DEDUP_FOREIGN, .producer = {1, 1}, .seq_lo = 100},
+        };
+        uint64_t owner = 0;
+        sf_begin(&f);
+        for (size_t i = 0; i < ARRAY_LEN(h); i++)
+            assert_int_equal(store_dedup_check(f.s, &h[i]), stage == 0 || i < 2);
+        sf_end(&f);
+        reach(&f, stage);
+        assert_true(store_dedup_orphan(f.s, is_gone, &tag, &owner));
+        assert_int_equal(owner, producer_owner(5, mine));
+        sf_begin(&f);
+        assert_int_equal(store_dedup_forget(f.s, tag, 7), 2);
+        assert_int_equal(store_dedup_forget(f.s, tag, 6), 0);
+        sf_end(&f);
+        assert_false(store_dedup_orphan(f.s, is_gone, &tag, &owner));
+        reach(&f, stage);
+        assert_false(store_dedup_orphan(f.s, is_gone, &tag, &owner));
+        assert_int_equal(store_vars(f.s)->subscriptions_version, 7);
+    }
+    sf_free(&f);
+}
+
 static void written(void *ctx, enum rc rc)
 {
     sf_stop_loop(ctx);
@@ -590,17 +631,24 @@ ON_BOTH(promises)
 ON_BOTH(timers)
 ON_BOTH(outbox)
 ON_BOTH(dedup)
+ON_BOTH(dedup_forgotten)
 ON_BOTH(damage_is_reported)
 #define BOTH(name) cmocka_unit_test(name##_memory), cmocka_unit_test(name##_rocks)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        BOTH(invocations), BOTH(workflow_runs_do_not_expire),
-        BOTH(scans),       BOTH(locks_and_inbox),
-        BOTH(state),       BOTH(promises),
-        BOTH(timers),      BOTH(outbox),
-        BOTH(dedup),       BOTH(damage_is_reported),
+        BOTH(invocations),
+        BOTH(workflow_runs_do_not_expire),
+        BOTH(scans),
+        BOTH(locks_and_inbox),
+        BOTH(state),
+        BOTH(promises),
+        BOTH(timers),
+        BOTH(outbox),
+        BOTH(dedup),
+        BOTH(dedup_forgotten),
+        BOTH(damage_is_reported),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

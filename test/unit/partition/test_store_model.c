@@ -470,7 +470,11 @@ static void op_misc(struct actor *a)
     struct record_header h = {.dedup = (uint8_t)(1 + rnd(a, 3)), .producer = {0, rnd(a, 5)}};
     h.seq_hi = rnd(a, 20);
     h.seq_lo = rnd(a, 1000);
+    if (h.dedup == DEDUP_PRODUCER)
+        h.seq_hi = producer_owner((uint32_t)rnd(a, 3), (struct u128){0, rnd(a, 4)});
     saw(a, store_dedup_check(a->s, &h));
+    if (rnd(a, 20) == 0)
+        saw(a, store_dedup_forget(a->s, producer_tag((struct u128){0, rnd(a, 4)}), (uint32_t)rnd(a, 3)));
     store_vars(a->s)->features = rnd(a, 16);
 }
 
