@@ -99,22 +99,52 @@ struct node {
     _Atomic bool cut_off;
 };
 
+#define NODE_RETRY_MS 250u   /* what needs the metadata is tried again about so soon */
+#define NODE_TELL_MS  30000u /* ... and said again so often */
+
 /* node_start.c: from configuration to Alive; errors end in node_fail. */
 void node_start(struct node *n);
-/* Try to join without waiting: the cluster has just been provisioned. */
-void node_join_now(struct node *n);
-/* Make this node the first of a new cluster; `done` once, with NULL when that is durable, possibly from
- * inside. Joining follows by itself. */
-void node_provision(struct node *n, const struct provision_settings *settings,
-                    void (*done)(void *ctx, const struct err *err), void *ctx);
+/* Log the error as the reference does and stop the loop with exit code 1. */
+void node_fail(struct node *n, const struct err *err);
+
+/* node_listeners.c */
+enum rc node_bind_admin(struct node *n, struct err *err);
+enum rc node_bind_fabric(struct node *n, struct err *err); /* serves at once */
+enum rc node_bind_ingress(struct node *n, struct err *err);
+void node_log_listening(const struct service *s, const char *target, const char *message);
+
+/* node_health.c */
 void node_health(struct node *n, struct health_report *out);
 /* Plain ids of the metadata servers' members: as the own server knows them, else as registered. */
 size_t node_metadata_members(struct node *n, uint32_t *out, size_t cap);
-/* Log the error as the reference does and stop the loop with exit code 1. */
-void node_fail(struct node *n, const struct err *err);
+
+/* node_provision.c
+ * Make this node the first of a new cluster; `done` once, with NULL when that is durable, possibly from
+ * inside. Joining follows by itself. */
+void node_provision(struct node *n, const struct provision_settings *settings,
+                    void (*done)(void *ctx, const struct err *err), void *ctx);
+/* The own metadata server has changed its state: was it provisioned? */
+void node_provisioned(struct node *n);
+/* In an external store: is it this node's to provision the cluster? Then it is on the way. */
+bool node_provision_external(struct node *n);
+/* spec/cluster.md §1.9: only with a blank metadata server, and only once in the life of a data directory. */
+enum rc node_provision_automatically(struct node *n, struct err *err);
+
+/* node_join.c: until the node is a member; then node_open_partitions. */
+void node_join_init(struct node *n); /* first of all: timers */
+void node_join(struct node *n);
+/* Try to join without waiting: the cluster has just been provisioned. */
+void node_join_now(struct node *n);
+/* Does the nodes configuration still want this process? (spec/cluster.md §1.2, §1.10) */
+void node_check_membership(struct node *n);
+
+/* node_partitions.c: a member opens its stores and starts its partitions; Alive follows by itself. */
+void node_partitions_init(struct node *n); /* first of all: timers */
+enum rc node_open_partitions(struct node *n, struct err *err);
 /* Other partitions have leaders now, or other nodes are alive, as far as this node knows. */
 void node_leaders_changed(struct node *n);
 void node_liveness_changed(struct node *n);
+
 /* node_admin.c: SQL queries and scans; `done` when no thread reads from this node any more. */
 void node_queries_start(struct node *n);
 void node_queries_stop(struct node *n, void (*done)(struct node *n));
