@@ -194,7 +194,7 @@ static void sql_power(sqlite3_context *c, int n, sqlite3_value **v)
         sqlite3_result_double(c, pow(sqlite3_value_double(v[0]), sqlite3_value_double(v[1])));
 }
 
-static int compare(sqlite3_value *a, sqlite3_value *b)
+int value_compare(sqlite3_value *a, sqlite3_value *b)
 {
     int ta = sqlite3_value_type(a), tb = sqlite3_value_type(b);
     if (ta == SQLITE_INTEGER && tb == SQLITE_INTEGER) {
@@ -212,7 +212,7 @@ static void extreme(sqlite3_context *c, int n, sqlite3_value **v, int sign)
 {
     sqlite3_value *best = NULL;
     for (int i = 0; i < n; i++)
-        if (sqlite3_value_type(v[i]) != SQLITE_NULL && (!best || sign * compare(v[i], best) > 0))
+        if (sqlite3_value_type(v[i]) != SQLITE_NULL && (!best || sign * value_compare(v[i], best) > 0))
             best = v[i];
     if (best)
         sqlite3_result_value(c, best);

@@ -24,6 +24,8 @@ extern const struct aggregate_entry aggregates[];
 
 /* ---- helpers ---- */
 struct slice value_text(sqlite3_value *v); /* bytes of a text or blob */
+/* Numbers by value, anything else by its bytes; neither is NULL. */
+int value_compare(sqlite3_value *a, sqlite3_value *b);
 /* The writer's content as text; the writer is freed. */
 void result_writer(sqlite3_context *c, struct writer *w);
 void result_slice(sqlite3_context *c, struct slice s);

@@ -44,20 +44,6 @@ static void group_free(struct group *g)
     g->len = 0;
 }
 
-static int value_order(sqlite3_value *a, sqlite3_value *b)
-{
-    int ta = sqlite3_value_type(a), tb = sqlite3_value_type(b);
-    if (ta == SQLITE_INTEGER && tb == SQLITE_INTEGER) {
-        int64_t x = sqlite3_value_int64(a), y = sqlite3_value_int64(b);
-        return x < y ? -1 : x > y;
-    }
-    if (ta <= SQLITE_FLOAT && tb <= SQLITE_FLOAT) {
-        double x = sqlite3_value_double(a), y = sqlite3_value_double(b);
-        return x < y ? -1 : x > y;
-    }
-    return slice_cmp(value_text(a), value_text(b));
-}
-
 static int key_order(const struct group *g, sqlite3_value **a, sqlite3_value **b)
 {
     for (size_t k = 0; k < g->n_keys; k++) {
@@ -67,7 +53,7 @@ static int key_order(const struct group *g, sqlite3_value **a, sqlite3_value **b
         if (an || bn)
             order = an == bn ? 0 : (an == nulls_first ? -1 : 1);
         else
-            order = value_order(a[k], b[k]) * (descending ? -1 : 1);
+            order = value_compare(a[k], b[k]) * (descending ? -1 : 1);
         if (order)
             return order;
     }
@@ -262,7 +248,7 @@ static void median_step(sqlite3_context *c, int n, sqlite3_value **v)
 
 static int number_order(const void *a, const void *b)
 {
-    return value_order(((const struct item *)a)->value, ((const struct item *)b)->value);
+    return value_compare(((const struct item *)a)->value, ((const struct item *)b)->value);
 }
 
 static void median_final(sqlite3_context *c)
