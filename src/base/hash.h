@@ -34,9 +34,16 @@ bool base64_decode(struct slice in, uint8_t *out, size_t *out_len);
 
 void hex_encode(struct slice in, char *out); /* 2 * len characters, lower case, no NUL */
 bool hex_decode(struct slice in, uint8_t *out);
+int hex_value(uint8_t digit); /* of either case; -1: it is none */
+
+struct writer;
+void write_base64url(struct writer *w, struct slice in); /* without padding */
+void write_hex(struct writer *w, struct slice in);
+/* The UTF-8 of a code point (below 2^21, not checked further); the bytes it takes. */
+size_t utf8_encode(uint32_t code_point, uint8_t out[4]);
+void write_utf8(struct writer *w, uint32_t code_point);
 
 /* Percent-encode every byte except A-Z a-z 0-9 - _ . ~ (upper-case hex). */
-struct writer;
 void percent_encode(struct writer *w, struct slice s);
 /* Percent-decode; '+' stays literal; a malformed escape stays as it is. */
 void percent_decode(struct writer *w, struct slice s);

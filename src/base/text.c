@@ -1,4 +1,4 @@
-/* Binary-to-text codecs of base/hash.h: base62, base64, hex, percent encoding. */
+/* Text codecs of base/hash.h: base62, base64, hex, UTF-8, percent encoding. */
 #include "base/codec.h"
 #include "base/hash.h"
 
@@ -101,6 +101,11 @@ size_t base64_encode(struct slice in, char *out)
     return base64_write(in, out, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/", true);
 }
 
+void write_base64url(struct writer *w, struct slice in)
+{
+    w->len += base64url_encode(in, (char *)writer_reserve(w, in.len / 3 * 4 + 4));
+}
+
 static int base64_value(uint8_t c)
 {
     if (c >= 'A' && c <= 'Z')
@@ -144,7 +149,7 @@ bool base64_decode(struct slice in, uint8_t *out, size_t *out_len)
 
 /* ---- hex ---- */
 
-static int hex_value(uint8_t c)
+int hex_value(uint8_t c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -164,6 +169,12 @@ void hex_encode(struct slice in, char *out)
     }
 }
 
+void write_hex(struct writer *w, struct slice in)
+{
+    hex_encode(in, (char *)writer_reserve(w, 2 * in.len));
+    w->len += 2 * in.len;
+}
+
 bool hex_decode(struct slice in, uint8_t *out)
 {
     if (in.len % 2)
@@ -175,6 +186,23 @@ bool hex_decode(struct slice in, uint8_t *out)
         out[i / 2] = (uint8_t)(hi << 4 | lo);
     }
     return true;
+}
+
+/* ---- UTF-8 ---- */
+
+size_t utf8_encode(uint32_t code_point, uint8_t out[4])
+{
+    static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    size_t len = code_point < 0x80 ? 1 : code_point < 0x800 ? 2 : code_point < 0x10000 ? 3 : 4;
+    for (size_t i = len; i-- > 1; code_point >>= 6)
+        out[i] = (uint8_t)(0x80 | (code_point & 0x3f));
+    out[0] = (uint8_t)(lead[len] | code_point);
+    return len;
+}
+
+void write_utf8(struct writer *w, uint32_t code_point)
+{
+    w->len += utf8_encode(code_point, writer_reserve(w, 4));
 }
 
 /* ---- percent encoding ---- */

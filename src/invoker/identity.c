@@ -45,12 +45,6 @@ static void base58_encode(const uint8_t *in, size_t n, char *out)
     *out = 0;
 }
 
-static void write_base64url(struct writer *w, struct slice in)
-{
-    uint8_t *to = writer_reserve(w, in.len / 3 * 4 + 4);
-    w->len += base64url_encode(in, (char *)to);
-}
-
 /* Encrypted keys are refused instead of asking for a passphrase on the terminal. */
 static int no_passphrase(char *buf, int size, int rwflag, void *u)
 {

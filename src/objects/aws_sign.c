@@ -19,12 +19,17 @@ void aws_date(uint64_t wall_ms, char out[AWS_DATE_SIZE])
     ASSERT(gmtime_r(&seconds, &tm) && strftime(out, AWS_DATE_SIZE, "%Y%m%dT%H%M%SZ", &tm) > 0);
 }
 
+static void hash_format(const uint8_t hash[HASH_SIZE], char out[SHA256_HEX_SIZE])
+{
+    hex_encode(slice_make(hash, HASH_SIZE), out);
+    out[2 * HASH_SIZE] = 0;
+}
+
 void sha256_hex(struct slice data, char out[SHA256_HEX_SIZE])
 {
     uint8_t hash[HASH_SIZE];
     SHA256(data.ptr, data.len, hash);
-    hex_encode(slice_make(hash, sizeof(hash)), out);
-    out[2 * HASH_SIZE] = 0;
+    hash_format(hash, out);
 }
 
 static void hmac(struct slice key, const char *text, uint8_t out[HASH_SIZE])
@@ -113,8 +118,7 @@ void aws_sign(const struct aws_to_sign *r, const struct aws_credentials *c, stru
     hmac(slice_make(key, sizeof(key)), "aws4_request", key);
     hmac(slice_make(key, sizeof(key)), to_sign, key);
     char signature[SHA256_HEX_SIZE];
-    hex_encode(slice_make(key, sizeof(key)), signature);
-    signature[2 * HASH_SIZE] = 0;
+    hash_format(key, signature);
 
     write_fmt(out, "AWS4-HMAC-SHA256 Credential=%s/%s,SignedHeaders=", c->access_key_id, scope);
     write_names(out, sorted, r->n_headers);

@@ -106,11 +106,7 @@ static bool take(struct json *j, char c)
 static void put_utf8(char *out, size_t cap, size_t *n, uint32_t c)
 {
     uint8_t b[4];
-    size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
-    static const uint8_t lead[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = len; i-- > 1; c >>= 6)
-        b[i] = (uint8_t)(0x80 | (c & 0x3f));
-    b[0] = (uint8_t)(lead[len] | c);
+    size_t len = utf8_encode(c, b);
     for (size_t i = 0; i < len; i++, ++*n) {
         if (*n + 1 < cap)
             out[*n] = (char)b[i];
@@ -121,11 +117,7 @@ static uint32_t read_hex4(struct json *j)
 {
     uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
-        int c = j->p < j->end ? *j->p++ : 0;
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
+        int digit = hex_value(j->p < j->end ? (uint8_t)*j->p++ : 0);
         if (digit < 0) {
             fail(j);
             return 0;

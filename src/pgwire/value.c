@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
+
 #define DAYS_TO_2000  10957 /* from 1970-01-01 */
 #define US_PER_SECOND INT64_C(1000000)
 #define US_PER_DAY    (INT64_C(86400) * US_PER_SECOND)
@@ -226,7 +228,7 @@ static void write_text(struct writer *w, const struct sql_value *v, enum sql_typ
         break;
     case PG_BYTEA:
         write_slice_raw(w, SLICE_LIT("\\x"));
-        sql_hex_write(w, v->bytes);
+        write_hex(w, v->bytes);
         break;
     case PG_FLOAT8:
         write_float(w, v->kind == VALUE_REAL ? v->real : (double)v->integer);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "query/emit.h"
 #include "query/values.h"
 
@@ -63,7 +64,7 @@ static void emit_value(struct emitter *m, const struct sql_value *v)
         break;
     case VALUE_BLOB:
         emit_text(m, "x'");
-        sql_hex_write(m->w, v->bytes);
+        write_hex(m->w, v->bytes);
         emit_text(m, "'");
         break;
     }

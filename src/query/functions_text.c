@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <wctype.h>
 
+#include "base/hash.h"
 #include "query/functions.h"
 
 #define RESULT_MAX     (64u << 20) /* bytes that repeat() and the like may make */
@@ -37,25 +38,6 @@ static uint32_t char_get(struct slice s, size_t *at)
     }
 }
 
-static void char_put(struct writer *w, uint32_t c)
-{
-    if (c < 0x80) {
-        write_u8(w, (uint8_t)c);
-    } else if (c < 0x800) {
-        write_u8(w, (uint8_t)(0xc0 | c >> 6));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    } else if (c < 0x10000) {
-        write_u8(w, (uint8_t)(0xe0 | c >> 12));
-        write_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    } else {
-        write_u8(w, (uint8_t)(0xf0 | c >> 18));
-        write_u8(w, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    }
-}
-
 /* Case of all of Unicode whatever the process' locale is; ASCII only where the C library lacks C.UTF-8. */
 static locale_t unicode;
 static void open_unicode(void)
@@ -73,7 +55,7 @@ static void fold(struct writer *w, struct slice s, bool upper)
             c = (uint32_t)(upper ? (c >= 'a' && c <= 'z' ? c - 32 : c) : (c >= 'A' && c <= 'Z' ? c + 32 : c));
         else if (unicode)
             c = (uint32_t)(upper ? towupper_l((wint_t)c, unicode) : towlower_l((wint_t)c, unicode));
-        char_put(w, c);
+        write_utf8(w, c);
     }
 }
 
@@ -445,32 +427,17 @@ static void sql_to_hex(sqlite3_context *c, int n, sqlite3_value **v)
     result_writer(c, &w);
 }
 
-static void base64(struct writer *w, struct slice s)
-{
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    for (size_t i = 0; i < s.len; i += 3) {
-        uint32_t bits = (uint32_t)s.ptr[i] << 16;
-        bits |= i + 1 < s.len ? (uint32_t)s.ptr[i + 1] << 8 : 0;
-        bits |= i + 2 < s.len ? s.ptr[i + 2] : 0;
-        for (size_t k = 0; k < 4 && i + k <= s.len; k++) /* without padding, as the reference */
-            write_u8(w, (uint8_t)alphabet[bits >> (18 - 6 * k) & 63]);
-    }
-}
-
 static void sql_encode(sqlite3_context *c, int n, sqlite3_value **v)
 {
-    static const char hex[] = "0123456789abcdef";
     if (any_null(n, v))
         return;
     struct slice s = value_text(v[0]), form = value_text(v[1]);
     struct writer w = WRITER_INIT;
     if (slice_eq_cstr(form, "hex")) {
-        for (size_t i = 0; i < s.len; i++) {
-            write_u8(&w, (uint8_t)hex[s.ptr[i] >> 4]);
-            write_u8(&w, (uint8_t)hex[s.ptr[i] & 15]);
-        }
+        write_hex(&w, s);
     } else if (slice_eq_cstr(form, "base64")) {
-        base64(&w, s);
+        size_t chars = base64_encode(s, (char *)writer_reserve(&w, s.len / 3 * 4 + 4));
+        w.len = chars - (3 - s.len % 3) % 3; /* without padding, as the reference */
     } else {
         result_error(c,
                      "Error during planning: There is no built-in encoding named '%.*s', currently supported "

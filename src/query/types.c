@@ -477,14 +477,3 @@ void sql_float_write(struct writer *w, double v)
     *e = '\0';
     write_fmt(w, "%s%se%d", text, strchr(text, '.') ? "" : ".0", exponent);
 }
-
-void sql_hex_write(struct writer *w, struct slice bytes)
-{
-    static const char hex[] = "0123456789abcdef";
-    uint8_t *p = writer_reserve(w, bytes.len * 2);
-    for (size_t i = 0; i < bytes.len; i++) {
-        p[2 * i] = (uint8_t)hex[bytes.ptr[i] >> 4];
-        p[2 * i + 1] = (uint8_t)hex[bytes.ptr[i] & 15];
-    }
-    w->len += bytes.len * 2;
-}

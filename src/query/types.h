@@ -87,4 +87,3 @@ void sql_date_write(struct writer *w, int64_t days);
 void sql_duration_write(struct writer *w, int64_t ms);
 void sql_interval_write(struct writer *w, struct sql_interval v);
 void sql_float_write(struct writer *w, double v); /* also "NaN", "inf", "-inf" */
-void sql_hex_write(struct writer *w, struct slice bytes);

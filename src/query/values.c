@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
+
 static void set_int(struct sql_value *v, int64_t integer)
 {
     *v = (struct sql_value){.kind = VALUE_INT, .integer = integer};
@@ -55,7 +57,7 @@ void sql_value_write(struct writer *w, const struct sql_value *v, enum sql_type 
         break;
     case SQL_BINARY:
     case SQL_LARGE_BINARY:
-        sql_hex_write(w, v->bytes);
+        write_hex(w, v->bytes);
         break;
     default:
         if (v->kind == VALUE_INT)

@@ -372,12 +372,6 @@ static struct slice blob(const struct arrow_array *a, size_t row)
     return slice_sub(a->data, from, to - from);
 }
 
-static void print_hex(struct writer *w, struct slice s)
-{
-    hex_encode(s, (char *)writer_reserve(w, 2 * s.len + 1));
-    w->len += 2 * s.len;
-}
-
 static void print_list(struct writer *w, const struct arrow_array *a, size_t row, bool json)
 {
     uint64_t from = offset_at(a, row), to = offset_at(a, row + 1);
@@ -420,7 +414,7 @@ void arrow_print(struct writer *w, const struct arrow_array *a, size_t row, bool
     case ARROW_BINARY:
     case ARROW_LARGE_BINARY:
         write_fmt(w, json ? "\"" : "");
-        print_hex(w, blob(a, row));
+        write_hex(w, blob(a, row));
         write_fmt(w, json ? "\"" : "");
         break;
     case ARROW_LIST:

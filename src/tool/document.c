@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
+
 struct doc *doc_new(struct arena *a, enum doc_kind kind)
 {
     struct doc *d = arena_alloc(a, sizeof(*d));
@@ -152,34 +154,12 @@ static bool hex4(struct scan *s, uint32_t *out)
     *out = 0;
     for (int i = 0; i < 4; i++, s->at++) {
         int c = peek(s);
-        int v = c >= '0' && c <= '9'   ? c - '0'
-                : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                       : -1;
+        int v = c < 0 ? -1 : hex_value((uint8_t)c);
         if (v < 0)
             return false;
         *out = *out << 4 | (uint32_t)v;
     }
     return true;
-}
-
-static void put_utf8(struct writer *w, uint32_t c)
-{
-    if (c < 0x80) {
-        write_u8(w, (uint8_t)c);
-    } else if (c < 0x800) {
-        write_u8(w, (uint8_t)(0xc0 | c >> 6));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    } else if (c < 0x10000) {
-        write_u8(w, (uint8_t)(0xe0 | c >> 12));
-        write_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    } else {
-        write_u8(w, (uint8_t)(0xf0 | c >> 18));
-        write_u8(w, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-        write_u8(w, (uint8_t)(0x80 | (c & 0x3f)));
-    }
 }
 
 static bool escape(struct scan *s, struct writer *w)
@@ -199,7 +179,7 @@ static bool escape(struct scan *s, struct writer *w)
                 return false;
             unit = 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
         }
-        put_utf8(w, unit);
+        write_utf8(w, unit);
         return true;
     }
     const char *p = c > 0 ? strchr(plain, c) : NULL;

@@ -68,19 +68,20 @@ bool trace_context_from_headers(struct slice traceparent, struct slice tracestat
     return true;
 }
 
-static void hex_put(char *out, uint64_t v, int digits)
+static void hex_put(char *out, uint64_t v)
 {
-    for (int i = digits - 1; i >= 0; i--, v >>= 4)
-        out[i] = "0123456789abcdef"[v & 15];
+    uint8_t bytes[8];
+    put_u64be(bytes, v);
+    hex_encode(slice_make(bytes, sizeof(bytes)), out);
 }
 
 void traceparent_format(struct u128 trace, uint64_t span, bool sampled, char out[TRACEPARENT_TEXT])
 {
     memcpy(out, "00-", 3);
-    hex_put(out + 3, trace.hi, 16);
-    hex_put(out + 19, trace.lo, 16);
+    hex_put(out + 3, trace.hi);
+    hex_put(out + 19, trace.lo);
     out[35] = '-';
-    hex_put(out + 36, span, 16);
+    hex_put(out + 36, span);
     memcpy(out + 52, sampled ? "-01" : "-00", 3);
 }
 

@@ -134,6 +134,36 @@ static void test_base64(void **state)
     assert_memory_equal(hex, "f8b0bb61eb5ab4b63f3347015ae2b59567d3ba083f229c5600000011", 56);
 }
 
+static void check_utf8(uint32_t code_point, const char *expected)
+{
+    struct writer w = WRITER_INIT;
+    write_utf8(&w, code_point);
+    assert_true(slice_eq(writer_slice(&w), slice_make(expected, MAX(strlen(expected), 1))));
+    writer_free(&w);
+}
+
+static void test_utf8(void **state)
+{
+    check_utf8(0, "");
+    check_utf8(0x7f, "\x7f");
+    check_utf8(0x80, "\xc2\x80");
+    check_utf8(0x7ff, "\xdf\xbf");
+    check_utf8(0x800, "\xe0\xa0\x80");
+    check_utf8(0xffff, "\xef\xbf\xbf");
+    check_utf8(0x10000, "\xf0\x90\x80\x80");
+    check_utf8(0x10ffff, "\xf4\x8f\xbf\xbf");
+}
+
+static void test_writing(void **state)
+{
+    struct writer w = WRITER_INIT;
+    write_hex(&w, SLICE_LIT("\xff\x01"));
+    write_base64url(&w, SLICE_LIT("\xfb\xef\xff\xfb"));
+    write_hex(&w, SLICE_EMPTY);
+    assert_true(slice_eq_cstr(writer_slice(&w), "ff01--__-w"));
+    writer_free(&w);
+}
+
 static void test_hex_and_percent(void **state)
 {
     uint8_t out[4];
@@ -162,6 +192,8 @@ int main(void)
         cmocka_unit_test(test_siphash13_random_seeds),
         cmocka_unit_test(test_base62),
         cmocka_unit_test(test_base64),
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_writing),
         cmocka_unit_test(test_hex_and_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,13 +8,14 @@
 
 #include <cmocka.h>
 
+#include "base/hash.h"
 #include "pgwire/catalog.h"
 #include "pgwire/value.h"
 
 static void expect_hex(struct writer *w, const char *expected)
 {
     struct writer hex = WRITER_INIT;
-    sql_hex_write(&hex, writer_slice(w));
+    write_hex(&hex, writer_slice(w));
     if (!slice_eq_cstr(writer_slice(&hex), expected))
         fail_msg("%.*s instead of %s", SLICE_FMT(writer_slice(&hex)), expected);
     writer_free(&hex);
@@ -54,7 +55,7 @@ static void expect_pg(enum sql_type t, struct sql_value v, bool binary, const ch
     struct slice content = slice_sub(writer_slice(&w), 11, w.len - 11);
     struct writer shown = WRITER_INIT;
     if (binary)
-        sql_hex_write(&shown, content);
+        write_hex(&shown, content);
     else
         write_slice_raw(&shown, content);
     if (!slice_eq_cstr(writer_slice(&shown), expected))

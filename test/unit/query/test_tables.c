@@ -1,4 +1,5 @@
 /* Tables over partitions (spec/sql.md §3, §7): rows, and how much is visited for them. */
+#include "base/hash.h"
 #include "unit/query/query_fixture.h"
 
 static struct query_fixture f;
@@ -228,7 +229,7 @@ static void arrow_bytes(void **state)
         "00000000ffffffff00000000";
     struct sql_error err;
     struct writer w = qf_run(&f, SQL_CONTEXT_ADMIN, "select 1 as a", RESULT_ARROW, &err), hex = WRITER_INIT;
-    sql_hex_write(&hex, writer_slice(&w));
+    write_hex(&hex, writer_slice(&w));
     if (!slice_eq_cstr(writer_slice(&hex), expected))
         fail_msg("%.*s", SLICE_FMT(writer_slice(&hex)));
     writer_free(&w);
