@@ -15,12 +15,15 @@
 #include "base/codec.h"
 #include "http/http.h"
 #include "http/proxy.h"
+#include "loop/read_file.h"
 #include "metadata/etcd_client.h"
 #include "node/config_cli.h"
 #include "node/config_internal.h"
 #include "node/config_keys.h"
 #include "node/version.h"
 #include "objects/object_url.h"
+
+#define CONFIG_FILE_MAX (16u << 20)
 
 static void warn(struct loaded *l, bool to_stderr, char *take)
 {
@@ -46,26 +49,15 @@ static void apply_defaults(struct cv *root)
 
 static enum rc apply_file(struct loaded *l, struct cv *root, const char *path, struct err *err)
 {
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return err_set(err, RC_INVALID, "config-file path is valid: cannot open \"%s\": %s", path,
-                       strerror(errno));
-    struct writer w = WRITER_INIT;
-    char chunk[4096];
-    size_t n;
-    while ((n = fread(chunk, 1, sizeof(chunk), f)) > 0 && w.len < (16u << 20))
-        write_raw(&w, chunk, n);
-    bool failed = ferror(f);
-    fclose(f);
-    if (failed) {
-        writer_free(&w);
-        return err_set(err, RC_INVALID, "config-file path is valid: cannot read \"%s\"", path);
-    }
+    struct bytes text;
+    struct err reason = {0};
+    if (read_file(path, CONFIG_FILE_MAX, &text, &reason) != RC_OK)
+        return err_set(err, RC_INVALID, "config-file path is valid: %s", reason.msg);
     l->file_source = xasprintf("in %s TOML file", path);
     struct cv *layer;
     char *message = NULL;
-    enum rc rc = cv_parse_toml(writer_slice(&w), l->file_source, &layer, &message);
-    writer_free(&w);
+    enum rc rc = cv_parse_toml(bytes_slice(text), l->file_source, &layer, &message);
+    bytes_unref(&text);
     if (rc != RC_OK) {
         err_set(err, RC_INVALID, "%s", message);
         free(message);

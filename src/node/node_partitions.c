@@ -5,13 +5,15 @@
 #include <unistd.h>
 
 #include "invoker/identity.h"
+#include "loop/read_file.h"
 #include "node/node_internal.h"
 #include "node/node_metrics.h"
 #include "node/tracing.h"
 #include "node/version.h"
 
-#define TARGET          "restate_node"
-#define LEADERS_WAIT_MS 1000u
+#define TARGET           "restate_node"
+#define LEADERS_WAIT_MS  1000u
+#define IDENTITY_KEY_MAX 8191u
 
 static void print_addresses(const struct node *n)
 {
@@ -277,22 +279,21 @@ static enum rc read_identity_key(struct node *n, struct err *err)
     const char *path = n->config->invoker.identity_key_pem_file;
     if (!path)
         return RC_OK;
-    FILE *f = fopen(path, "rb");
-    char text[8192];
-    size_t len = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
-    if (f)
-        fclose(f);
-    if (len == 0)
-        return err_set(err, RC_INVALID, "Failed to read request identity private key: cannot read %s", path);
-    text[len] = 0;
-    struct identity *id;
+    struct bytes text = BYTES_EMPTY;
     struct err reason = {0};
-    if (identity_new(text, n->config->invoker.identity_expiration_s, &id, &reason) != RC_OK)
+    if (read_file(path, IDENTITY_KEY_MAX, &text, &reason) != RC_OK || text.len == 0)
+        return err_set(err, RC_INVALID, "Failed to read request identity private key: cannot read %s", path);
+    char *pem = xasprintf("%.*s", SLICE_FMT(bytes_slice(text)));
+    bytes_unref(&text);
+    struct identity *id;
+    if (identity_new(pem, n->config->invoker.identity_expiration_s, &id, &reason) != RC_OK) {
+        free(pem);
         return err_set(err, RC_INVALID, "Failed to read request identity private key: %s", reason.msg);
+    }
     LOG(LOG_INFO, "restate_service_client::request_identity::v1",
         LOG_FIELDS({"kid", identity_key_id(id)}, {"path", path}), "Loaded request identity key");
     identity_free(id);
-    n->shared.identity_key_pem = xstrdup(text);
+    n->shared.identity_key_pem = pem;
     return RC_OK;
 }
 

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/time.h"
+#include "loop/read_file.h"
 #include "objects/s3_xml.h"
 
 #define ANSWER_MAX ((size_t)64 << 10)
@@ -19,12 +20,12 @@ static const char *variable(const char *name)
 /* NULL: there is no such file, or it cannot be read. Without white space at the end. */
 static char *read_text(const char *path)
 {
-    FILE *f = fopen(path, "re");
-    if (!f)
+    struct bytes content;
+    if (read_file(path, ANSWER_MAX, &content, NULL) != RC_OK)
         return NULL;
-    char *text = xcalloc(1, ANSWER_MAX);
-    size_t n = fread(text, 1, ANSWER_MAX - 1, f);
-    fclose(f);
+    char *text = xasprintf("%.*s", SLICE_FMT(bytes_slice(content)));
+    size_t n = strlen(text);
+    bytes_unref(&content);
     while (n && strchr(" \t\r\n", text[n - 1]))
         text[--n] = 0;
     return text;

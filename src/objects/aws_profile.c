@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "loop/read_file.h"
 #include "objects/aws_credentials.h"
 
 #define FILE_MAX_BYTES ((size_t)1 << 20)
@@ -79,27 +80,23 @@ bool aws_profile_read(struct slice text, const char *profile, bool config_file, 
     return found;
 }
 
-static bool read_file(const char *variable, const char *name, const char *profile, bool config_file,
+static bool load_file(const char *variable, const char *name, const char *profile, bool config_file,
                       struct aws_profile *out)
 {
     const char *path = getenv(variable), *home = getenv("HOME");
     char *own = path && *path ? xstrdup(path) : home ? xasprintf("%s/.aws/%s", home, name) : NULL;
-    FILE *f = own ? fopen(own, "re") : NULL;
+    struct bytes text = BYTES_EMPTY;
+    bool found = own && read_file(own, FILE_MAX_BYTES, &text, NULL) == RC_OK &&
+                 aws_profile_read(bytes_slice(text), profile, config_file, out);
+    bytes_unref(&text);
     free(own);
-    if (!f)
-        return false;
-    uint8_t *text = xmalloc(FILE_MAX_BYTES);
-    size_t n = fread(text, 1, FILE_MAX_BYTES, f);
-    fclose(f);
-    bool found = aws_profile_read(slice_make(text, n), profile, config_file, out);
-    free(text);
     return found;
 }
 
 bool aws_profile_load(const char *profile, struct aws_profile *out)
 {
-    bool a = read_file("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile, false, out);
-    bool b = read_file("AWS_CONFIG_FILE", "config", profile, true, out);
+    bool a = load_file("AWS_SHARED_CREDENTIALS_FILE", "credentials", profile, false, out);
+    bool b = load_file("AWS_CONFIG_FILE", "config", profile, true, out);
     return a || b;
 }
 

@@ -6,37 +6,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "loop/read_file.h"
 #include "tool/tool.h"
-
-static enum rc read_all(FILE *f, const char *path, size_t limit, struct bytes *out, struct err *err)
-{
-    struct writer w = WRITER_INIT;
-    size_t n;
-    do {
-        n = fread(writer_reserve(&w, 16384), 1, 16384, f);
-        w.len += n;
-    } while (n > 0 && w.len <= limit);
-    enum rc rc = RC_OK;
-    if (ferror(f))
-        rc = err_set_errno(err, RC_IO, errno, "cannot read %s", path);
-    else if (w.len > limit)
-        rc = err_set(err, RC_TOO_LARGE, "%s is larger than %zu bytes", path, limit);
-    if (rc == RC_OK)
-        *out = writer_take(&w);
-    writer_free(&w);
-    return rc;
-}
 
 enum rc tool_read_file(const char *path, size_t limit, struct bytes *out, struct err *err)
 {
     if (strcmp(path, "-") == 0)
-        return read_all(stdin, "standard input", limit, out, err);
-    FILE *f = fopen(path, "re");
-    if (!f)
-        return err_set_errno(err, errno == ENOENT ? RC_NOT_FOUND : RC_IO, errno, "cannot open %s", path);
-    enum rc rc = read_all(f, path, limit, out, err);
-    fclose(f);
-    return rc;
+        return read_stream(stdin, "standard input", limit, out, err);
+    return read_file(path, limit, out, err);
 }
 
 static enum rc run_editor(const char *path, struct err *err)
