@@ -34,7 +34,7 @@ void machine_quarantine(struct machine *m, struct invocation *inv, const char *f
     write_json_string(&w, slice_cstr(message));
     write_fmt(&w, "}}");
     machine_event(m, inv, writer_take(&w));
-    inv->status = INV_PAUSED;
+    machine_set_status(m, inv, INV_PAUSED);
     machine_leave_slot(m, inv);
     inv->quarantined = true;
     bytes_unref(&inv->awaiting.encoded);
@@ -80,7 +80,7 @@ static void suspend(struct machine *m, struct invocation *inv, struct slice enco
         machine_start_attempt(m, inv);
         return;
     }
-    inv->status = INV_SUSPENDED;
+    machine_set_status(m, inv, INV_SUSPENDED);
     machine_leave_slot(m, inv);
     machine_touch(m, inv);
     if (is_tree)
@@ -136,7 +136,7 @@ static enum after_effect apply_effect(struct machine *m, struct invocation *inv,
         return STOP;
     case EFFECT_PAUSED:
         machine_event(m, inv, bytes_part(m->record, e->payload));
-        inv->status = INV_PAUSED;
+        machine_set_status(m, inv, INV_PAUSED);
         machine_leave_slot(m, inv);
         machine_touch(m, inv);
         return STOP;

@@ -47,6 +47,8 @@ bool machine_timer_delete(struct machine *m, const struct timer_key *key);
 
 /* ---- machine_invoke.c: start and end ---- */
 void machine_touch(struct machine *m, struct invocation *inv); /* modified_at */
+/* The only way to another status. */
+void machine_set_status(struct machine *m, struct invocation *inv, enum invocation_status status);
 void machine_start_or_inbox(struct machine *m, struct invocation *inv);
 /* To Invoked, with an Invoke action, or to Held; clears what the invocation was waiting for. */
 void machine_start_attempt(struct machine *m, struct invocation *inv);

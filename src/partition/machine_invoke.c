@@ -7,6 +7,26 @@ void machine_touch(struct machine *m, struct invocation *inv)
     inv->at.modified_at = m->now_ms;
 }
 
+void machine_set_status(struct machine *m, struct invocation *inv, enum invocation_status status)
+{
+    enum queue_stage from = queue_stage_of(inv->status), to = queue_stage_of(status);
+    struct queue_history *q = &inv->queue;
+    inv->status = status;
+    if (!inv->si.target.scope.ptr)
+        return;
+    if (from != to)
+        q->moved_at = m->now_ms;
+    q->suspensions += to == STAGE_SUSPENDED;
+    q->pauses += to == STAGE_PAUSED;
+    if (to != STAGE_RUNNING)
+        return;
+    q->attempts++;
+    q->latest_attempt_at = m->now_ms;
+    if (q->first_attempt_at == 0)
+        q->first_attempt_at = m->now_ms;
+    q->backing_off = false;
+}
+
 void machine_start_attempt(struct machine *m, struct invocation *inv)
 {
     inv->quarantined = false;
@@ -16,14 +36,14 @@ void machine_start_attempt(struct machine *m, struct invocation *inv)
         machine_begin_attempt(m, inv);
         return;
     }
-    inv->status = INV_HELD;
+    machine_set_status(m, inv, INV_HELD);
     inv->at.inboxed_at = m->now_ms;
     machine_touch(m, inv);
 }
 
 void machine_begin_attempt(struct machine *m, struct invocation *inv)
 {
-    inv->status = INV_INVOKED;
+    machine_set_status(m, inv, INV_INVOKED);
     machine_touch(m, inv);
     if (inv->at.running_at == 0)
         inv->at.running_at = m->now_ms;
@@ -39,7 +59,7 @@ static bool lock_or_inbox(struct machine *m, struct invocation *inv)
     if (locked) {
         struct inbox_entry e = {.seq = m->vars->inbox_seq++, .kind = INBOX_INVOCATION, .id = inv->id};
         store_inbox_push(m->store, o.service, o.key, &e);
-        inv->status = INV_INBOXED;
+        machine_set_status(m, inv, INV_INBOXED);
         inv->inbox_seq = e.seq;
         inv->at.inboxed_at = m->now_ms;
         machine_touch(m, inv);
@@ -178,7 +198,7 @@ enum rc apply_invoke(struct machine *m, struct err *err)
     append_input(m, inv);
     notify_submission(m, &si, si.execution_time_ms, true);
     if (si.execution_time_ms) {
-        inv->status = INV_SCHEDULED;
+        machine_set_status(m, inv, INV_SCHEDULED);
         inv->at.scheduled_at = m->now_ms;
         machine_timer_set(m, si.execution_time_ms, TIMER_INVOKE, inv->id, 0);
     } else {
@@ -302,7 +322,7 @@ static void clear_workflow(struct machine *m, const struct target *t)
 static void retain_result(struct machine *m, struct invocation *inv, const struct outcome *result,
                           struct bytes owner)
 {
-    inv->status = INV_COMPLETED;
+    machine_set_status(m, inv, INV_COMPLETED);
     inv->quarantined = false;
     inv->result = *result;
     inv->result_bytes = bytes_ref(owner);

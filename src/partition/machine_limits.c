@@ -46,8 +46,10 @@ void machine_leave_slot(struct machine *m, struct invocation *inv)
 
 void machine_yield(struct machine *m, struct invocation *inv, const struct effect *e)
 {
-    inv->status = INV_HELD;
+    machine_set_status(m, inv, INV_HELD);
     give_back(m, inv);
+    inv->queue.errors++;
+    inv->queue.backing_off = true;
     inv->backoff.resume_at_ms = e->resume_at_ms;
     inv->backoff.retries = e->retries;
     inv->backoff.retries_since_command = e->retries_since_command;

@@ -167,7 +167,7 @@ static enum rpc_status pause_invocation(struct machine *m, struct invocation *in
     case INV_COMPLETED:
         return RPC_NOT_RUNNING;
     }
-    inv->status = INV_PAUSED;
+    machine_set_status(m, inv, INV_PAUSED);
     machine_leave_slot(m, inv);
     machine_event(m, inv, bytes_static(SLICE_LIT("{\"ty\":\"Paused\"}")));
     machine_touch(m, inv);

@@ -145,6 +145,8 @@ enum {
     STATUS_BACKOFF = 128,
 };
 
+#define STATUS_IN_QUEUE 128 /* with the status itself: the history of its queue follows at the end */
+
 #define STORE_FLAG_HAS_BLOBS 64 /* INV_HAS_BLOBS of store_internal.h; checked there */
 
 static bool has_backoff(const struct invocation *inv)
@@ -163,10 +165,35 @@ static uint8_t status_flags(const struct invocation *inv, bool origin_elsewhere)
                      (has_backoff(inv) ? STATUS_BACKOFF : 0));
 }
 
+static void queue_write(struct writer *w, const struct queue_history *q)
+{
+    const uint64_t parts[] = {q->attempts,    q->errors,           q->pauses,
+                              q->suspensions, q->first_attempt_at, q->latest_attempt_at,
+                              q->moved_at,    q->backing_off};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        write_varint(w, parts[i]);
+}
+
+static void queue_read(struct reader *r, struct queue_history *q)
+{
+    q->attempts = read_varint32(r);
+    q->errors = read_varint32(r);
+    q->pauses = read_varint32(r);
+    q->suspensions = read_varint32(r);
+    q->first_attempt_at = read_varint(r);
+    q->latest_attempt_at = read_varint(r);
+    q->moved_at = read_varint(r);
+    uint64_t backing_off = read_varint(r);
+    q->backing_off = backing_off;
+    if (backing_off > 1 || q->moved_at == 0)
+        r->failed = true;
+}
+
 static void status_write(struct writer *w, const struct invocation *inv, bool packed)
 {
     bool elsewhere = !packed && inv->origin.len > ORIGIN_INLINE_MAX;
-    write_u8(w, (uint8_t)inv->status);
+    bool queued = inv->queue.moved_at != 0;
+    write_u8(w, (uint8_t)(inv->status | (queued ? STATUS_IN_QUEUE : 0)));
     write_u8(w, status_flags(inv, elsewhere));
     if (!elsewhere)
         write_lp(w, bytes_slice(inv->origin));
@@ -194,6 +221,8 @@ static void status_write(struct writer *w, const struct invocation *inv, bool pa
         write_varint(w, inv->backoff.retries);
         write_varint(w, inv->backoff.retries_since_command);
     }
+    if (queued)
+        queue_write(w, &inv->queue);
 }
 
 struct status_extra {
@@ -204,7 +233,8 @@ struct status_extra {
 
 static void status_read(struct reader *r, struct bytes value, struct invocation *inv, struct status_extra *x)
 {
-    inv->status = read_u8(r);
+    uint8_t status = read_u8(r);
+    inv->status = status & ~STATUS_IN_QUEUE;
     uint8_t flags = read_u8(r);
     inv->pinned = flags & STATUS_PINNED;
     inv->has_random_seed = flags & STATUS_SEED;
@@ -242,6 +272,8 @@ static void status_read(struct reader *r, struct bytes value, struct invocation 
         inv->backoff.retries = read_varint32(r);
         inv->backoff.retries_since_command = read_varint32(r);
     }
+    if (status & STATUS_IN_QUEUE)
+        queue_read(r, &inv->queue);
     if (inv->status <= INV_FREE || inv->status > INV_HELD || x->entries > UINT32_MAX ||
         x->events > UINT32_MAX)
         r->failed = true;

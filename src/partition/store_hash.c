@@ -40,6 +40,14 @@ static uint64_t hash_sinks(const struct invocation *inv)
     return h;
 }
 
+static uint64_t hash_queue(const struct queue_history *q)
+{
+    const uint64_t parts[] = {q->attempts,    q->errors,           q->pauses,
+                              q->suspensions, q->first_attempt_at, q->latest_attempt_at,
+                              q->moved_at,    q->backing_off};
+    return q->moved_at ? hash64(slice_make(parts, sizeof(parts))) : 0;
+}
+
 /* The fields as they are at the end of the record that changed them. Journal and events are chained when
  * appended. */
 void store_hash_invocation(struct partition_store *s, struct invocation *inv)
@@ -64,7 +72,8 @@ void store_hash_invocation(struct partition_store *s, struct invocation *inv)
                               at->running_at,
                               at->completed_at,
                               inv->inbox_seq ^ (inv->backoff.resume_at_ms << 20) ^
-                                  (uint64_t)inv->backoff.retries << 8 ^ inv->backoff.retries_since_command,
+                                  (uint64_t)inv->backoff.retries << 8 ^ inv->backoff.retries_since_command ^
+                                  hash_queue(&inv->queue),
                               inv->random_seed,
                               inv->deployment_id.hi,
                               inv->deployment_id.lo,

@@ -43,3 +43,24 @@ void object_name_split(struct slice name, struct slice *service, struct slice *s
     *service = at < 0 ? name : slice_sub(name, 0, (size_t)at);
     *scope = at < 0 ? SLICE_EMPTY : slice_sub(name, (size_t)at + 1, name.len - (size_t)at - 1);
 }
+
+enum queue_stage queue_stage_of(enum invocation_status s)
+{
+    switch (s) {
+    case INV_FREE:
+        return STAGE_NONE;
+    case INV_SCHEDULED:
+    case INV_INBOXED:
+    case INV_HELD:
+        return STAGE_INBOX;
+    case INV_INVOKED:
+        return STAGE_RUNNING;
+    case INV_SUSPENDED:
+        return STAGE_SUSPENDED;
+    case INV_PAUSED:
+        return STAGE_PAUSED;
+    case INV_COMPLETED:
+        return STAGE_FINISHED;
+    }
+    UNREACHABLE("status %d", (int)s);
+}

@@ -80,6 +80,17 @@ static inline void object_name_free(struct object_name *n)
 /* Service and scope (ptr NULL: none) of a name's `service`. */
 void object_name_split(struct slice name, struct slice *service, struct slice *scope);
 
+/* The way of a scoped invocation through its queue (spec/sql.md §3.13); all zero without a scope. */
+struct queue_history {
+    uint32_t attempts; /* times it was started from the queue; those that the invoker repeats are not */
+    uint32_t errors;   /* times it gave its slot back to back off */
+    uint32_t pauses, suspensions;
+    uint64_t first_attempt_at, latest_attempt_at, moved_at; /* ms, 0 = never; moved: to another stage */
+    bool backing_off;                                       /* has not been started since the last error */
+};
+enum queue_stage { STAGE_NONE, STAGE_INBOX, STAGE_RUNNING, STAGE_SUSPENDED, STAGE_PAUSED, STAGE_FINISHED };
+enum queue_stage queue_stage_of(enum invocation_status s);
+
 /* Private to the store: where an object is between memory and the backend (store_internal.h). */
 struct write_back {
     struct list link;    /* on the owner's dirty, flushing or clean list */
@@ -108,6 +119,8 @@ struct invocation {
         uint64_t resume_at_ms;
         uint32_t retries, retries_since_command;
     } backoff;
+
+    struct queue_history queue;
 
     bool pinned; /* in flight and completed */
     struct u128 deployment_id;

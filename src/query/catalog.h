@@ -19,14 +19,13 @@ enum sql_table_id {
     TABLE_SYS_LOCKS,
     TABLE_SYS_USER_LIMITS,
     TABLE_SYS_SCHEDULER,
+    TABLE_SYS_VQUEUES,
+    TABLE_SYS_VQUEUE_ENTRY_STATUS,
+    TABLE_SYS_VQUEUE_META,
     TABLE_SYS_IDEMPOTENCY,
     /* from the schema registry */
     TABLE_SYS_SERVICE,
     TABLE_SYS_DEPLOYMENT,
-    /* of features that this server does not have: no rows */
-    TABLE_SYS_VQUEUES,
-    TABLE_SYS_VQUEUE_ENTRY_STATUS,
-    TABLE_SYS_VQUEUE_META,
     /* of the cluster */
     TABLE_SYS_RULES,
     TABLE_NODES,
@@ -68,6 +67,10 @@ extern const struct sql_table sql_tables[SQL_TABLES];
 static inline bool sql_table_is_information(enum sql_table_id id)
 {
     return id >= TABLE_IS_TABLES;
+}
+static inline bool sql_table_of_queue_entries(enum sql_table_id id)
+{
+    return id == TABLE_SYS_VQUEUES || id == TABLE_SYS_VQUEUE_ENTRY_STATUS;
 }
 bool sql_table_in(const struct sql_table *t, enum sql_context context);
 /* NULL if there is none. `schema` NULL: public. */

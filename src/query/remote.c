@@ -3,7 +3,7 @@
 
 #include "query/row_set.h"
 
-#define FORMAT_VERSION 1u
+#define FORMAT_VERSION 2u /* numbers of tables */
 
 enum { FLAG_BY_ID = 1, FLAG_BY_OBJECT = 2, FLAG_LIVE_ONLY = 4 };
 
@@ -91,13 +91,16 @@ void scan_request_plan(struct sql_plan *p, const struct scan_request *r)
     char id[INVOCATION_ID_TEXT + 1];
     if (r->by_id) {
         invocation_id_format(r->id, id);
-        put_condition(&w, t, "id", "=", slice_cstr(id), &any);
+        put_condition(&w, t, sql_table_of_queue_entries(t->id) ? "entry_id" : "id", "=", slice_cstr(id),
+                      &any);
     }
     if (r->by_object) {
         put_condition(&w, t, "service_name", "=", r->service, &any);
         put_condition(&w, t, "service_key", "=", r->key, &any);
     }
-    if (r->live_only)
+    if (r->live_only && sql_table_of_queue_entries(t->id))
+        put_condition(&w, t, "stage", "!=", SLICE_LIT("finished"), &any);
+    else if (r->live_only)
         put_condition(&w, t, "status", "!=", SLICE_LIT("completed"), &any);
     p->columns = columns;
     p->text = arena_copy_slice(&p->arena, writer_slice(&w));

@@ -19,6 +19,7 @@ enum invocation_field {
     F_HANDLER,
     F_SERVICE_TYPE,
     F_SCOPE,
+    F_QUEUE,
     F_LIMIT_KEY,
     F_IDEMPOTENCY_KEY,
     F_INVOKED_BY,
@@ -66,6 +67,7 @@ static const struct {
 } fields[] = {
     {"partition_key", F_PARTITION_KEY},
     {"id", F_ID},
+    {"vqueue_id", F_QUEUE},
     {"status", F_RAW_STATUS},
     {"completion_result", F_COMPLETION_RESULT},
     {"completion_failure", F_COMPLETION_FAILURE},
@@ -299,6 +301,10 @@ static void status_column(struct cursor *c, sqlite3_context *out, uint8_t field)
     case F_SCOPE:
         out_text(out, si->target.scope);
         break;
+    case F_QUEUE:
+        if (si->target.scope.ptr)
+            queue_id_column(out, inv);
+        break;
     case F_LIMIT_KEY:
         out_text(out, si->limit_key);
         break;
@@ -437,11 +443,18 @@ void invocation_column(struct cursor *c, sqlite3_context *out, uint8_t field)
                       c->aux->table->id == TABLE_SYS_INVOCATION && field == F_RAW_STATUS ? F_STATUS : field);
 }
 
+static bool belongs(enum sql_table_id table, const struct invocation *inv)
+{
+    if (sql_table_of_queue_entries(table))
+        return inv->si.target.scope.ptr;
+    return table != TABLE_SYS_IDEMPOTENCY || inv->si.idempotency_key.ptr;
+}
+
 bool invocation_row_next(struct cursor *c)
 {
     do {
         c->inv = store_scan_invocation(c->request.scan);
-    } while (c->inv && c->aux->table->id == TABLE_SYS_IDEMPOTENCY && !c->inv->si.idempotency_key.ptr);
+    } while (c->inv && !belongs(c->aux->table->id, c->inv));
     if (!c->inv)
         return false;
     c->attempt = c->request.want_attempts ? query_attempts_find(&c->request.attempts, c->inv->id) : NULL;

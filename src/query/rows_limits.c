@@ -87,9 +87,19 @@ static void put_line(void *ctx, const struct limit_line *line)
     row_end(s);
 }
 
+static void put_paused(void *ctx, struct invocation_id queue)
+{
+    struct row_set *s = ctx;
+    uint8_t raw[INVOCATION_ID_BYTES];
+    invocation_id_to_bytes(queue, raw);
+    write_raw(&s->bytes, raw, sizeof(raw));
+}
+
 void limit_rows(struct row_set *out, enum sql_table_id table, const struct partition_store *store)
 {
-    if (table == TABLE_SYS_USER_LIMITS)
+    if (table == TABLE_SYS_VQUEUE_META)
+        limits_visit_paused(store_limits(store), put_paused, out);
+    else if (table == TABLE_SYS_USER_LIMITS)
         limits_visit_counters(store_limits(store), put_counter, out);
     else
         limits_visit_lines(store_limits(store), put_line, out);

@@ -31,8 +31,10 @@ struct partition_request {
     bool want_store;
     enum scan_kind kind;
     struct scan_filter filter;
-    enum sql_table_id want_rows; /* TABLE_SYS_USER_LIMITS, TABLE_SYS_SCHEDULER, else none */
-    bool want_attempts;          /* all of them, or the one of filter.id */
+    /* TABLE_SYS_USER_LIMITS, TABLE_SYS_SCHEDULER; TABLE_SYS_VQUEUE_META: the ids of the paused queues, as
+     * bytes; else none */
+    enum sql_table_id want_rows;
+    bool want_attempts; /* all of them, or the one of filter.id */
     /* The answer; both are the asker's. */
     struct err err;
     struct store_scan *scan;

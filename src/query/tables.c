@@ -90,6 +90,12 @@ static bool of_limits(enum sql_table_id id)
     return id == TABLE_SYS_USER_LIMITS || id == TABLE_SYS_SCHEDULER;
 }
 
+/* Rows that are read as bytes. */
+static bool row_bytes(enum sql_table_id id)
+{
+    return of_limits(id) || id == TABLE_SYS_VQUEUE_META;
+}
+
 static int column_of(const struct sql_table *t, const char *name)
 {
     for (size_t i = 0; i < t->n_columns; i++)
@@ -116,15 +122,18 @@ static int table_connect(sqlite3 *db, void *aux_, int argc, const char *const *a
         return SQLITE_NOMEM;
     memset(t, 0, sizeof(*t));
     const struct sql_table *def = aux->table;
-    bool objects = of_objects(def->id),
+    bool objects = of_objects(def->id), entries = sql_table_of_queue_entries(def->id),
          view = def->id == TABLE_SYS_INVOCATION || def->id == TABLE_SYS_INVOCATION_STATUS;
     t->aux = aux;
-    t->id = objects || of_limits(def->id) ? -1 : column_of(def, "id");
+    t->id = objects || row_bytes(def->id) ? -1 : column_of(def, entries ? "entry_id" : "id");
     t->service = objects ? column_of(def, "service_name") : -1;
     t->key = objects ? column_of(def, "service_key") : view ? column_of(def, "target_service_key") : -1;
     t->partition_key = column_of(def, "partition_key");
-    t->status = view ? column_of(def, "status") : -1;
-    t->scope = objects || view || def->id == TABLE_SYS_USER_LIMITS ? column_of(def, "scope") : -1;
+    t->status = view ? column_of(def, "status") : entries ? column_of(def, "stage") : -1;
+    t->ended = entries ? "finished" : "completed";
+    bool scope_decides =
+        objects || view || def->id == TABLE_SYS_USER_LIMITS || def->id == TABLE_SYS_VQUEUE_META;
+    t->scope = scope_decides ? column_of(def, "scope") : -1;
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
     *out = &t->base;
     return SQLITE_OK;
@@ -422,7 +431,7 @@ static int open_partition(struct cursor *c, uint32_t partition)
     c->request = (struct partition_request){
         .partition = partition,
         .want_store = id != TABLE_SYS_INVOCATION_STATE && !of_limits(id),
-        .want_rows = of_limits(id) ? id : 0,
+        .want_rows = row_bytes(id) ? id : 0,
         .want_attempts = id == TABLE_SYS_INVOCATION_STATE || id == TABLE_SYS_INVOCATION,
         .kind = scan_of(id),
         .filter = {.by_id = c->by_id,
@@ -438,7 +447,10 @@ static int open_partition(struct cursor *c, uint32_t partition)
         return open_remote(c, partition);
     int rc = visited(c, &c->request, asked);
     c->open = rc == SQLITE_OK;
-    if (c->open && of_limits(id))
+    const char *failure = c->open && id == TABLE_SYS_VQUEUE_META ? queue_rows(c) : NULL;
+    if (failure)
+        return cursor_fail(c, SQL_ERROR_EXECUTION, failure);
+    if (c->open && row_bytes(id))
         rows_begin(c, writer_slice(&c->request.rows.bytes));
     return rc;
 }
@@ -448,6 +460,7 @@ static bool row_of_partition(struct cursor *c)
     switch (c->aux->table->id) {
     case TABLE_SYS_USER_LIMITS:
     case TABLE_SYS_SCHEDULER:
+    case TABLE_SYS_VQUEUE_META:
         return row_read(&c->rows, c->values, c->aux->table->n_columns);
     case TABLE_SYS_INVOCATION_STATE:
         return attempt_row_next(c);
@@ -456,6 +469,8 @@ static bool row_of_partition(struct cursor *c)
         return journal_row_next(c);
     case TABLE_SYS_INVOCATION:
     case TABLE_SYS_INVOCATION_STATUS:
+    case TABLE_SYS_VQUEUES:
+    case TABLE_SYS_VQUEUE_ENTRY_STATUS:
     case TABLE_SYS_IDEMPOTENCY:
         return invocation_row_next(c);
     default:
@@ -578,10 +593,10 @@ static void only_partition_of(struct cursor *c, uint64_t key)
 }
 
 /* Does the status that is wanted, or not wanted, leave only invocations that have not completed? */
-static bool leaves_live(int plan, sqlite3_value *v)
+static bool leaves_live(const struct table *t, int plan, sqlite3_value *v)
 {
     bool text = sqlite3_value_type(v) == SQLITE_TEXT;
-    bool completed = text && strcmp((const char *)sqlite3_value_text(v), "completed") == 0;
+    bool completed = text && strcmp((const char *)sqlite3_value_text(v), t->ended) == 0;
     return text && (plan & PLAN_STATUS ? !completed : completed);
 }
 
@@ -617,7 +632,7 @@ static void plan_apply(struct cursor *c, int plan, sqlite3_value **v)
         argument++;
     }
     if (plan & (PLAN_STATUS | PLAN_NOT_STATUS))
-        c->live_only = leaves_live(plan, v[argument]);
+        c->live_only = leaves_live(c->t, plan, v[argument]);
 }
 
 static int cursor_filter(sqlite3_vtab_cursor *base, int plan, const char *name, int n, sqlite3_value **v)
@@ -670,6 +685,10 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
     case TABLE_SYS_INVOCATION:
         invocation_column(c, out, c->aux->fields[column]);
         break;
+    case TABLE_SYS_VQUEUES:
+    case TABLE_SYS_VQUEUE_ENTRY_STATUS:
+        queue_column(c, out, c->aux->fields[column]);
+        break;
     case TABLE_SYS_JOURNAL:
         journal_column(c, out, column);
         break;
@@ -687,7 +706,7 @@ static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *out, int co
         object_column(c, out, column);
         break;
     default:
-        if (of_cluster(c->aux->table->id) || of_limits(c->aux->table->id))
+        if (of_cluster(c->aux->table->id) || row_bytes(c->aux->table->id))
             out_value(out, &c->values[column]);
         else
             meta_column(c, out, column);
@@ -742,11 +761,13 @@ void query_init(struct query *q, const struct query_source *source, enum sql_con
     for (size_t i = 0; i < SQL_TABLES; i++) {
         const struct sql_table *t = &sql_tables[i];
         q->aux[i] = (struct table_aux){.query = q, .table = t};
-        if (i > TABLE_SYS_INVOCATION)
+        bool entries = sql_table_of_queue_entries(t->id);
+        if (i > TABLE_SYS_INVOCATION && !entries)
             continue;
         q->aux[i].fields = xcalloc(t->n_columns, 1);
         for (size_t k = 0; k < t->n_columns; k++)
-            q->aux[i].fields[k] = invocation_field_find(t->columns[k].name);
+            q->aux[i].fields[k] =
+                entries ? queue_field_find(t->columns[k].name) : invocation_field_find(t->columns[k].name);
     }
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 #include <sqlite3.h>
 
+#include "partition/limits.h"
 #include "query/bind.h"
 #include "query/source.h"
 
@@ -57,13 +58,14 @@ enum plan {
 struct table_aux {
     struct query *query;
     const struct sql_table *table;
-    uint8_t *fields; /* per column: enum invocation_field, for the tables of invocations */
+    uint8_t *fields; /* per column: enum invocation_field, enum queue_field, for their tables; else NULL */
 };
 struct table {
     sqlite3_vtab base;
     struct table_aux *aux;
     /* columns that plans look at, or -1 */
     int id, service, key, partition_key, status, scope;
+    const char *ended; /* what `status` says of an invocation that has completed */
 };
 struct cursor {
     sqlite3_vtab_cursor base;
@@ -104,6 +106,13 @@ void journal_column(struct cursor *c, sqlite3_context *out, int column);
 void event_column(struct cursor *c, sqlite3_context *out, int column);
 bool attempt_row_next(struct cursor *c);
 void idempotency_column(struct cursor *c, sqlite3_context *out, int column);
+/* rows_queue.c */
+uint8_t queue_field_find(const char *column);
+void queue_column(struct cursor *c, sqlite3_context *out, uint8_t field);
+void queue_id_column(sqlite3_context *out, const struct invocation *inv); /* of one with a scope */
+/* Counts the queues of the partition that is open into c->request.rows. A failure's text, NULL if none; what
+ * the scan failed with is in c->request.err. */
+const char *queue_rows(struct cursor *c);
 /* rows_object.c */
 bool object_row_next(struct cursor *c);
 void object_column(struct cursor *c, sqlite3_context *out, int column);

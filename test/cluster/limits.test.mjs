@@ -85,3 +85,47 @@ scenario("Limits: a rule holds on every node and over the death of the leader", 
     await endpoint.kill();
   }
 });
+
+scenario("Queues: a pause holds on every node and over the death of the leader", { quick: true, recipe, only: "ours", why: "there what arrives in a paused queue starts nevertheless" }, async (c) => {
+  await c.serve();
+  const endpoint = await Endpoint.start(limited);
+  try {
+    assert.equal((await send(`${c.node(1).admin}/deployments`, { body: { uri: endpoint.uri } })).status, 201);
+    const scopes = Array.from({ length: 6 }, (_, i) => `paused-${i}`);
+    const begin = async (node, scope) => {
+      const r = await send(`${node.ingress}/restate/scope/${scope}/send/Limited/work`, { body: 0 });
+      assert.equal(r.status, 202, JSON.stringify(r.body));
+      return r.body.invocationId;
+    };
+    const attach = async (id) => {
+      for (;;) {
+        const r = await send(`${c.node(1).ingress}/restate/invocation/${id}/attach`, { method: "GET" }).catch(() => ({}));
+        if (r.status === 200) return r.body;
+        await sleep(200);
+      }
+    };
+    const queues = async (node) => await sql(node, "select id, scope, queue_is_paused, num_inbox, num_finished from sys_vqueue_meta where service_name = 'Limited' order by scope");
+    for (const scope of scopes) await attach(await begin(c.node(2), scope));
+    const all = await queues(c.node(1));
+    assert.deepEqual(all.map((q) => q.scope), scopes);
+    // Any node takes it, whoever leads the scope.
+    for (const [i, queue] of all.entries()) assert.equal((await send(`${c.node(1 + (i % 3)).admin}/vqueues/${queue.id}/pause`)).status, 202);
+    const ids = [];
+    for (const scope of scopes) ids.push(await begin(c.node(2), scope));
+    await c.node(3).kill();
+    for (const node of [c.node(1), c.node(2)])
+      await eventually(async () => {
+        const found = await queues(node);
+        assert.ok(found.length === scopes.length && found.every((q) => q.queue_is_paused && Number(q.num_inbox) === 1 && Number(q.num_finished) === 1), JSON.stringify(found));
+        return true;
+      }, { timeoutMs: 30_000 });
+    const entries = await sql(c.node(2), `select entry_id, stage, status from sys_vqueues where stage != 'finished' order by entry_id`);
+    assert.deepEqual(entries.map((e) => [e.entry_id, e.stage, e.status]), [...ids].sort().map((id) => [id, "inbox", "new"]));
+    for (const queue of all)
+      await eventually(async () => (await send(`${c.node(1).admin}/vqueues/${queue.id}/resume`)).status === 202, { timeoutMs: 30_000 });
+    for (const id of ids) assert.equal(await attach(id), "done");
+    assert.ok((await queues(c.node(2))).every((q) => !q.queue_is_paused && Number(q.num_finished) === 2));
+  } finally {
+    await endpoint.kill();
+  }
+});

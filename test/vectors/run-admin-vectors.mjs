@@ -3,7 +3,6 @@
 //
 //   node run-admin-vectors.mjs [options] <ingress url> <admin url>
 //     --only TEXT        only vectors whose name contains TEXT (those before it may be needed: they set up the server)
-//     --no-skip          also those of features that the server does not have yet
 //     --file PATH        another vector file
 //     --quiet            only failures and the closing line
 //
@@ -31,11 +30,10 @@ function usage(problem) {
 }
 
 function parseArguments(argv) {
-  const options = { only: "", noSkip: false, quiet: false, file: new URL("./admin-vectors.json", import.meta.url) };
+  const options = { only: "", quiet: false, file: new URL("./admin-vectors.json", import.meta.url) };
   const urls = [];
   for (let i = 0; i < argv.length; i++) {
     if (argv[i] === "--only") options.only = argv[++i];
-    else if (argv[i] === "--no-skip") options.noSkip = true;
     else if (argv[i] === "--file") options.file = argv[++i];
     else if (argv[i] === "--quiet") options.quiet = true;
     else if (argv[i].startsWith("--")) usage(`unknown option ${argv[i]}`);
@@ -46,14 +44,6 @@ function parseArguments(argv) {
   return options;
 }
 const options = parseArguments(process.argv.slice(2));
-
-// ---- what the server does not have yet ----
-
-const skipped = [
-  [/^rules-/, "concurrency rules are not served yet"],
-  [/^vqueue-/, "virtual queues are not served yet"],
-];
-const reasonToSkip = (name) => (options.noSkip ? null : skipped.find(([pattern]) => pattern.test(name))?.[1] ?? null);
 
 // ---- endpoints ----
 
@@ -267,17 +257,11 @@ function compare(expected, got) {
 
 // ---- run ----
 
-let passed = 0, failed = 0, skippedCount = 0;
+let passed = 0, failed = 0;
 const say = (line) => options.quiet || console.log(line);
 
 for (const vector of JSON.parse(fs.readFileSync(options.file, "utf8"))) {
   if (!vector.name.includes(options.only)) continue;
-  const reason = reasonToSkip(vector.name);
-  if (reason) {
-    skippedCount++;
-    say(`skip  ${vector.name}: ${reason}`);
-    continue;
-  }
   let got, problem;
   try {
     got = await send(options.admin, await substituteAll(vector.request));
@@ -295,6 +279,6 @@ for (const vector of JSON.parse(fs.readFileSync(options.file, "utf8"))) {
   console.log(`FAIL  ${vector.name}: ${problem}`);
   if (got) console.log(`      ${vector.request.method} ${vector.request.path} -> ${got.status} ${got.body.toString().slice(0, 600)}`);
 }
-console.log(`${passed} passed, ${failed} failed, ${skippedCount} skipped`);
+console.log(`${passed} passed, ${failed} failed`);
 for (const server of servers) server.close();
 process.exit(failed ? 1 : 0);

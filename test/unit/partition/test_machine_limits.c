@@ -356,6 +356,49 @@ static void too_many_paused_queues_are_refused(void **state)
     assert_int_equal(status_of(fx, scoped(fx)), INV_INVOKED);
 }
 
+static const struct queue_history *history(struct fixture *fx, struct invocation_id id)
+{
+    return &store_invocation_get(fx->store, id)->queue;
+}
+
+/* What SQL shows of queues (spec/sql.md §3.13). */
+static void the_way_through_a_queue_is_counted(void **state)
+{
+    struct fixture *fx = *state;
+    struct outcome go = {.kind = OUTCOME_VOID};
+    struct invocation_id a = scoped(fx), none = invoke(fx, (struct invoke_options){0});
+    struct queue_history h = *history(fx, a);
+    uint64_t first = fx->now_ms;
+    assert_true(h.attempts == 1 && h.first_attempt_at == first && h.latest_attempt_at == first &&
+                h.moved_at == first);
+    fx->now_ms += 10;
+    suspend(fx, a);
+    assert_true(history(fx, a)->moved_at == first + 10);
+    fx->now_ms += 10;
+    signal_index(fx, a, 17, go);
+    h = *history(fx, a);
+    assert_true(h.attempts == 2 && h.suspensions == 1 && h.errors == 0 && !h.backing_off);
+    assert_true(h.first_attempt_at == first && h.latest_attempt_at == first + 20 && h.moved_at == first + 20);
+    fx->now_ms += 10;
+    yield(fx, a, fx->now_ms + 1000000);
+    h = *history(fx, a);
+    assert_true(h.errors == 1 && h.backing_off && h.moved_at == first + 30);
+    operate(fx, CMD_PAUSE, a);
+    fixture_close_store(fx, false);
+    fixture_open(fx);
+    h = *history(fx, a);
+    assert_true(h.pauses == 1 && h.errors == 1 && h.backing_off);
+    fx->now_ms += 10;
+    resume(fx, a, false, 0);
+    assert_true(history(fx, a)->attempts == 3 && !history(fx, a)->backing_off);
+    fx->now_ms += 10;
+    finish(fx, a, "x");
+    h = *history(fx, a);
+    assert_true(h.attempts == 3 && h.latest_attempt_at == first + 40 && h.moved_at == first + 50);
+    h = *history(fx, none);
+    assert_true(h.attempts == 0 && h.moved_at == 0 && h.first_attempt_at == 0);
+}
+
 static size_t held(struct fixture *fx)
 {
     return limits_held(store_limits(fx->store));
@@ -435,6 +478,7 @@ int main(void)
         T(one_record_starts_a_bounded_number),
         T(what_was_held_survives_in_its_order),
         T(a_paused_queue_waits),
+        T(the_way_through_a_queue_is_counted),
         T(too_many_paused_queues_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

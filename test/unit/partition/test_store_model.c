@@ -89,6 +89,15 @@ static void create(struct actor *a, struct invocation_id id)
     static const enum invocation_status first[] = {INV_SCHEDULED, INV_INBOXED, INV_INVOKED, INV_INVOKED};
     inv->status = first[rnd(a, 4)];
     inv->inbox_seq = rnd(a, 100);
+    if (rnd(a, 3) == 0)
+        inv->queue = (struct queue_history){.attempts = (uint32_t)rnd(a, 1000),
+                                            .errors = (uint32_t)rnd(a, 3),
+                                            .pauses = (uint32_t)rnd(a, 3),
+                                            .suspensions = (uint32_t)rnd(a, 3),
+                                            .first_attempt_at = rnd(a, 3),
+                                            .latest_attempt_at = a->now_ms,
+                                            .moved_at = a->now_ms + 1,
+                                            .backing_off = rnd(a, 2)};
     for (uint64_t n = rnd(a, 3); n > 0; n--) {
         struct sink k = {.kind = SINK_INVOCATION, .caller = sf_id(n), .completion_id = (uint32_t)rnd(a, 9)};
         VEC_PUSH(&inv->sinks, k);
@@ -550,6 +559,10 @@ static bool dump_invocation(void *ctx, const struct invocation *inv)
               inv->journal_purged, inv->result.kind, inv->result.value.len,
               (unsigned long long)hash64(inv->result.value), (unsigned long long)inv->at.created_at,
               (unsigned long long)inv->at.modified_at, (unsigned long long)inv->at.completed_at);
+    const struct queue_history *q = &inv->queue;
+    write_fmt(&d->w, " queue %u %u %u %u %llu %llu %llu %d\n", q->attempts, q->errors, q->pauses,
+              q->suspensions, (unsigned long long)q->first_attempt_at,
+              (unsigned long long)q->latest_attempt_at, (unsigned long long)q->moved_at, q->backing_off);
     dump_entries(d->s, &d->w, inv);
     return true;
 }

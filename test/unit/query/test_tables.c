@@ -121,6 +121,76 @@ static void joins(void **state)
               "{\"status\":\"running\",\"index\":0}");
 }
 
+static struct invocation *create_scoped(const char *scope, const char *service, uint64_t n)
+{
+    struct bytes input = sf_input(bytes_copy(SLICE_LIT("1")));
+    uint64_t key = partition_key_of_key(slice_cstr(scope));
+    struct sf_spec spec = {.target = {.kind = TARGET_SERVICE,
+                                      .service = slice_cstr(service),
+                                      .handler = SLICE_LIT("run"),
+                                      .scope = slice_cstr(scope)},
+                           .completion_retention_ms = 86400000,
+                           .journal_retention_ms = 86400000,
+                           .input = bytes_slice(input)};
+    struct invocation *inv =
+        sf_create(f.stores[qf_of(&f, key)].s, (struct invocation_id){key, {1000, n}}, &spec, 1000 * n);
+    inv->queue = (struct queue_history){.attempts = 1,
+                                        .first_attempt_at = 1000 * n + 1,
+                                        .latest_attempt_at = 1000 * n + 2,
+                                        .moved_at = 1000 * n + 3};
+    bytes_unref(&input);
+    return inv;
+}
+
+/* Entries of two queues of one scope, and a pause of a queue that nobody knows. */
+static void queues(void **state)
+{
+    uint64_t key = partition_key_of_key(SLICE_LIT("acme"));
+    struct store_fixture *s = &f.stores[qf_of(&f, key)];
+    struct limit_address a = {.scope = SLICE_LIT("acme"), .service = SLICE_LIT("A")};
+    char id[QUEUE_ID_TEXT + 1], entry[INVOCATION_ID_TEXT + 1], expected[200];
+    static const enum invocation_status statuses[] = {INV_SCHEDULED, INV_INVOKED, INV_SUSPENDED,
+                                                      INV_PAUSED,    INV_INVOKED, INV_INVOKED};
+    struct invocation *inv = NULL;
+    sf_begin(s);
+    for (uint64_t n = 1; n <= ARRAY_LEN(statuses); n++) {
+        inv = create_scoped("acme", n == 5 ? "B" : "A", n);
+        inv->status = statuses[n - 1];
+        store_invocation_changed(s->s, inv);
+    }
+    sf_complete(s->s, inv, bytes_copy(SLICE_LIT("ok")), 9000);
+    queue_id_format(limits_queue_id(&a), id);
+    invocation_id_format(inv->id, entry);
+    assert_true(store_queue_pause(s->s, limits_queue_id(&a)));
+    assert_true(store_queue_pause(s->s, (struct invocation_id){key, {7, 7}}));
+    sf_end(s);
+    for (int remote = 0; remote <= 1; remote++) {
+        f.remote_from = remote ? 0 : QF_PARTITIONS;
+        qf_expect(
+            &f,
+            "select service_name, is_active, queue_is_paused, created_at, last_start_at, num_inbox as i, "
+            "num_running as r, num_suspended as s, num_paused as p, num_finished as f from "
+            "sys_vqueue_meta order by service_name",
+            "{\"service_name\":\"A\",\"is_active\":true,\"queue_is_paused\":true,\"created_at\":\"1970-01-"
+            "01T00:00:01Z\","
+            "\"last_start_at\":\"1970-01-01T00:00:06.001Z\",\"i\":1,\"r\":1,\"s\":1,\"p\":1,\"f\":1},"
+            "{\"service_name\":\"B\",\"is_active\":true,\"queue_is_paused\":false,\"created_at\":\"1970-01-"
+            "01T00:00:05Z\","
+            "\"last_start_at\":\"1970-01-01T00:00:05.001Z\",\"i\":0,\"r\":1,\"s\":0,\"p\":0,\"f\":0},"
+            "{\"is_active\":false,\"queue_is_paused\":true,\"i\":0,\"r\":0,\"s\":0,\"p\":0,\"f\":0}");
+        expectf(1, "{\"n\":2}", "select count(*) as n from sys_vqueue_meta where scope = 'acme'");
+        snprintf(expected, sizeof(expected),
+                 "{\"id\":\"%s\",\"stage\":\"finished\",\"status\":\"succeeded\"}", id);
+        expectf(1, expected, "select id, stage, status from sys_vqueues where entry_id = '%s'", entry);
+        qf_expect(&f, "select count(*) as n from sys_vqueues where stage != 'finished'", "{\"n\":5}");
+        qf_expect(&f, "select count(*) as n from sys_vqueue_entry_status where stage = 'finished'",
+                  "{\"n\":1}");
+        snprintf(expected, sizeof(expected), "{\"vqueue_id\":\"%s\"}", id);
+        expectf(1, expected, "select vqueue_id from sys_invocation where id = '%s'", entry);
+    }
+    f.remote_from = QF_PARTITIONS;
+}
+
 /* The same answers when another node leads half of the partitions, or all of them. */
 static void partitions_of_another_node(void **state)
 {
@@ -272,6 +342,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(point_lookups, setup, teardown),
         cmocka_unit_test_setup_teardown(joins, setup, teardown),
         cmocka_unit_test_setup_teardown(partitions_of_another_node, setup, teardown),
+        cmocka_unit_test_setup_teardown(queues, setup, teardown),
         cmocka_unit_test(scan_requests),
         cmocka_unit_test_setup_teardown(limits_end_the_scan, setup, teardown),
         cmocka_unit_test_setup_teardown(a_partition_without_leader, setup, teardown),
