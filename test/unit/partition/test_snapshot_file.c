@@ -156,6 +156,7 @@ static void rows_are_checked(void **state)
     struct stored_vars v = {.vars.applied_lsn = 1234};
     struct writer vars = WRITER_INIT;
     stored_vars_encode(&vars, &v);
+    _Static_assert(TABLE_LAST == 17, "the table that nobody knows, 18 below, is the one after the last");
     static const struct {
         const char *first, *second;
         uint32_t index;
@@ -164,7 +165,7 @@ static void rows_are_checked(void **state)
     } cases[] = {
         {"\1", "\3a", 0, 1234, RC_OK},       {"\1", "\3a", 0, 1235, RC_CORRUPT},
         {"\1", "\1\1", 0, 1234, RC_CORRUPT}, {"\3a", "\3b", 0, 1234, RC_CORRUPT},
-        {"\1", "\3a", 1, 1234, RC_CORRUPT},  {"\1", "\21", 0, 1234, RC_UNSUPPORTED},
+        {"\1", "\3a", 1, 1234, RC_CORRUPT},  {"\1", "\22", 0, 1234, RC_UNSUPPORTED},
         {NULL, NULL, 0, 1234, RC_CORRUPT},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
