@@ -211,7 +211,7 @@ static bool prefix_is_trimmed(const struct replicated_log *log)
 
 static void step_trim(struct replicated_log *log)
 {
-    if (log->trim_running || env_timer_armed(&log->trim_pause))
+    if (log->trim_running || log->trim_swapping || env_timer_armed(&log->trim_pause))
         return;
     if (log->trim_wanted <= log->log.trim_point) {
         if (prefix_is_trimmed(log)) {
