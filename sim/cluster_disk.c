@@ -356,6 +356,13 @@ void csim_disk_lose_log(struct csim_host *h)
     csim_log_lost(h);
 }
 
+void csim_disk_lose_directory(struct csim_host *h)
+{
+    h->disk.provisioned = false;
+    h->disk.fingerprint = 0;
+    h->no_provision = true; /* else it could make a cluster of its own while it reaches nobody */
+}
+
 void csim_disk_lose_raft(struct csim_host *h)
 {
     h->disk.raft.len = csim_mutated(CSIM_RAFT_OLD_COPY) ? h->disk.raft_identity : 0;

@@ -112,21 +112,23 @@ static void slow_down(void)
     csim_at(&end_of_slow, fast_again, csim->now_us + between(300, 5000));
 }
 
-/* Members of the metadata servers, as the one knows that knows of the fewest; a node that is down knows of
- * none. */
-static uint32_t metadata_members(void)
+/* All that a node has, or what its log-server has. */
+static void lose_disk(struct csim_host *h, bool whole)
 {
-    uint32_t fewest = CSIM_NODES_MAX;
-    for (uint32_t i = 0; i < csim->options.nodes; i++) {
-        struct csim_process *p = csim->hosts[i].process;
-        struct raft_server_status s = {0};
-        if (csim->hosts[i].gone)
-            continue;
-        if (p && p->node.metadata)
-            raft_server_status(metadata_host_server(p->node.metadata), &s);
-        fewest = MIN(fewest, s.members.n);
-    }
-    return fewest;
+    struct raft_server_status s = {0};
+    if (whole)
+        raft_server_status(metadata_host_server(h->process->node.metadata), &s);
+    csim_process_crash(h, csim_below(2), down_time());
+    csim_trace("n%u has lost %s", h->index + 1, whole ? "its disk" : "the disk of its log-server");
+    csim->lost_logs++;
+    csim->lost_disks += whole;
+    csim_disk_lose_log(h);
+    if (!whole)
+        return;
+    csim_disk_lose_raft(h);
+    csim_meta_lost(s.self);
+    csim_disk_lose_partitions(h);
+    csim_disk_lose_directory(h);
 }
 
 static void one_fault(void)
@@ -167,15 +169,10 @@ static void one_fault(void)
             csim_disk_lose_partitions(h);
         }
         break;
-    case 12: /* so many as R copies allow, and not for ever without any */
-        if (csim->lost_logs + 1 < csim->options.replication && h->disk.log &&
-            metadata_members() == csim_nodes_left() && !csim_operator_busy() && !csim->removed &&
-            csim_nodes_left() > csim->copies && csim_below(3) == 0) {
-            csim->lost_logs++;
-            csim_process_crash(h, csim_below(2), down_time());
-            csim_trace("n%u has lost the disk of its log-server", h->index + 1);
-            csim_disk_lose_log(h);
-        }
+    case 12: /* one that the others can do without */
+        if (h->process && h->process->node.state == NODE_ALIVE && !h->lost_log && csim_log_may_lose(h) &&
+            !csim_operator_busy())
+            lose_disk(h, csim_nodes_left() >= 3 && csim_metadata_complete() && csim_below(2));
         break;
     default:
         h->wall_offset_ms = (int64_t)csim_below(20000) - 10000;

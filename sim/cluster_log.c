@@ -36,6 +36,7 @@ struct loglet {
     } offsets;
     uint64_t quorum_tail;          /* everything below was durable on a write quorum */
     uint32_t sealed;               /* hosts that sealed it durably */
+    uint32_t lost;                 /* hosts that had it, or could have had, on a disk that is lost */
     uint64_t sealed_bound;         /* nothing at or above is committed, once an f-majority is sealed */
     uint64_t committed, delivered; /* highest tails */
     uint64_t least_tail;           /* no later answer is lower */
@@ -46,6 +47,7 @@ static struct {
     struct loglet **items; /* by segment index */
     size_t len, cap;
 } logs[CSIM_PARTITIONS_MAX];
+static uint32_t first_index[CSIM_PARTITIONS_MAX]; /* of the newest chain */
 
 static struct loglet *loglet_of(uint64_t id)
 {
@@ -114,7 +116,7 @@ static bool is_write_quorum(const struct loglet *l, uint32_t mask)
 /* A write quorum; or all that could be written, where storage states leave too few. */
 static bool enough_copies(const struct loglet *l, uint32_t mask)
 {
-    uint32_t able = members(l) & hosts_without(hindered);
+    uint32_t able = members(l) & ~l->lost & hosts_without(hindered);
     return is_write_quorum(l, is_write_quorum(l, able) ? mask : mask | ~able);
 }
 
@@ -153,6 +155,7 @@ static void end_segment(struct loglet *l, lsn_t base)
 
 void csim_log_chain(const struct log_chain *c)
 {
+    first_index[c->log_id] = c->segments[0].index;
     for (size_t i = 0; i < c->n_segments; i++) {
         const struct log_segment *s = &c->segments[i];
         struct loglet_params p;
@@ -221,10 +224,7 @@ static void on_committed(void *ctx, uint64_t tail)
     struct loglet *l = s->loglet;
     for (uint64_t o = l->committed; o < tail; o++) {
         const struct offset *at = offset_at(l, o);
-        uint32_t lost = 0;
-        for (unsigned i = 0; i < csim->options.nodes; i++)
-            lost |= csim->hosts[i].lost_log ? 1u << i : 0;
-        CHECK(is_write_quorum(l, at->now | (at->stored & lost)),
+        CHECK(is_write_quorum(l, at->now | (at->stored & l->lost)),
               "L-2: offset %lu of loglet %lx is committed on hosts %x", U(o), U(l->id), at->now);
     }
     CHECK(!l->sealed_bound || tail <= l->sealed_bound,
@@ -413,6 +413,10 @@ static void compare(struct watched_store *s, struct loglet *l, unsigned h)
 {
     struct loglet_info info = {0};
     enum rc rc = store_info(&s->base, l->id, &info);
+    if (l->lost & 1u << h) {
+        CHECK(rc == RC_NOT_FOUND, "N-5: n%u has something of loglet %lx, which it lost", h + 1, U(l->id));
+        return;
+    }
     uint64_t trimmed = rc == RC_OK ? info.trim_point : 0;
     CHECK(trimmed >= l->trimmed[h], "n%u has forgotten that loglet %lx is trimmed up to %lu", h + 1, U(l->id),
           U(l->trimmed[h]));
@@ -443,7 +447,7 @@ struct log_server_store *__wrap_log_server_segments_new(struct env *env, struct 
     s->inner = __real_log_server_segments_new(env, segments);
     store_of[host()->index] = s;
     for (unsigned i = 0; i < CSIM_PARTITIONS_MAX; i++) {
-        for (size_t k = 0; k < logs[i].len && !host()->lost_log; k++)
+        for (size_t k = 0; k < logs[i].len; k++)
             compare(s, logs[i].items[k], host()->index);
     }
     return &s->base;
@@ -473,9 +477,24 @@ void csim_log_lost(struct csim_host *h)
             struct loglet *l = logs[i].items[k];
             for (size_t o = 0; o < l->offsets.len; o++)
                 l->offsets.items[o].now &= ~(1u << h->index);
+            if (l->known)
+                l->lost |= 1u << h->index;
             advance(l);
         }
     }
+}
+
+bool csim_log_may_lose(const struct csim_host *h)
+{
+    for (unsigned i = 0; i < CSIM_PARTITIONS_MAX; i++) {
+        for (size_t k = first_index[i]; k < logs[i].len; k++) {
+            const struct loglet *l = logs[i].items[k];
+            uint32_t left = members(l) & ~l->lost & ~(1u << h->index) & hosts_without(hindered);
+            if (l->known && members(l) & 1u << h->index && !is_f_majority(l, left))
+                return false;
+        }
+    }
+    return true;
 }
 
 /* ---- requests and replies of log-servers ---- */
@@ -548,14 +567,29 @@ struct watched_server {
     void *ctx;
 };
 
+/* A new storage generation also counts as lost what began between the loss and its own beginning. */
+static void disown(struct loglet *l, unsigned h)
+{
+    for (size_t o = 0; o < l->offsets.len; o++)
+        CHECK(!(l->offsets.items[o].now & 1u << h),
+              "N-5: n%u has offset %zu of loglet %lx and says that it lost it", h + 1, o + 1, U(l->id));
+    l->lost |= 1u << h;
+    advance(l);
+}
+
 static void on_reply(void *ctx, const struct log_server_peer *to, const struct loglet_message *m)
 {
     struct watched_server *w = ctx;
     struct csim_host *h = host();
-    CHECK(!h->lost_log, "N-5: n%u answers about loglet %lx although its disk was lost", h->index + 1,
-          U(m->loglet_id));
+    if (m->status == LOGLET_LOST) {
+        disown(loglet_of(m->loglet_id), h->index);
+        w->reply(w->ctx, to, m);
+        return;
+    }
     if (m->loglet_id < SPECIAL_LOGLETS && m->loglet_id >> 32 < csim->options.partitions) {
         struct loglet *l = loglet_of(m->loglet_id);
+        CHECK(!(l->lost & 1u << h->index), "N-5: n%u answers about loglet %lx although its disk was lost",
+              h->index + 1, U(l->id));
         check_watermarks(l, m, "answer of", h->node_id);
         CHECK(m->sealed || !(l->sealed & 1u << h->index) || log_server_failsafe(w->server),
               "L-6: n%u has sealed loglet %lx and says that it has not", h->index + 1, U(l->id));

@@ -158,6 +158,17 @@ void csim_meta_lost(struct raft_member m)
     VEC_PUSH(&lost, m);
 }
 
+bool csim_meta_has_lost(const struct raft_members *m)
+{
+    for (size_t i = 0; i < lost.len; i++) {
+        for (uint32_t k = 0; k < m->n; k++) {
+            if (raft_member_eq(lost.items[i], m->items[k]))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* The functions without a check of their own. */
 
 static const char *address_of(void *ctx, uint32_t node)

@@ -24,6 +24,7 @@ static const struct csim_mutant mutants[] = {
     {CSIM_TRIM_MORE, "L-8", "log-servers drop more than was asked for"},
     {CSIM_SECOND_SENDER, "L-10", "one node is taken for another"},
     {CSIM_NO_MARKER, "N-5", "a log-server does not miss its storage marker"},
+    {CSIM_LOSS_FORGOTTEN, "N-5", "a new storage generation answers for the one before"},
     {CSIM_READ_UNCONFIRMED, "M-1", "reads of metadata are answered without asking the others"},
     {CSIM_RAFT_OLD_COPY, "M-4", "a metadata server whose disk was lost comes back with an old copy of it"},
     {CSIM_CHANGE_ANYTIME, "M-5", "a change of the metadata servers does not wait for the one before"},
@@ -82,12 +83,23 @@ bool __wrap_quorum_is_best_write(const struct quorum *q, struct marks m)
     return csim_mutated(CSIM_SEAL_OF_ONE) ? some(m) : __real_quorum_is_best_write(q, m);
 }
 
-enum log_store_verdict __real_log_host_check(struct log_host *h, enum storage_state state, struct err *err);
-enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state, struct err *err);
-enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state, struct err *err)
+enum log_store_verdict __real_log_host_check(struct log_host *h, enum storage_state state,
+                                             const struct storage_generation *generation, struct err *err);
+enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state,
+                                             const struct storage_generation *generation, struct err *err);
+enum log_store_verdict __wrap_log_host_check(struct log_host *h, enum storage_state state,
+                                             const struct storage_generation *generation, struct err *err)
 {
-    enum log_store_verdict v = __real_log_host_check(h, state, err);
+    enum log_store_verdict v = __real_log_host_check(h, state, generation, err);
     return csim_mutated(CSIM_NO_MARKER) && v == LOG_STORE_LOST ? LOG_STORE_RUN : v;
+}
+
+void __real_log_host_set_lost(struct log_host *h, const struct storage_generation *generation);
+void __wrap_log_host_set_lost(struct log_host *h, const struct storage_generation *generation);
+void __wrap_log_host_set_lost(struct log_host *h, const struct storage_generation *generation)
+{
+    if (!csim_mutated(CSIM_LOSS_FORGOTTEN))
+        __real_log_host_set_lost(h, generation);
 }
 
 lsn_t __real_durability_point(enum durability_mode mode, const lsn_t *durable, size_t n_replicas,

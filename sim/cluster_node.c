@@ -17,7 +17,7 @@ static struct node_config *configuration(const struct csim_host *h)
         xasprintf("RESTATE_NODE_NAME=n%u", h->index + 1),
         xasprintf("RESTATE_CLUSTER_NAME=sim"),
         xasprintf("RESTATE_BASE_DIR=/sim"),
-        xasprintf("RESTATE_AUTO_PROVISION=%s", h->index == 0 ? "true" : "false"),
+        xasprintf("RESTATE_AUTO_PROVISION=%s", h->index == 0 && !h->no_provision ? "true" : "false"),
         xasprintf("RESTATE_METADATA_CLIENT__ADDRESSES=[%.*s]", SLICE_FMT(writer_slice(&w))),
         xasprintf("RESTATE_ADVERTISED_ADDRESS=http://n%u:5122/", h->index + 1),
         xasprintf("RESTATE_BIND_ADDRESS=0.0.0.0:5122"),
@@ -126,12 +126,16 @@ void csim_processes_look(void)
         struct csim_process *p = h->process;
         if (p)
             csim_check_identity(p);
+        if (p && h->lost_log && p->node.storage.usable) {
+            csim_trace("n%u is back as a new storage generation", i + 1);
+            h->lost_log = false;
+        }
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);
-            bool legal = p->leaving || h->lost_log || h->removed || h->disk.full;
+            bool legal = p->leaving || h->removed || h->disk.full;
             SIM_CHECK(&csim->base, p->node.exit_code == 0 ? p->leaving : legal,
                       "the process of n%u has ended with code %d", i + 1, p->node.exit_code);
-            h->gone |= (h->lost_log || h->removed) && p->node.exit_code;
+            h->gone |= h->removed && p->node.exit_code;
             process_ended(h, false, h->gone ? CSIM_NEVER : csim_below(1500000));
         } else if (p && p->paused && csim->now_us >= p->resume_us) {
             csim_trace("n%u goes on", i + 1);
@@ -147,7 +151,7 @@ uint32_t csim_nodes_left(void)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < csim->options.nodes; i++)
-        n += !csim->hosts[i].gone && !csim->hosts[i].removed && !csim->hosts[i].lost_log;
+        n += !csim->hosts[i].gone && !csim->hosts[i].removed;
     return n;
 }
 

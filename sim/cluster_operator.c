@@ -7,8 +7,8 @@
  *   read-only     the storage of a node takes no new segments for a while
  *   drain         a node holds no replicas for a while
  *   remove        spec/cluster.md §7.4, ending with a restart of the removed node with its old data
- *   metadata disk a node comes back without what its metadata server had stored: the lost member is removed,
- *                 and the node is added again (§2.4) */
+ *   metadata disk a node comes back without what its metadata server had stored, and takes the place of the
+ *                 lost member by itself (BETTER B14) */
 #include <stdlib.h>
 
 #include "bifrost/replicated_params.h"
@@ -41,7 +41,6 @@ static struct {
     unsigned copies;
     struct attempt *attempt; /* NULL: none */
     uint64_t wait_until_us;
-    struct raft_member lost;
     bool repeated;
     struct csim_event poll;
 } plan;
@@ -184,15 +183,6 @@ static struct csim_process *metadata_leader(struct raft_server_status *s)
     return NULL;
 }
 
-static bool is_member(const struct raft_server_status *s, uint32_t node)
-{
-    for (uint32_t i = 0; i < s->members.n; i++) {
-        if (s->members.items[i].node == node && s->members.items[i].storage != plan.lost.storage)
-            return true;
-    }
-    return false;
-}
-
 static void remove_member(void *ctx)
 {
     struct csim_process *p = ctx;
@@ -207,8 +197,7 @@ static bool left_metadata(void)
     if (!leader)
         return false;
     for (uint32_t i = 0; i < s.members.n; i++) {
-        if (s.members.items[i].node == plan.host->node_id &&
-            (!plan.lost.node || s.members.items[i].storage == plan.lost.storage)) {
+        if (s.members.items[i].node == plan.host->node_id) {
             csim_enter(leader->node.loop, remove_member, leader);
             return false;
         }
@@ -216,37 +205,17 @@ static bool left_metadata(void)
     return true;
 }
 
-static void add_member(void *ctx)
-{
-    struct err err = {0};
-    metadata_host_add(plan.host->process->node.metadata, &err);
-}
-
-static bool joined_metadata(void)
-{
-    struct raft_server_status s;
-    if (metadata_leader(&s) && is_member(&s, plan.host->node_id))
-        return true;
-    struct csim_process *p = plan.host->process;
-    if (p && !p->paused && p->node.state == NODE_ALIVE && csim->now_us >= plan.wait_until_us) {
-        plan.wait_until_us = csim->now_us + 1000 * MS;
-        csim_enter(p->node.loop, add_member, NULL);
-    }
-    return false;
-}
-
-/* All nodes that are left are members, and everybody knows. */
-static bool metadata_complete(void)
+bool csim_metadata_complete(void)
 {
     for (uint32_t i = 0; i < csim->options.nodes; i++) {
         struct csim_host *h = &csim->hosts[i];
         struct raft_server_status s = {0};
-        if (h->gone || h->lost_log)
+        if (h->gone)
             continue;
         if (!h->process || !h->process->node.metadata)
             return false;
         raft_server_status(metadata_host_server(h->process->node.metadata), &s);
-        if (s.members.n != csim_nodes_left() + csim->lost_logs)
+        if (s.members.n != csim_nodes_left() || csim_meta_has_lost(&s.members))
             return false;
     }
     return true;
@@ -300,16 +269,6 @@ static bool remove_step(void)
     }
 }
 
-static bool metadata_disk_step(void)
-{
-    switch (plan.step) {
-    case 0:
-        return waited() && left_metadata();
-    default:
-        return joined_metadata();
-    }
-}
-
 static bool step(void)
 {
     uint32_t id = plan.host ? plan.host->node_id : 0;
@@ -328,7 +287,7 @@ static bool step(void)
     case PLAN_REMOVE:
         return remove_step();
     case PLAN_METADATA_DISK:
-        return metadata_disk_step();
+        return csim_metadata_complete();
     case PLAN_NONE:
         break;
     }
@@ -337,7 +296,7 @@ static bool step(void)
 
 static const unsigned steps[] = {
     [PLAN_NONE] = 0,  [PLAN_COPIES] = 2, [PLAN_READ_ONLY] = 3,
-    [PLAN_DRAIN] = 3, [PLAN_REMOVE] = 8, [PLAN_METADATA_DISK] = 2,
+    [PLAN_DRAIN] = 3, [PLAN_REMOVE] = 8, [PLAN_METADATA_DISK] = 1,
 };
 static const char *const names[] = {"nothing", "copies", "read-only", "drain", "remove", "metadata disk"};
 
@@ -345,7 +304,6 @@ static void lose_metadata_disk(struct csim_host *h)
 {
     struct raft_server_status s;
     raft_server_status(metadata_host_server(h->process->node.metadata), &s);
-    plan.lost = s.self;
     csim_process_crash(h, csim_below(2), csim_below(3000 * MS));
     csim_disk_lose_raft(h);
     csim_meta_lost(s.self);
@@ -355,12 +313,12 @@ static bool can_begin(enum plan_kind kind)
 {
     const struct csim_host *h = plan.host;
     uint32_t left = csim_nodes_left();
-    if (!h->process || h->gone || h->lost_log || !h->node_id || h->process->node.state != NODE_ALIVE)
+    if (!h->process || h->gone || !h->node_id || h->process->node.state != NODE_ALIVE)
         return false;
     if (kind == PLAN_REMOVE)
-        return csim->options.snapshots && left > csim->copies && !csim->removed && metadata_complete();
+        return csim->options.snapshots && left > csim->copies && !csim->removed && csim_metadata_complete();
     if (kind == PLAN_METADATA_DISK)
-        return left >= 3 && left - 1 > (left + csim->lost_logs) / 2 && metadata_complete();
+        return left >= 3 && left - 1 > left / 2 && csim_metadata_complete();
     return left > csim->copies;
 }
 
@@ -372,7 +330,6 @@ static void begin(void)
         return;
     plan.kind = kind;
     plan.step = 0;
-    plan.lost = (struct raft_member){0};
     plan.wait_until_us = csim->now_us + csim_below(3000 * MS);
     csim->plans++;
     /* Never fewer than at first: so many disks may be lost. */

@@ -55,7 +55,8 @@ struct csim_host {
     struct csim_process *process; /* NULL: none runs */
     bool powered;                 /* answers connections to a process that is not there; else it is silent */
     bool gone;                    /* for ever */
-    bool lost_log;                /* the log-server's disk was lost: the process says so and ends, for ever */
+    bool lost_log;                /* the log-server's disk was lost, and the new one does not serve yet */
+    bool no_provision;            /* its operator has switched auto-provision off: the cluster exists */
     bool removed;                 /* from the cluster: a process that starts says so and ends */
     uint64_t restart_us;          /* a process starts then */
     uint64_t disk_us;             /* mean duration of a durable write */
@@ -96,6 +97,7 @@ enum csim_mutation {
     CSIM_TRIM_MORE,
     CSIM_SECOND_SENDER,
     CSIM_NO_MARKER,
+    CSIM_LOSS_FORGOTTEN,
     CSIM_READ_UNCONFIRMED,
     CSIM_RAFT_OLD_COPY,
     CSIM_CHANGE_ANYTIME,
@@ -134,12 +136,13 @@ struct csim {
     struct list conns;
     struct memory_objects *bucket; /* NULL: not used yet */
     uint64_t iterations, crashes, restarts, pauses, cuts, wipes, stops;
-    uint32_t copies;                        /* that new segments have, and replica sets */
-    unsigned plans;                         /* of operators */
-    bool removed;                           /* a node has been, or is being */
-    unsigned snapshots, lost_logs, imports; /* imports: replicas that went on behind what they had applied */
-    uint64_t metadata_steps;                /* changes of metadata that were looked at */
-    uint64_t scenario_us;                   /* when it happened; 0: not yet */
+    uint32_t copies; /* that new segments have, and replica sets */
+    unsigned plans;  /* of operators */
+    bool removed;    /* a node has been, or is being */
+    unsigned snapshots, lost_logs, lost_disks,
+        imports;             /* imports: replicas that went on behind what they had applied */
+    uint64_t metadata_steps; /* changes of metadata that were looked at */
+    uint64_t scenario_us;    /* when it happened; 0: not yet */
     uint64_t leaderships, told_epochs[CSIM_PARTITIONS_MAX];
 };
 
@@ -185,6 +188,7 @@ void csim_disk_crash(struct csim_host *h);
 void csim_disk_lose_partitions(struct csim_host *h);
 void csim_disk_lose_log(struct csim_host *h);
 void csim_disk_lose_raft(struct csim_host *h);
+void csim_disk_lose_directory(struct csim_host *h);
 struct csim_host *csim_host_of_path(const char *path);
 
 /* ---- cluster_node.c ---- */
@@ -219,6 +223,8 @@ void csim_heal(void);
 void csim_operator_start(void);
 /* A plan is being carried out. */
 bool csim_operator_busy(void);
+/* All nodes that are left are members of the metadata servers, and all of them run and know. */
+bool csim_metadata_complete(void);
 
 /* ---- cluster_detector.c ---- */
 void csim_detectors_heal(void);
@@ -244,10 +250,14 @@ void csim_log_chain(const struct log_chain *c);
 void csim_log_delivered(uint32_t log_id, lsn_t lsn, struct slice record);
 /* The log-server's disk is gone. */
 void csim_log_lost(struct csim_host *h);
+/* Would the other copies suffice, for every segment, if it were lost? */
+bool csim_log_may_lose(const struct csim_host *h);
 
 /* ---- cluster_meta.c ---- */
 /* The disk of this member of the metadata servers is gone. */
 void csim_meta_lost(struct raft_member m);
+/* Is a disk that was lost one of these members? */
+bool csim_meta_has_lost(const struct raft_members *m);
 
 /* ---- cluster_snapshot.c ---- */
 /* The bucket's hook. */

@@ -366,66 +366,99 @@ void log_host_set_writable(struct log_host *h, bool writable)
 
 /* ---- the storage marker ---- */
 
-static bool read_marker(struct log_host *h, uint32_t *node_id)
+struct marker {
+    uint32_t node_id;
+    uint64_t created_at;
+};
+
+static bool read_marker(struct log_host *h, struct marker *out)
 {
     struct loglet_info info;
     if (segment_store_info(h->segments, MARKER_LOGLET, &info) != RC_OK || info.meta.len == 0)
         return false;
     json_t *o = json_loadb((const char *)info.meta.ptr, info.meta.len, JSON_REJECT_DUPLICATES, NULL);
-    *node_id = (uint32_t)json_integer_value(json_object_get(o, "id"));
+    out->node_id = (uint32_t)json_integer_value(json_object_get(o, "id"));
+    out->created_at = (uint64_t)json_integer_value(json_object_get(o, "created_at"));
     json_decref(o);
     return true; /* unreadable: that of node 0, which is nobody */
 }
 
-enum log_store_verdict log_host_check(struct log_host *h, enum storage_state state, struct err *err)
+static void note_loglet(void *ctx, uint64_t loglet)
 {
-    uint32_t me = h->config.me.id, marked = 0;
-    bool present = read_marker(h, &marked);
-    if (present && marked != me) {
+    *(bool *)ctx |= loglet != MARKER_LOGLET;
+}
+
+static bool holds_records(struct log_host *h)
+{
+    bool any = false;
+    segment_store_each(h->segments, note_loglet, &any);
+    return any;
+}
+
+enum log_store_verdict log_host_check(struct log_host *h, enum storage_state state,
+                                      const struct storage_generation *generation, struct err *err)
+{
+    uint32_t me = h->config.me.id;
+    struct marker marker = {0};
+    bool present = read_marker(h, &marker);
+    if (present && marker.node_id != me) {
         err_set(err, RC_CONFLICT,
                 "log-server storage marker was found but it was created by another node. Found N%u while "
                 "this node is N%u",
-                marked, me);
+                marker.node_id, me);
         return LOG_STORE_REFUSE;
     }
-    switch (state) {
-    case STORAGE_PROVISIONING:
+    if (state == STORAGE_DISABLED) {
+        err_set(err, RC_CONFLICT, "This node cannot start its log-server because its storage-state is `%s`",
+                storage_state_name(state));
+        return LOG_STORE_REFUSE;
+    }
+    if (state == STORAGE_PROVISIONING && !generation)
         return present ? LOG_STORE_READY : LOG_STORE_FRESH;
-    case STORAGE_READ_WRITE:
-    case STORAGE_READ_ONLY:
-    case STORAGE_GONE:
-        if (present)
-            return LOG_STORE_RUN;
-        err_set(err, RC_CORRUPT,
-                "This node cannot start its log-server because it has detected that it has lost its data. "
-                "storage-state is `data-loss`");
+    /* A new disk that did not come so far as to serve anything begins again. */
+    if (!holds_records(h) && (!present || state == STORAGE_DATA_LOSS))
         return LOG_STORE_LOST;
-    case STORAGE_DATA_LOSS:
-        err_set(
-            err, RC_CORRUPT,
-            "This node cannot start its log-server because its storage-state is `data-loss`: restore its "
-            "data directory and set the storage-state with `restatectl nodes set-storage-state`, or start "
-            "under another node-name");
-        return LOG_STORE_REFUSE;
-    case STORAGE_DISABLED:
-        break;
+    if (!present) {
+        err_set(err, RC_CORRUPT, "the log-server's store in its data directory has lost its storage marker");
+        return LOG_STORE_DOUBT;
     }
-    err_set(err, RC_CONFLICT, "This node cannot start its log-server because its storage-state is `%s`",
-            storage_state_name(state));
-    return LOG_STORE_REFUSE;
+    if (generation && marker.created_at != generation->created_at) {
+        err_set(
+            err, RC_CONFLICT,
+            "the log-server's store in its data directory is from before the node came back with an empty "
+            "disk (made at %llu, the one that counts at %llu), and lacks what was acknowledged since",
+            (unsigned long long)marker.created_at, (unsigned long long)generation->created_at);
+        return LOG_STORE_DOUBT;
+    }
+    if (state == STORAGE_DATA_LOSS) {
+        err_set(err, RC_CORRUPT,
+                "its storage-state is `data-loss`, and yet its data directory holds a log-server's store. "
+                "Only if "
+                "nothing of what was written last can be missing there: `restatectl nodes set-storage-state "
+                "--nodes N%u --storage-state read-write --force` lets it go on",
+                me);
+        return LOG_STORE_DOUBT;
+    }
+    return state == STORAGE_PROVISIONING ? LOG_STORE_READY : LOG_STORE_RUN;
 }
 
-enum rc log_host_write_marker(struct log_host *h, uint64_t now_ms, struct err *err)
+enum rc log_host_write_marker(struct log_host *h, uint64_t created_at, struct err *err)
 {
     ASSERT(!h->started);
     char text[96];
     int len = snprintf(text, sizeof(text), "{\"id\":%u,\"created_at\":%llu}", h->config.me.id,
-                       (unsigned long long)now_ms);
+                       (unsigned long long)created_at);
     enum rc rc = segment_store_begin(h->segments, SEGMENT_ROOM_CONTROL, 1, (uint64_t)len, err);
     if (rc != RC_OK)
         return rc;
     segment_store_put_meta(h->segments, MARKER_LOGLET, slice_make(text, (size_t)len));
     return segment_store_commit(h->segments, err);
+}
+
+void log_host_set_lost(struct log_host *h, const struct storage_generation *generation)
+{
+    ASSERT(!h->started);
+    log_server_set_lost(h->server, generation);
 }
 
 /* ---- life ---- */

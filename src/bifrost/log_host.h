@@ -29,16 +29,21 @@ enum rc log_host_open_disk(struct disk *disk_take, const struct segment_store_op
 /* ---- before log_host_start: whose store is it? (§5.12) ---- */
 
 enum log_store_verdict {
-    LOG_STORE_RUN,   /* the marker is ours */
-    LOG_STORE_FRESH, /* never used: write the marker, then this node may become read-write */
-    LOG_STORE_READY, /* the marker is ours but the state still says provisioning: become read-write */
-    LOG_STORE_LOST,  /* what was written is gone: the state becomes data-loss and the process ends, see err */
+    LOG_STORE_RUN,    /* the marker is ours */
+    LOG_STORE_FRESH,  /* never used: write the marker, then this node may become read-write */
+    LOG_STORE_READY,  /* the marker is ours but the state still says provisioning: become read-write */
+    LOG_STORE_LOST,   /* empty, although this node stored records: they are gone (BETTER B14) */
+    LOG_STORE_DOUBT,  /* it holds something, and may not be what was acknowledged last: see err */
     LOG_STORE_REFUSE, /* the process ends, see err */
 };
-/* Compares the marker in the store with this node and its storage state in the nodes configuration. */
-enum log_store_verdict log_host_check(struct log_host *h, enum storage_state state, struct err *err);
-/* Durably marks the store as that of this node. */
-enum rc log_host_write_marker(struct log_host *h, uint64_t now_ms, struct err *err);
+/* Compares the marker in the store with this node, its storage state in the nodes configuration, and its
+ * storage generation (NULL: it still has its first disk). */
+enum log_store_verdict log_host_check(struct log_host *h, enum storage_state state,
+                                      const struct storage_generation *generation, struct err *err);
+/* Durably marks the store as that of this node. `created_at`: wall clock, ms. */
+enum rc log_host_write_marker(struct log_host *h, uint64_t created_at, struct err *err);
+/* log_server_set_lost. */
+void log_host_set_lost(struct log_host *h, const struct storage_generation *generation);
 
 void log_host_start(struct log_host *h);
 /* All ports must be closed. Writes down what is known of tails and joins the log loop. */

@@ -97,6 +97,7 @@ void log_server_free(struct log_server *s)
     for (size_t i = 0; i < s->metas.len; i++)
         buf_unref(s->metas.items[i]);
     VEC_FREE(&s->metas);
+    free(s->lost.lost);
     free(s->batch.items);
     free(s);
 }
@@ -130,11 +131,43 @@ static void handle(struct ls_loglet *l, const struct log_server_peer *from, cons
     }
 }
 
+/* A reply follows its request in the list of kinds. */
+static void answer_lost(struct log_server *s, const struct log_server_peer *from,
+                        const struct loglet_message *m)
+{
+    if (m->kind == LOGLET_RELEASE)
+        return;
+    struct loglet_message reply = {.kind = m->kind + 1,
+                                   .request_id = m->request_id,
+                                   .loglet_id = m->loglet_id,
+                                   .status = LOGLET_LOST,
+                                   .committed_tail = 1,
+                                   .repaired_tail = 1,
+                                   .local_tail = 1,
+                                   .first_offset = 1,
+                                   .next_offset = 1};
+    s->stats.refused++;
+    s->config.reply(s->config.ctx, from, &reply);
+}
+
+void log_server_set_lost(struct log_server *s, const struct storage_generation *generation)
+{
+    free(s->lost.lost);
+    s->lost = *generation;
+    s->lost.lost = xcalloc(generation->n_lost + 1, sizeof(*s->lost.lost));
+    if (generation->n_lost)
+        memcpy(s->lost.lost, generation->lost, generation->n_lost * sizeof(*s->lost.lost));
+}
+
 void log_server_on_message(struct log_server *s, const struct log_server_peer *from,
                            const struct loglet_message *m)
 {
     if (loglet_message_is_reply(m->kind))
         return;
+    if (storage_generation_lost(&s->lost, (uint32_t)(m->loglet_id >> 32), (uint32_t)m->loglet_id)) {
+        answer_lost(s, from, m);
+        return;
+    }
     struct ls_loglet *l = ls_loglet_get(s, m->loglet_id);
     l->used_ms = env_mono_ms(s->config.env);
     if (!env_timer_armed(&s->housekeeping))
@@ -163,13 +196,6 @@ void log_server_get_stats(const struct log_server *s, struct log_server_stats *o
     *out = s->stats;
     out->loglets = s->loglets.count;
     out->pending_bytes = s->pending_bytes;
-}
-
-void log_server_info(struct log_server *s, uint64_t loglet_id, struct loglet_message *out)
-{
-    struct ls_loglet *l = ls_loglet_get(s, loglet_id);
-    l->used_ms = env_mono_ms(s->config.env);
-    ls_reply_head(l, LOGLET_INFO, 0, LOGLET_OK, out);
 }
 
 static unsigned pending_seals(const struct ls_loglet *l)

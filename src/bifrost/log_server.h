@@ -7,12 +7,14 @@
  *   - no holes at or above the known global tail (L-4): a record is taken only if it continues what is there,
  * or if everything below it is known to be on a write quorum, and that knowledge becomes durable with it;
  *   - once sealed, only repairs are taken, and none of them raises what readers trust (TR-1);
+ *   - of a loglet that it had on a disk that is lost it never says anything but that (N-5);
  *   - group commit: whatever arrives while a batch is being written goes into the next one.
  *
  * Belongs to one loop. Replies are never sent from inside log_server_on_message when they need the disk, and
  * may be when they do not. */
 #pragma once
 #include "bifrost/log_server_store.h"
+#include "metadata/storage_generations.h"
 #include "wire/loglet_message.h"
 
 struct log_server;
@@ -39,6 +41,10 @@ void log_server_free(struct log_server *s);
 void log_server_on_message(struct log_server *s, const struct log_server_peer *from,
                            const struct loglet_message *m);
 
+/* What this node had on a disk that is lost; copied. Every request about it is answered LOGLET_LOST: what was
+ * acknowledged, sealed or trimmed there is unknown, so nothing may be taken, sealed or denied. Before the
+ * first message. */
+void log_server_set_lost(struct log_server *s, const struct storage_generation *generation);
 /* Own storage state (§1.4) takes writes or not; true at first. */
 void log_server_set_writable(struct log_server *s, bool writable);
 /* A write failed: reads, info and digest go on, everything else is refused until restart (health `Failsafe`).
@@ -55,8 +61,6 @@ struct log_server_stats {
 };
 void log_server_get_stats(const struct log_server *s, struct log_server_stats *out);
 
-/* For the operator's tools: the answer to GET_INFO without a message. */
-void log_server_info(struct log_server *s, uint64_t loglet_id, struct loglet_message *out);
 /* For checkers and operators: calls `visit` for each loglet in memory, in order of id. */
 struct log_server_loglet_view {
     uint64_t id, local_tail, staged_tail, trim_point, committed_tail, repaired_tail;

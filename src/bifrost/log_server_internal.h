@@ -63,6 +63,7 @@ struct log_server {
     uint64_t batch_number;
     bool busy; /* the batch is with the store */
     bool failsafe, unwritable;
+    struct storage_generation lost; /* heap array */
     size_t pending_bytes;
     struct env_task work;
     struct env_timer housekeeping, full_retry;

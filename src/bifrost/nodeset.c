@@ -79,6 +79,20 @@ void node_directory_put(struct node_directory *d, const struct node_info *node)
     d->nodes[at] = *node;
 }
 
+void node_directory_add(struct node_directory *d, const struct nodes_config *c)
+{
+    for (size_t i = 0; i < c->n_nodes; i++) {
+        const struct node_entry *e = &c->nodes[i];
+        struct node_info info = {.id = e->id,
+                                 .generation = e->generation,
+                                 .storage = e->tombstone ? STORAGE_DISABLED : e->storage,
+                                 .removed = e->tombstone};
+        if (e->location)
+            location_parse(slice_cstr(e->location), &info.location); /* none if it cannot be read */
+        node_directory_put(d, &info);
+    }
+}
+
 const struct node_info *node_directory_find(const struct node_directory *d, uint32_t id)
 {
     size_t at = lower_bound(d, id);
@@ -191,6 +205,12 @@ void quorum_init(struct quorum *q, const struct replication *r, const struct nod
     }
     for (int s = 0; s < SCOPES; s++)
         number_domains(q, (enum location_scope)s, set, d);
+}
+
+void quorum_lose(struct quorum *q, struct marks lost)
+{
+    q->authoritative = marks_minus(q->authoritative, lost);
+    q->writable = marks_minus(q->writable, lost);
 }
 
 bool quorum_is_write(const struct quorum *q, struct marks m)

@@ -46,6 +46,8 @@ struct node_directory {
 void node_directory_free(struct node_directory *d);
 /* Insert or replace. */
 void node_directory_put(struct node_directory *d, const struct node_info *node);
+/* As registered; nobody's liveness is known. Adds to what is there. */
+void node_directory_add(struct node_directory *d, const struct nodes_config *c);
 /* NULL: unknown id; counts as `provisioning`. */
 const struct node_info *node_directory_find(const struct node_directory *d, uint32_t id);
 enum storage_state node_directory_storage(const struct node_directory *d, uint32_t id);
@@ -123,6 +125,9 @@ struct quorum {
 #define QUORUM_NO_DOMAIN 0xff
 void quorum_init(struct quorum *q, const struct replication *r, const struct nodeset *set,
                  const struct node_directory *d);
+/* These members had the segment on a disk that they lost (LOGLET_LOST): for it they are what a node in state
+ * `data-loss` is for all. */
+void quorum_lose(struct quorum *q, struct marks lost);
 /* At every scope that demands something, `m` touches enough domains. */
 bool quorum_is_write(const struct quorum *q, struct marks m);
 /* A write quorum; or, if the storage states leave no way to form one (a member lost its data and the others

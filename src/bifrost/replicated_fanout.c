@@ -62,12 +62,25 @@ void fanout_again(struct fanout *f, unsigned position)
     env_timer_arm(f->calls->env, &n->retry, loglet_pause_ms(n->failures));
 }
 
+static void count_anew(struct fanout *f)
+{
+    quorum_init(&f->quorum, &f->params->replication, &f->params->nodeset, f->calls->nodes);
+    quorum_lose(&f->quorum, f->lost);
+}
+
 static void node_done(struct loglet_call *call, const struct loglet_message *m)
 {
     struct fanout_node *n = CONTAINER_OF(call, struct fanout_node, call);
     struct fanout *f = n->fanout;
     if (!m) {
         fanout_again(f, n->position);
+        return;
+    }
+    if (m->status == LOGLET_LOST) { /* it does not have to be asked again */
+        marks_add(&f->lost, n->position);
+        count_anew(f);
+        if (f->on_change)
+            f->on_change(f);
         return;
     }
     n->failures = 0;
@@ -97,7 +110,7 @@ static void node_alive(struct loglet_listener *l, uint32_t node)
 static void nodes_changed(struct loglet_listener *l)
 {
     struct fanout *f = CONTAINER_OF(l, struct fanout, listener);
-    quorum_init(&f->quorum, &f->params->replication, &f->params->nodeset, f->calls->nodes);
+    count_anew(f);
     if (f->running && f->on_change)
         f->on_change(f);
 }
@@ -140,7 +153,7 @@ void fanout_start(struct fanout *f, const struct loglet_message *request)
     f->answered = (struct marks){{0}};
     f->running = true;
     for (unsigned i = 0; i < f->params->nodeset.len; i++) {
-        if (marks_has(f->quorum.effective, i))
+        if (marks_has(f->quorum.effective, i) && !marks_has(f->lost, i))
             ask(&f->nodes[i]);
     }
 }

@@ -28,12 +28,14 @@ struct fanout {
     struct loglet_message request;
     struct fanout_node *nodes; /* params->nodeset.len of them */
     struct marks answered;
+    struct marks lost; /* say that they lost what they had of the segment: never `answered` */
     struct loglet_listener listener;
     bool running;
     /* A node answered (it is marked and its answer kept); may stop or free the fan-out. To ask the node again
      * after a pause: fanout_again. */
     void (*on_reply)(struct fanout *f, unsigned position, const struct loglet_message *m);
-    /* The quorum was computed anew. May stop or free the fan-out. */
+    /* The quorum was computed anew, because of what is known of the nodes or because one of them is lost. May
+     * stop or free the fan-out. */
     void (*on_change)(struct fanout *f);
 };
 void fanout_init(struct fanout *f, struct loglet_calls *c, const struct loglet_params *p);

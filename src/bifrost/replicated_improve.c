@@ -34,7 +34,7 @@ bool replicated_log_improvable(struct log *l)
     if (nodeset_select(c->calls->nodes, &wish, &set, NULL) != RC_OK)
         return false;
     return !replication_eq(&c->replication, &log->params.replication) ||
-           !nodeset_eq(&set, &log->params.nodeset);
+           !nodeset_eq(&set, &log->params.nodeset) || sequencer_lost_members(log->seq) > 0;
 }
 
 /* ---- by itself ---- */
@@ -42,13 +42,18 @@ bool replicated_log_improvable(struct log *l)
 /* A node set below 2R - 1 does not survive the R - 1 failures that R copies promise (spec/cluster.md §5.3):
  * records of its end may be on too few of the nodes that are left to be repaired, and the log waits for the
  * others to return. That is what the first logs of a new cluster are like, made when only some of the nodes
- * had come (G-7). So this does not wait for its turn. */
+ * had come (G-7). So this does not wait for its turn; nor does a segment that one of its members has lost
+ * with its disk: a new one can have that member again. */
 static bool is_fragile(const struct replicated_log *log)
 {
     const struct replicated_logs_config *c = &log->logs->config;
     const struct nodeset *set = &log->params.nodeset;
     unsigned alive = 0;
-    if (!log->seq || !log->claimed || set->len + 1 >= 2 * replication_copies(&c->replication))
+    if (!log->seq || !log->claimed)
+        return false;
+    if (sequencer_lost_members(log->seq) > 0)
+        return true;
+    if (set->len + 1 >= 2 * replication_copies(&c->replication))
         return false;
     for (size_t i = 0; i < c->calls->nodes->len; i++) {
         const struct node_info *n = &c->calls->nodes->nodes[i];

@@ -365,8 +365,9 @@ static bool better_elsewhere(struct replicated_log *log)
     quorum_init(&then, &c->replication, &set, c->calls->nodes);
     if (!quorum_is_write(&then, marks_and(then.writable, alive_members(log, &set))))
         return false;
-    /* The same nodes again only if some of them are sealed. */
-    return !nodeset_eq(&set, &log->params.nodeset) || sequencer_sealed_members(log->seq) > 0;
+    /* The same nodes again only if some of them are sealed, or have lost what they had of the segment. */
+    return !nodeset_eq(&set, &log->params.nodeset) || sequencer_sealed_members(log->seq) > 0 ||
+           sequencer_lost_members(log->seq) > 0;
 }
 
 void rl_tick_write(struct replicated_log *log)

@@ -159,14 +159,25 @@ static void keep_digest(struct repair_node *n, const struct loglet_message *m)
     n->n_ranges = m->n_ranges;
 }
 
-static void on_digest(struct fanout *f, unsigned position, const struct loglet_message *m)
+static void look(struct repair_op *r)
 {
-    struct repair_op *r = CONTAINER_OF(f, struct repair_op, fanout);
-    keep_digest(&r->nodes[position], m);
+    struct fanout *f = &r->fanout;
     if (!quorum_is_best_write(&f->quorum, f->answered) || !plan(r))
         return;
     fanout_stop(f); /* what was answered stays */
     next_run(r);
+}
+
+static void on_digest(struct fanout *f, unsigned position, const struct loglet_message *m)
+{
+    struct repair_op *r = CONTAINER_OF(f, struct repair_op, fanout);
+    keep_digest(&r->nodes[position], m);
+    look(r);
+}
+
+static void on_change(struct fanout *f)
+{
+    look(CONTAINER_OF(f, struct repair_op, fanout));
 }
 
 /* ---- copying ---- */
@@ -266,12 +277,6 @@ static void on_read(struct loglet_call *call, const struct loglet_message *m)
 }
 
 /* ---- start ---- */
-
-static void on_change(struct fanout *f)
-{
-    /* Who may be written to has changed: start over from the tail. */
-    finish(CONTAINER_OF(f, struct repair_op, fanout), RC_UNAVAILABLE);
-}
 
 static void start(struct env_task *t)
 {

@@ -94,6 +94,7 @@ struct trim_op {
     struct loglet_op op;
     struct loglet_params params;
     struct fanout fanout;
+    struct env_task nothing; /* to do: no member can answer */
     uint64_t upto;
     void (*done)(void *ctx);
     void *ctx;
@@ -102,6 +103,7 @@ struct trim_op {
 static void trim_free(struct loglet_op *op)
 {
     struct trim_op *t = CONTAINER_OF(op, struct trim_op, op);
+    env_undefer(&t->nothing);
     fanout_free(&t->fanout);
     free(t);
 }
@@ -109,7 +111,8 @@ static void trim_free(struct loglet_op *op)
 static void trim_evaluate(struct trim_op *t)
 {
     struct fanout *f = &t->fanout;
-    if (!quorum_is_best_write(&f->quorum, f->answered))
+    /* Where all members are lost there is nothing to drop. */
+    if (!marks_empty(f->quorum.writable) && !quorum_is_best_write(&f->quorum, f->answered))
         return;
     void (*done)(void *ctx) = t->done;
     void *ctx = t->ctx;
@@ -124,6 +127,11 @@ static void trim_on_reply(struct fanout *f, unsigned position, const struct logl
         fanout_again(f, position);
     else
         trim_evaluate(CONTAINER_OF(f, struct trim_op, fanout));
+}
+
+static void trim_nothing(struct env_task *task)
+{
+    trim_evaluate(CONTAINER_OF(task, struct trim_op, nothing));
 }
 
 static void trim_on_change(struct fanout *f)
@@ -146,6 +154,9 @@ struct loglet_op *loglet_trim(struct loglet_calls *c, const struct loglet_params
     t->fanout.on_change = trim_on_change;
     struct loglet_message m = loglet_request(&t->params, LOGLET_TRIM, committed_tail, 1);
     m.to = upto;
+    env_task_init(&t->nothing, trim_nothing);
+    if (marks_empty(t->fanout.quorum.writable))
+        env_defer(c->env, &t->nothing);
     fanout_start(&t->fanout, &m);
     return &t->op;
 }

@@ -53,6 +53,7 @@ struct sequencer {
     struct loglet_calls *calls;
     struct loglet_params params;
     struct quorum quorum;
+    struct marks lost; /* members that say LOGLET_LOST */
     struct seq_node *nodes;
     struct list waves;
     uint64_t next, committed;
@@ -134,6 +135,19 @@ static void note_sealed(struct sequencer *s, struct seq_node *n)
     s->config.sealed(s->config.ctx);
 }
 
+static void count_anew(struct sequencer *s)
+{
+    quorum_init(&s->quorum, &s->params.replication, &s->params.nodeset, s->calls->nodes);
+    quorum_lose(&s->quorum, s->lost);
+}
+
+/* Its disk was lost since, and with it every copy that it had. */
+static void note_lost(struct seq_node *n)
+{
+    marks_add(&n->seq->lost, n->position);
+    count_anew(n->seq);
+}
+
 /* ---- sending ---- */
 
 static void node_fail(struct seq_node *n)
@@ -193,6 +207,8 @@ static void on_stored(struct loglet_call *call, const struct loglet_message *m)
         n->heard = true;
         if (m->sealed || m->status == LOGLET_IS_SEALED)
             note_sealed(s, n);
+        if (m->status == LOGLET_LOST)
+            note_lost(n);
     }
     if (m && m->status == LOGLET_OK) {
         n->failures = 0;
@@ -278,6 +294,8 @@ static void on_probe(struct loglet_call *call, const struct loglet_message *m)
     n->heard = true;
     if (m->sealed)
         note_sealed(n->seq, n);
+    if (m->status == LOGLET_LOST)
+        note_lost(n);
 }
 
 /* A lost Release is repeated, and a seal from elsewhere is noticed also by a sequencer that has nothing to
@@ -289,7 +307,8 @@ static void check_fire(struct env_timer *t)
         struct seq_node *n = &s->nodes[i];
         bool current = n->heard && n->confirmed >= s->committed;
         n->heard = false;
-        if (current || loglet_call_pending(&n->probe) || !marks_has(s->quorum.effective, i))
+        if (current || loglet_call_pending(&n->probe) || !marks_has(s->quorum.effective, i) ||
+            marks_has(s->lost, i))
             continue;
         struct loglet_message m = loglet_request(&s->params, LOGLET_GET_INFO, s->committed, 1);
         loglet_call_start(s->calls, &n->probe, s->params.nodeset.ids[i], &m, loglet_timeout_ms(2));
@@ -313,7 +332,7 @@ static void node_alive(struct loglet_listener *l, uint32_t node)
 static void nodes_changed(struct loglet_listener *l)
 {
     struct sequencer *s = CONTAINER_OF(l, struct sequencer, listener);
-    quorum_init(&s->quorum, &s->params.replication, &s->params.nodeset, s->calls->nodes);
+    count_anew(s);
     commit(s);
     pump_all(s);
 }
@@ -446,6 +465,11 @@ uint64_t sequencer_stalled_since_ms(const struct sequencer *s)
 bool sequencer_writable(const struct sequencer *s)
 {
     return quorum_is_write(&s->quorum, s->quorum.writable);
+}
+
+unsigned sequencer_lost_members(const struct sequencer *s)
+{
+    return marks_count(s->lost);
 }
 
 unsigned sequencer_sealed_members(const struct sequencer *s)

@@ -46,6 +46,8 @@ bool sequencer_sealed(const struct sequencer *s);
 uint64_t sequencer_stalled_since_ms(const struct sequencer *s);
 /* Do the storage states permit a write quorum at all? Otherwise the segment must be reconfigured. */
 bool sequencer_writable(const struct sequencer *s);
+/* Members that have lost what they had of the segment: it is better to go on with another one. */
+unsigned sequencer_lost_members(const struct sequencer *s);
 /* Members that are known to be sealed. */
 unsigned sequencer_sealed_members(const struct sequencer *s);
 

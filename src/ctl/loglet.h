@@ -25,7 +25,5 @@ struct digest {
     uint64_t from, to;     /* inclusive, set by the caller */
 };
 void loglet_ask_digests(struct tool *t, const struct loglet *l, struct digest *d);
-/* The nodes of the cluster as quorums see them; the caller frees it. */
-void nodes_directory(const struct nodes_config *nodes, struct node_directory *d);
 void loglet_print_info(struct tool *t, const struct loglet *l, const uint64_t *global_tail);
 int loglet_digest_run(struct tool *t);

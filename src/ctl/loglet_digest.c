@@ -45,20 +45,6 @@ static char record_at(struct slice digest, uint64_t offset)
     return '-';
 }
 
-void nodes_directory(const struct nodes_config *nodes, struct node_directory *d)
-{
-    for (size_t i = 0; i < nodes->n_nodes; i++) {
-        const struct node_entry *e = &nodes->nodes[i];
-        struct node_info info = {.id = e->id,
-                                 .generation = e->generation,
-                                 .storage = e->tombstone ? STORAGE_DISABLED : e->storage,
-                                 .removed = e->tombstone};
-        if (!e->tombstone)
-            location_parse(slice_cstr(e->location), &info.location); /* none if it cannot be read */
-        node_directory_put(d, &info);
-    }
-}
-
 static void digest_row(struct tool *t, struct table *tb, const struct loglet *l, const struct digest *d,
                        const struct quorum *q, uint64_t offset)
 {
@@ -111,7 +97,7 @@ static void print_digest(struct tool *t, const struct loglet *l, const struct di
     struct node_directory directory = {0};
     struct quorum q;
     struct table *tb = table_new(t, "digest");
-    nodes_directory(ctl_of(t)->nodes, &directory);
+    node_directory_add(&directory, ctl_of(t)->nodes);
     quorum_init(&q, &l->params.replication, &l->params.nodeset, &directory);
     table_column(tb, "OFFSET");
     for (size_t i = 0; i < l->n_nodes; i++)

@@ -83,7 +83,7 @@ static bool agreed(struct tool *t, const struct loglet *l)
     struct node_directory directory = {0};
     struct quorum q;
     struct marks answered = {{0}};
-    nodes_directory(ctl_of(t)->nodes, &directory);
+    node_directory_add(&directory, ctl_of(t)->nodes);
     for (size_t i = 0; i < directory.len; i++) {
         if (directory.nodes[i].storage == STORAGE_DISABLED)
             directory.nodes[i].storage = STORAGE_DATA_LOSS;

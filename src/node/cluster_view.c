@@ -2,6 +2,7 @@
 #include "node/cluster_view.h"
 
 #include "base/log.h"
+#include "metadata/storage_generations.h"
 
 static bool is(struct slice key, const char *name)
 {
@@ -161,7 +162,7 @@ bool cluster_view_is_system_key(struct slice key)
 {
     uint32_t partition;
     return is(key, NODES_CONFIG_KEY) || is(key, LOGS_CONFIG_KEY) || is(key, PARTITION_TABLE_KEY) ||
-           epoch_key_parse(key, &partition);
+           is(key, STORAGE_GENERATIONS_KEY) || epoch_key_parse(key, &partition);
 }
 
 void cluster_view_free(struct cluster_view *v)

@@ -67,6 +67,19 @@ static void put_header(struct writer *w, const struct loglet_message *m)
     pb_put_message(w, 1, &header);
 }
 
+/* Says so of a loglet that the node had on a disk that is lost; true then. */
+static bool is_lost(struct loglet_question *q, const struct loglet_message *m)
+{
+    if (!m || m->status != LOGLET_LOST)
+        return false;
+    loop_logs_leave(&q->user);
+    rpc_fail(q->rpc, GRPC_DATA_LOSS,
+             "the log-server of this node has lost its disk since, and this loglet with it");
+    writer_free(&q->entries);
+    free(q);
+    return true;
+}
+
 /* Wraps `inner_take` and ends the call; NULL: there was no answer. */
 static void finish(struct loglet_question *q, struct writer *inner_take)
 {
@@ -89,6 +102,8 @@ static void info_known(struct loglet_call *call, const struct loglet_message *m)
 {
     struct loglet_question *q = CONTAINER_OF(call, struct loglet_question, call);
     struct writer info = WRITER_INIT;
+    if (is_lost(q, m))
+        return;
     if (m) {
         put_header(&info, m);
         pb_write_u64(&info, 2, m->trim_point);
@@ -115,6 +130,8 @@ static void put_entry(struct writer *w, uint64_t from, uint64_t to, unsigned sta
 static void digest_known(struct loglet_call *call, const struct loglet_message *m)
 {
     struct loglet_question *q = CONTAINER_OF(call, struct loglet_question, call);
+    if (is_lost(q, m))
+        return;
     for (uint32_t i = 0; m && i < m->n_ranges; i++)
         put_entry(&q->entries, m->ranges[i].from, m->ranges[i].to,
                   m->ranges[i].kind == LOGLET_RANGE_TRIMMED ? RECORD_TRIMMED : RECORD_EXISTS);

@@ -117,17 +117,9 @@ static void update_host(struct node_logs *n)
 void node_logs_on_nodes_config(struct node_logs *n, const struct nodes_config *c)
 {
     node_directory_free(&n->nodes);
-    for (size_t i = 0; i < c->n_nodes; i++) {
-        const struct node_entry *e = &c->nodes[i];
-        struct node_info info = {.id = e->id,
-                                 .generation = e->generation,
-                                 .storage = e->tombstone ? STORAGE_DISABLED : e->storage,
-                                 .removed = e->tombstone,
-                                 .liveness = ask_liveness(n, e->id)};
-        if (e->location)
-            location_parse(slice_cstr(e->location), &info.location);
-        node_directory_put(&n->nodes, &info);
-    }
+    node_directory_add(&n->nodes, c);
+    for (size_t i = 0; i < n->nodes.len; i++)
+        n->nodes.nodes[i].liveness = ask_liveness(n, n->nodes.nodes[i].id);
     update_host(n);
     broadcast(n, true, NULL);
 }

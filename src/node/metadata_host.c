@@ -209,7 +209,8 @@ static void kv_seen(void *ctx, const struct kv_entry *entry)
     h->ops->seen(h->ctx, entry);
 }
 
-/* The other roles go on: the copy is missing until an operator removes and adds the node (spec §2.4, S-9). */
+/* By a leader of an older version, which does not replace a lost disk by itself: the other roles go on, the
+ * copy is missing until an operator removes and adds the node (spec §2.4, S-9). */
 static void join_refused(void *ctx, const char *message)
 {
     LOG0(LOG_ERROR, TARGET, "%s", message);
@@ -230,6 +231,7 @@ static enum rc open_server(struct metadata_host *h, struct loop *loop, const cha
     raft_server_options_default(&o);
     o.cluster_name = h->config->cluster_name;
     o.raft.trim_entries = h->config->metadata.log_trim_threshold;
+    o.replace_lost_storage = true;
     struct raft_server *server;
     rc = raft_server_new(h->env, store, &durable, &o, &server_ops, h, &server, err);
     if (rc == RC_OK)
@@ -340,7 +342,7 @@ enum rc metadata_host_open(struct env *env, struct loop *loop, const struct node
     }
     h->kv = kv_watch_new(kv, kv_seen, h);
     if (h->server)
-        h->joiner = raft_joiner_new(env, h->server, h->client, JOIN_INTERVAL_MS, false, join_refused, h);
+        h->joiner = raft_joiner_new(env, h->server, h->client, JOIN_INTERVAL_MS, true, join_refused, h);
     set_addresses(h);
     *out = h;
     if (h->server)
@@ -441,6 +443,11 @@ static void probe_over(struct env_timer *t)
         done(h->probe.ctx, h->probe.found);
 }
 
+bool metadata_host_probing(const struct metadata_host *h)
+{
+    return h->probe.done != NULL;
+}
+
 static void probe_answered(struct metadata_host *h, uint64_t attempt, bool provisioned)
 {
     size_t i = (size_t)(attempt & ~PROBE_ATTEMPT);
@@ -469,6 +476,8 @@ void metadata_host_probe(struct metadata_host *h, uint64_t timeout_ms,
     size_t n = MIN(h->config->metadata.client.n_addresses, RAFT_CLIENT_ADDRESSES_MAX);
     h->probe.done = done;
     h->probe.ctx = ctx;
+    h->probe.found = NULL;
+    h->probe.waiting = 0;
     for (size_t i = 0; i < n; i++) {
         const char *address = h->config->metadata.client.addresses[i];
         if (h->server && same_address(address, h->own_address))

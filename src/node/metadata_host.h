@@ -43,6 +43,8 @@ bool metadata_host_is_blank(const struct metadata_host *h);
 void metadata_host_probe(struct metadata_host *h, uint64_t timeout_ms,
                          void (*done)(void *ctx, const char *address), void *ctx);
 
+bool metadata_host_probing(const struct metadata_host *h);
+
 /* First member of a new cluster, holding `initial`; takes effect when it is on disk,
  * metadata_host_ops.changed tells. RC_EXISTS: it has an identity already; RC_UNSUPPORTED: no metadata-server
  * role. */

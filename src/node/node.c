@@ -93,6 +93,7 @@ static void release(struct node *n)
     if (n->cluster)
         cluster_free(n->cluster);
     cluster_view_free(&n->view);
+    arena_free(&n->storage.arena);
     if (n->schemas)
         schema_store_free(n->schemas);
     if (n->rules)

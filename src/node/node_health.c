@@ -43,7 +43,7 @@ void node_health(struct node *n, struct health_report *out)
         .age_ns = os_mono_ns() - n->started_mono_ns,
         .admin_ready = up,
         .worker_ready = up,
-        .log_server_ready = n->log_host != NULL,
+        .log_server_ready = n->storage.usable,
         .log_server_failsafe = n->log_host && log_host_refuses(n->log_host),
         .metadata_status = metadata_status(n),
         .nodes_config_version = n->view.nodes_value.version,

@@ -3,8 +3,10 @@
 #include "admin/admin_http.h"
 #include "admin/ui.h"
 #include "ingress/ingress.h"
+#include "metadata/kv_edit.h"
 #include "metadata/rule_store.h"
 #include "metadata/schema_store.h"
+#include "metadata/storage_generations.h"
 #include "node/cluster.h"
 #include "node/cluster_view.h"
 #include "node/control_link.h"
@@ -46,7 +48,8 @@ struct node {
     struct kv *kv;            /* of `metadata`; everything that passes is seen by: */
     struct cluster_view view; /* cluster metadata as this node knows it */
     uint64_t join_began_ms, join_told_ms, states_told_ms;
-    struct { /* until the own metadata server is provisioned */
+    struct err join_why; /* it has not worked yet */
+    struct {             /* until the own metadata server is provisioned */
         void (*done)(void *ctx, const struct err *err);
         void *ctx;
     } provisioning;
@@ -62,8 +65,17 @@ struct node {
     struct log_server_links *log_links;
     struct log_host *log_host; /* NULL without the role */
     struct node_logs *logs;
-    struct err storage_err; /* why the log-server's store must not be used */
-    bool storage_waits;     /* its state is still to be registered: nothing starts before */
+    struct { /* log_storage.c: may the log-server's store be used? */
+        bool usable;
+        struct arena arena;
+        struct storage_generations generations; /* as last read, in `arena` */
+        uint64_t created_at;                    /* of the generation that is being written */
+        struct err told;                        /* why it waits */
+        uint64_t told_ms;
+        struct kv_op read;
+        struct kv_edit edit;
+        struct env_timer timer;
+    } storage;
     struct rocks_db *db;
     struct node_snapshots *snapshots;
     struct env_timer snapshots_timer; /* snapshots_watch.c */
@@ -101,6 +113,7 @@ struct node {
 
 #define NODE_RETRY_MS 250u   /* what needs the metadata is tried again about so soon */
 #define NODE_TELL_MS  30000u /* ... and said again so often */
+#define NODE_PROBE_MS 1000u  /* how long metadata servers have to say whether there is a cluster */
 
 /* node_start.c: from configuration to Alive; errors end in node_fail. */
 void node_start(struct node *n);
@@ -141,6 +154,11 @@ void node_check_membership(struct node *n);
 /* node_partitions.c: a member opens its stores and starts its partitions; Alive follows by itself. */
 void node_partitions_init(struct node *n); /* first of all: timers */
 enum rc node_open_partitions(struct node *n, struct err *err);
+/* All stores may be used. */
+void node_start_partitions(struct node *n);
+/* log_storage.c: opens the log-server's store and looks whether it may be used; node_start_partitions or
+ * node_fail follows, or the node waits. */
+enum rc node_open_log_store(struct node *n, struct err *err);
 /* Other partitions have leaders now, or other nodes are alive, as far as this node knows. */
 void node_leaders_changed(struct node *n);
 void node_liveness_changed(struct node *n);

@@ -25,6 +25,33 @@ void node_join_now(struct node *n)
         env_timer_arm(n->env, &n->retry_timer, 0);
 }
 
+/* Why nobody lets this node in, which has no metadata of its own (any more). `member`: the address of a
+ * metadata server that belongs to the cluster, NULL: none answered. */
+static void members_asked(void *ctx, const char *member)
+{
+    struct node *n = ctx;
+    if (n->stopping || n->joined.node_id)
+        return;
+    if (member) {
+        LOG0(
+            LOG_WARN, TARGET,
+            "Waiting for the metadata servers of the cluster '%s': %s belongs to it, but no majority of them "
+            "answers. Start the others. If the disks of so many are gone for good, `restate-server recover "
+            "metadata` on one that has its disk makes it the only member (docs/operations.md, When too much "
+            "is "
+            "lost). Do not provision: that would make another cluster",
+            n->config->cluster_name, member);
+        return;
+    }
+    bool long_ago = env_mono_ms(n->env) - n->join_began_ms >= JOIN_WARN_MS;
+    LOG0(
+        long_ago ? LOG_WARN : LOG_INFO, TARGET,
+        "Waiting for the cluster '%s' to be provisioned or reachable (%s). A new cluster is provisioned with "
+        "`restatectl provision`; to join an existing one, metadata-client.addresses must name its metadata "
+        "servers.",
+        n->config->cluster_name, n->join_why.msg);
+}
+
 /* Not yet: the cluster is not provisioned, or nobody that knows it answers. Say so after a while, then now
  * and again (spec/cluster.md §1.7, §1.8). */
 static void join_later(struct node *n, const struct err *why)
@@ -42,13 +69,16 @@ static void join_later(struct node *n, const struct err *why)
         n->join_told_ms = MAX(now, 1); /* it is not waited for somebody else */
     if (!n->join_told_ms || now - n->join_told_ms >= NODE_TELL_MS) {
         n->join_told_ms = MAX(now, 1);
-        LOG0(waited >= JOIN_WARN_MS ? LOG_WARN : LOG_INFO, TARGET,
-             "Waiting for the cluster '%s' to be provisioned or reachable (%s). %s", n->config->cluster_name,
-             why->msg,
-             external && !n->dir.provisioned ? "A new cluster is provisioned with `restatectl provision`."
-             : blank ? "A new cluster is provisioned with `restatectl provision`; to join an existing one, "
-                       "metadata-client.addresses must name its metadata servers."
-                     : "This node was part of it before.");
+        n->join_why = *why;
+        if (blank && !metadata_host_probing(n->metadata))
+            metadata_host_probe(n->metadata, NODE_PROBE_MS, members_asked, n);
+        else if (!blank)
+            LOG0(waited >= JOIN_WARN_MS ? LOG_WARN : LOG_INFO, TARGET,
+                 "Waiting for the cluster '%s' to be provisioned or reachable (%s). %s",
+                 n->config->cluster_name, why->msg,
+                 n->dir.provisioned || !external
+                     ? "This node was part of it before."
+                     : "A new cluster is provisioned with `restatectl provision`.");
     }
     uint32_t pause = blank ? JOIN_RETRY_BLANK_MS : NODE_RETRY_MS;
     env_timer_arm(n->env, &n->retry_timer, pause / 2 + env_random(n->env) % pause);

@@ -167,72 +167,13 @@ static void schema_loaded(void *ctx, const struct err *err)
     become_alive(n);
 }
 
-/* ---- the log-server's store (spec/cluster.md §5.12) ---- */
-
-static void storage_lost(void *ctx, const struct err *err)
-{
-    struct node *n = ctx;
-    struct err reason = n->storage_err;
-    if (err)
-        LOG0(LOG_ERROR, TARGET, "Cannot register that this node has lost its data: %s", err->msg);
-    node_fail(n, &reason);
-}
-
-static void start_partitions(struct node *n);
-
-static void storage_ready(void *ctx, const struct err *err)
-{
-    struct node *n = ctx;
-    if (n->stopping)
-        return;
-    if (err && err->rc == RC_AGAIN) {
-        n->storage_waits = true;
-        write_states_later(n, err);
-    } else if (err) {
-        node_fail(n, err);
-    } else {
-        n->storage_waits = false;
-        start_partitions(n);
-    }
-}
-
 static void write_states_again(struct env_timer *t)
 {
     struct node *n = CONTAINER_OF(t, struct node, states_timer);
-    if (n->storage_waits)
-        join_set_storage(n->env, n->kv, n->joined.node_id, STORAGE_READ_WRITE, storage_ready, n);
-    else
-        join_activate(n->env, n->kv, n->joined.node_id, activated, n);
+    join_activate(n->env, n->kv, n->joined.node_id, activated, n);
 }
 
-/* Whose store is it, and what follows? RC_OK: start_partitions or node_fail will follow. */
-static enum rc open_log_store(struct node *n, struct err *err)
-{
-    const struct node_entry *me = nodes_config_by_id(&n->view.nodes, n->joined.node_id);
-    n->log_links = log_server_links_new();
-    struct log_host_config config = {.me = {n->joined.node_id, n->joined.generation},
-                                     .remote_reply = log_server_links_reply,
-                                     .ctx = n->log_links};
-    char *path = xasprintf("%s/log-store", n->dir.path);
-    enum rc rc = log_host_open(path, &config, &n->log_host, err);
-    free(path);
-    if (rc != RC_OK)
-        return rc;
-    enum log_store_verdict verdict = log_host_check(n->log_host, me->storage, &n->storage_err);
-    if (verdict == LOG_STORE_FRESH)
-        rc = log_host_write_marker(n->log_host, env_wall_ms(n->env), err);
-    if (verdict == LOG_STORE_REFUSE) {
-        *err = n->storage_err;
-        rc = err->rc;
-    } else if (verdict == LOG_STORE_LOST) {
-        join_set_storage(n->env, n->kv, me->id, STORAGE_DATA_LOSS, storage_lost, n);
-    } else if (rc == RC_OK && verdict == LOG_STORE_RUN) {
-        start_partitions(n);
-    } else if (rc == RC_OK) {
-        join_set_storage(n->env, n->kv, me->id, STORAGE_READ_WRITE, storage_ready, n);
-    }
-    return rc;
-}
+/* ---- a member opens its stores ---- */
 
 static enum rc open_database(struct node *n, struct err *err)
 {
@@ -343,8 +284,7 @@ static void prepare_shards(struct node *n)
     node_metrics_register(n);
 }
 
-/* The node is a member and its stores are open. */
-static void start_partitions(struct node *n)
+void node_start_partitions(struct node *n)
 {
     struct err err = {0};
     open_logs(n);
@@ -381,8 +321,8 @@ enum rc node_open_partitions(struct node *n, struct err *err)
     if (rc == RC_OK)
         rc = node_snapshots_new(n->config, n->dir.path, n->joined.fingerprint, &n->snapshots, err);
     if (rc == RC_OK && n->config->roles & ROLE_LOG_SERVER)
-        rc = open_log_store(n, err);
+        rc = node_open_log_store(n, err);
     else if (rc == RC_OK)
-        start_partitions(n);
+        node_start_partitions(n);
     return rc;
 }

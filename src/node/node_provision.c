@@ -1,8 +1,7 @@
 /* Making this node the first of a new cluster: on request, or by itself (spec/cluster.md §1.9). */
 #include "node/node_internal.h"
 
-#define TARGET   "restate_node"
-#define PROBE_MS 1000u
+#define TARGET "restate_node"
 
 static void external_provisioned(void *ctx, const struct err *err)
 {
@@ -128,6 +127,6 @@ enum rc node_provision_automatically(struct node *n, struct err *err)
     if (rc != RC_OK)
         err_prefix(err, "cannot provision the cluster: ");
     else if (!external) /* there: when the first try to join finds nothing */
-        metadata_host_probe(n->metadata, PROBE_MS, probed, n);
+        metadata_host_probe(n->metadata, NODE_PROBE_MS, probed, n);
     return rc;
 }

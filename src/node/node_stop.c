@@ -149,6 +149,8 @@ void node_stop(struct node *n)
     env_timer_cancel(n->env, &n->retry_timer);
     env_timer_cancel(n->env, &n->leaders_timer);
     env_timer_cancel(n->env, &n->states_timer);
+    if (n->log_host)
+        env_timer_cancel(n->env, &n->storage.timer);
     env_timer_init(&n->deadline_timer, deadline);
     env_timer_arm(n->env, &n->deadline_timer, n->config->shutdown_timeout_ms);
     if (served)

@@ -15,8 +15,8 @@ const char *loglet_message_kind_name(enum loglet_message_kind kind)
 const char *loglet_status_name(enum loglet_status status)
 {
     static const char *const names[] = {
-        "unknown",       "ok",       "disabled", "dropped", "sealed", "sealing", "mismatch of the sequencer",
-        "out of bounds", "malformed"};
+        "unknown",       "ok",        "disabled", "dropped", "sealed", "sealing", "mismatch of the sequencer",
+        "out of bounds", "malformed", "lost"};
     return (unsigned)status < ARRAY_LEN(names) ? names[status] : names[0];
 }
 
@@ -216,7 +216,7 @@ static void read_request(struct reader *r, struct loglet_message_room *room, str
 
 static void read_reply(struct reader *r, struct loglet_message_room *room, struct loglet_message *m)
 {
-    m->status = (enum loglet_status)read_enum(r, LOGLET_MALFORMED + 1);
+    m->status = (enum loglet_status)read_enum(r, LOGLET_LOST + 1);
     m->sealed = read_bool(r);
     m->local_tail = read_offset(r, 1);
     m->trim_point = read_offset(r, 0);

@@ -51,6 +51,7 @@ enum loglet_status {
     LOGLET_SEQUENCER_MISMATCH = 6,
     LOGLET_OUT_OF_BOUNDS = 7,
     LOGLET_MALFORMED = 8,
+    LOGLET_LOST = 9, /* the node had this loglet on a disk that is lost: it counts for nothing, for ever */
 };
 const char *loglet_status_name(enum loglet_status status);
 

@@ -29,7 +29,7 @@ const itemsOf = (name) => {
   const head = name.split(":")[0];
   return head.match(/\b([AGMSNFPLTOV]-\d+|[GMT]-[a-h]|JEPSEN|E2E|CHAOS)\b/g) ?? [];
 };
-const sources = Object.fromEntries(["form", "faults", "suites", "metadata", "operate", "deploy", "sql", "storm", "recover", "external", "limits"].map((f) => [f, readFileSync(join(root, "test", "cluster", `${f}.test.mjs`), "utf8")]));
+const sources = Object.fromEntries(["form", "faults", "suites", "metadata", "operate", "deploy", "sql", "storm", "recover", "rejoin", "external", "limits"].map((f) => [f, readFileSync(join(root, "test", "cluster", `${f}.test.mjs`), "utf8")]));
 const cases = new Map(); // name -> file
 for (const name of new Set([...ours.keys(), ...official.keys()])) cases.set(name, name.startsWith("JEPSEN ") && !/: /.test(name) ? "suites.test.mjs" : (ours.get(name) ?? official.get(name)).file);
 for (const [file, source] of Object.entries(sources)) for (const m of source.matchAll(/scenario\(\s*"([^"]+)"/g)) cases.set(m[1], `${file}.test.mjs`);

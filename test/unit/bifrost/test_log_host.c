@@ -814,32 +814,55 @@ static void a_full_disk_makes_appends_wait_and_goes_on_by_itself(void **state)
 
 /* ---- whose store is it (spec/cluster.md §5.12) ---- */
 
-static enum log_store_verdict check_as(uint32_t node_id, enum storage_state state, bool mark)
+/* `generation`: the date of the disk that counts; 0: there was never another. `mark`: of the new marker; 0:
+ * none. */
+static enum log_store_verdict check_as(uint32_t node_id, enum storage_state state, uint64_t generation,
+                                       uint64_t mark)
 {
     struct log_host_config config = {.me = {node_id, 1}};
+    struct storage_generation g = {.node_id = node_id, .created_at = generation};
     struct err err = {0};
     assert_int_equal(log_host_open(directory, &config, &host, &err), RC_OK);
-    enum log_store_verdict v = log_host_check(host, state, &err);
-    assert_int_equal(err.rc != RC_OK, v == LOG_STORE_LOST || v == LOG_STORE_REFUSE);
+    err = (struct err){0};
+    enum log_store_verdict v = log_host_check(host, state, generation ? &g : NULL, &err);
+    assert_int_equal(err.rc != RC_OK, v == LOG_STORE_DOUBT || v == LOG_STORE_REFUSE);
     if (mark)
-        assert_int_equal(log_host_write_marker(host, 1234, &err), RC_OK);
+        assert_int_equal(log_host_write_marker(host, mark, &err), RC_OK);
     log_host_close(host);
     return v;
 }
 
 static void the_store_knows_whose_it_is(void **state)
 {
-    assert_int_equal(check_as(2, STORAGE_READ_WRITE, false), LOG_STORE_LOST);
-    assert_int_equal(check_as(2, STORAGE_READ_ONLY, false), LOG_STORE_LOST);
-    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, false), LOG_STORE_REFUSE);
-    assert_int_equal(check_as(2, STORAGE_DISABLED, false), LOG_STORE_REFUSE);
-    assert_int_equal(check_as(2, STORAGE_PROVISIONING, true), LOG_STORE_FRESH);
-    assert_int_equal(check_as(2, STORAGE_PROVISIONING, false), LOG_STORE_READY);
-    assert_int_equal(check_as(2, STORAGE_READ_WRITE, false), LOG_STORE_RUN);
-    assert_int_equal(check_as(2, STORAGE_READ_ONLY, false), LOG_STORE_RUN);
-    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, false), LOG_STORE_REFUSE);
-    assert_int_equal(check_as(5, STORAGE_PROVISIONING, false), LOG_STORE_REFUSE);
-    assert_int_equal(check_as(5, STORAGE_READ_WRITE, false), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(2, STORAGE_READ_WRITE, 0, 0), LOG_STORE_LOST);
+    assert_int_equal(check_as(2, STORAGE_READ_ONLY, 0, 0), LOG_STORE_LOST);
+    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, 0, 0), LOG_STORE_LOST);
+    assert_int_equal(check_as(2, STORAGE_DISABLED, 0, 0), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(2, STORAGE_PROVISIONING, 0, 1234), LOG_STORE_FRESH);
+    assert_int_equal(check_as(2, STORAGE_PROVISIONING, 0, 0), LOG_STORE_READY);
+    assert_int_equal(check_as(2, STORAGE_READ_WRITE, 0, 0), LOG_STORE_RUN);
+    assert_int_equal(check_as(2, STORAGE_READ_ONLY, 0, 0), LOG_STORE_RUN);
+    /* An empty one that was marked and did not come to serve begins again. */
+    assert_int_equal(check_as(2, STORAGE_DATA_LOSS, 1234, 0), LOG_STORE_LOST);
+    assert_int_equal(check_as(5, STORAGE_PROVISIONING, 0, 0), LOG_STORE_REFUSE);
+    assert_int_equal(check_as(5, STORAGE_READ_WRITE, 0, 0), LOG_STORE_REFUSE);
+}
+
+static void a_store_with_records_is_used_only_if_it_is_the_one_that_counts(void **state)
+{
+    assert_int_equal(check_as(1, STORAGE_PROVISIONING, 0, 1234), LOG_STORE_FRESH);
+    struct driver d;
+    start();
+    drivers_init(&d, 1, 10, 1, 10);
+    drivers_run(&d, 1);
+    stop();
+    assert_int_equal(check_as(1, STORAGE_READ_WRITE, 0, 0), LOG_STORE_RUN);
+    assert_int_equal(check_as(1, STORAGE_READ_WRITE, 1234, 0), LOG_STORE_RUN);
+    assert_int_equal(check_as(1, STORAGE_READ_WRITE, 2000, 0), LOG_STORE_DOUBT); /* an old disk turned up */
+    assert_int_equal(check_as(1, STORAGE_DATA_LOSS, 2000, 0), LOG_STORE_DOUBT);
+    assert_int_equal(check_as(1, STORAGE_DATA_LOSS, 1234, 0),
+                     LOG_STORE_DOUBT); /* the operator's word is needed */
+    assert_int_equal(check_as(1, STORAGE_DATA_LOSS, 0, 0), LOG_STORE_DOUBT);
 }
 
 static void speed(void **state)
@@ -894,6 +917,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_full_disk_makes_appends_wait_and_goes_on_by_itself, make_directory,
                                         remove_directory),
         cmocka_unit_test_setup_teardown(the_store_knows_whose_it_is, make_directory, remove_directory),
+        cmocka_unit_test_setup_teardown(a_store_with_records_is_used_only_if_it_is_the_one_that_counts,
+                                        make_directory, remove_directory),
         cmocka_unit_test_setup_teardown(speed, make_directory, remove_directory),
     };
     log_set_sink(drop_line, NULL);

@@ -457,6 +457,38 @@ static void a_failed_write_stops_all_writing(void **state)
     assert_int_equal(store(f, 3, 1, 1), LOGLET_OK);
 }
 
+/* Every kind of request, whatever the new disk has meanwhile; later segments are as any other. */
+static void what_was_lost_is_only_said_to_be_lost(void **state)
+{
+    struct fixture *f = *state;
+    struct lost_log lost[] = {{4, 9}, {5, 0}};
+    log_server_set_lost(f->server, &(struct storage_generation){2, 1000, lost, 2});
+    assert_int_equal(store(f, 1, 2, 1), LOGLET_LOST);
+    assert_int_equal(repair(f, 1, 2, 1), LOGLET_LOST);
+    static const enum loglet_message_kind kinds[] = {LOGLET_SEAL,          LOGLET_GET_INFO,
+                                                     LOGLET_GET_RECORDS,   LOGLET_GET_DIGEST,
+                                                     LOGLET_WAIT_FOR_TAIL, LOGLET_TRIM};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        struct loglet_message m = request(kinds[i]);
+        m.from = m.to = 1;
+        const struct loglet_message *r = ask(f, m);
+        assert_true(loglet_message_is_reply(r->kind) && r->kind == kinds[i] + 1);
+        assert_int_equal(r->status, LOGLET_LOST);
+        assert_true(!r->sealed && r->local_tail == 1 && r->committed_tail == 1);
+        struct writer w = WRITER_INIT;
+        struct loglet_message decoded;
+        static struct loglet_message_room room;
+        loglet_message_encode(&w, r);
+        struct bytes frame = writer_take(&w);
+        assert_true(loglet_message_decode(frame, &room, &decoded));
+        assert_int_equal(decoded.status, LOGLET_LOST);
+        bytes_unref(&frame);
+    }
+    struct loglet_message later = request(LOGLET_SEAL);
+    later.loglet_id = LOGLET + 1;
+    assert_true(ask(f, later)->sealed);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -470,6 +502,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(overload_is_shed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_full_disk_refuses_stores_and_nothing_else, setup, teardown),
         cmocka_unit_test_setup_teardown(a_failed_write_stops_all_writing, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_was_lost_is_only_said_to_be_lost, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
