@@ -10,14 +10,6 @@ struct chain_case {
     enum ml_mutation mutation;
 };
 
-static void append(struct ml_client *c, unsigned uid)
-{
-    struct bytes record = ml_record(uid);
-    if (c->sequencer && sequencer_room(c->sequencer, &record, 1) == 1)
-        sequencer_append(c->sequencer, &record, 1);
-    bytes_unref(&record);
-}
-
 static void on_extended(void *ctx, enum rc rc, const struct chain *chain, uint64_t version)
 {
     struct ml_client *c = ctx;
@@ -36,7 +28,7 @@ static void on_extended(void *ctx, enum rc rc, const struct chain *chain, uint64
     if (!mine)
         return;
     ml_start_sequencer(c, &p, last->base_lsn);
-    ml_act(c, append, 10 + c->index);
+    ml_act(c, ml_append, 10 + c->index);
 }
 
 static void extend(struct ml_client *c, unsigned arg)
@@ -63,7 +55,7 @@ static void run(struct explore *x, void *ctx)
     ml_start_sequencer(old, &p, 1);
     old->timers_left = 0;
     for (unsigned i = 0; i < s->bounds.records; i++)
-        ml_act(old, append, i + 1);
+        ml_act(old, ml_append, i + 1);
     ml_act(ml_add_client(w, "extender X"), extend, 0);
     ml_act(ml_add_client(w, "extender Y"), extend, 0);
     while (ml_step(w))

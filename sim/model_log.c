@@ -337,6 +337,13 @@ static void told(struct ml_client *c, uint64_t what)
     c->inputs = hash64_combine(c->inputs, what);
 }
 
+static struct bytes record(unsigned uid)
+{
+    struct buf *b = buf_new(8);
+    put_u64le(b->data, uid);
+    return bytes_take_buf(b, 0, 8);
+}
+
 static void net_send(struct loglet_net *net, uint32_t to, const struct loglet_message *message)
 {
     struct ml_client *c = CONTAINER_OF(net, struct ml_client, net);
@@ -349,7 +356,7 @@ static void net_send(struct loglet_net *net, uint32_t to, const struct loglet_me
     if (w->mutation == ML_SEAL_IGNORED && m.kind == LOGLET_STORE)
         m.flags |= LOGLET_IGNORE_SEAL;
     if (w->mutation == ML_OTHER_BYTES && m.kind == LOGLET_STORE && to == 2) {
-        other = ml_record(99);
+        other = record(99);
         m.records = &other;
         m.n_records = 1;
     }
@@ -728,13 +735,6 @@ struct loglet_params ml_params(struct ml_world *w, uint64_t loglet, struct node_
     return p;
 }
 
-struct bytes ml_record(unsigned uid)
-{
-    struct buf *b = buf_new(8);
-    put_u64le(b->data, uid);
-    return bytes_take_buf(b, 0, 8);
-}
-
 static struct ml_loglet *find(struct ml_world *w, uint64_t id)
 {
     for (unsigned i = 0; i < w->n_loglets; i++) {
@@ -886,6 +886,14 @@ void ml_start_sequencer(struct ml_client *c, const struct loglet_params *p, lsn_
     c->loglet = p->loglet_id;
     c->sequencer = sequencer_new(&(struct sequencer_config){
         .calls = &c->calls, .params = p, .committed = on_committed, .sealed = on_sealed, .ctx = c});
+}
+
+void ml_append(struct ml_client *c, unsigned uid)
+{
+    struct bytes body = record(uid);
+    if (c->sequencer && sequencer_room(c->sequencer, &body, 1) == 1)
+        sequencer_append(c->sequencer, &body, 1);
+    bytes_unref(&body);
 }
 
 void ml_check_sealed(struct ml_client *c, uint64_t loglet, uint64_t tail)

@@ -117,9 +117,10 @@ struct ml_loglet *ml_add_loglet(struct ml_world *w, const struct loglet_params *
 /* Parameters with the node set of all log-servers; `copies` as somebody believes. */
 struct loglet_params ml_params(struct ml_world *w, uint64_t loglet, struct node_ref sequencer,
                                unsigned copies);
-struct bytes ml_record(unsigned uid);
 /* A sequencer that reports what is committed to the oracle. */
 void ml_start_sequencer(struct ml_client *c, const struct loglet_params *p, lsn_t base);
+/* An act: the client's sequencer, if it has one with room, appends record `uid`. */
+void ml_append(struct ml_client *c, unsigned uid);
 /* A sealer was told that the segment is sealed at `tail`. */
 void ml_check_sealed(struct ml_client *c, uint64_t loglet, uint64_t tail);
 void ml_check_delivered(struct ml_client *c, uint64_t loglet, uint64_t offset, struct slice body);

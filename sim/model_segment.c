@@ -13,14 +13,6 @@ struct segment_case {
     enum ml_mutation mutation;
 };
 
-static void append(struct ml_client *c, unsigned uid)
-{
-    struct bytes record = ml_record(uid);
-    if (c->sequencer && sequencer_room(c->sequencer, &record, 1) == 1)
-        sequencer_append(c->sequencer, &record, 1);
-    bytes_unref(&record);
-}
-
 /* ---- sealers ---- */
 
 static void on_tail(void *ctx, const struct loglet_tail *t)
@@ -84,7 +76,7 @@ static void run(struct explore *x, void *ctx)
     ml_add_loglet(w, &p);
     ml_start_sequencer(sequencer, &p, 1);
     for (unsigned i = 0; i < s->bounds.records; i++)
-        ml_act(sequencer, append, i + 1);
+        ml_act(sequencer, ml_append, i + 1);
     for (unsigned i = 0; i < s->sealers; i++)
         ml_act(ml_add_client(w, names[i]), seal, 0);
     if (s->reader)
