@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "sim/metadata_sim.h"
+#include "sim/raft_check.h"
 
 static struct committed_entry *slot(struct world *w, uint64_t index)
 {
@@ -28,11 +29,7 @@ static void check_members(struct sim_node *n, const struct raft_log_entry *e)
     const struct raft_members *before = &w->members[m.version - 1];
     if (m.version > 2 && before->version == 0)
         sim_fail(w, "M-5: members of version %u without version %u", m.version, m.version - 1);
-    uint32_t common = 0;
-    for (uint32_t i = 0; i < m.n; i++)
-        for (uint32_t k = 0; k < before->n; k++)
-            common += raft_member_eq(m.items[i], before->items[k]);
-    if (before->version && (m.n - common) + (before->n - common) > 1)
+    if (before->version && !raft_change_is_single(before, &m))
         sim_fail(w, "M-5: members of version %u differ from the ones before in more than one", m.version);
     if (w->members[m.version].version == 0)
         w->n_changes++;
@@ -122,11 +119,6 @@ void sim_check_node(struct sim_node *n)
         sim_fail(w, "the log of N%u has grown to %llu bytes", n->id, (unsigned long long)st.raft.log_bytes);
 }
 
-static uint64_t disk_last(const struct raft_durable *d)
-{
-    return d->base_index + d->entries.len;
-}
-
 /* M-3: a vote and an acknowledgement are sent only when they are durable. M-4: a member whose disk was lost
  * does neither. */
 void sim_check_sent(struct sim_node *n, struct slice message)
@@ -136,24 +128,12 @@ void sim_check_sent(struct sim_node *n, struct slice message)
     struct err err = {0};
     if (metadata_message_decode(message, &m, &err))
         sim_fail(w, "N%u sent what cannot be read: %s", n->id, err.msg);
-    const struct raft_durable *d = &n->disk.model;
-    bool vote = m.kind == RAFT_VOTE_RESULT && m.vote_result.granted && !m.vote_result.pre;
-    bool stands = m.kind == RAFT_VOTE && !m.vote.pre;
-    bool ack = m.kind == RAFT_APPEND_RESULT && m.append_result.ok && m.append_result.match;
-    if (vote && (d->term < m.vote_result.term ||
-                 (d->term == m.vote_result.term && !raft_member_eq(d->vote, m.header.to))))
-        sim_fail(w, "M-3: N%u voted in term %llu before that was durable", n->id,
-                 (unsigned long long)m.vote_result.term);
-    if (stands &&
-        (d->term < m.vote.term || (d->term == m.vote.term && !raft_member_eq(d->vote, m.header.from))))
-        sim_fail(w, "M-3: N%u stands in term %llu before that was durable", n->id,
-                 (unsigned long long)m.vote.term);
-    if (ack && disk_last(d) < m.append_result.match)
-        sim_fail(w, "M-3: N%u acknowledges index %llu, its disk ends at %llu", n->id,
-                 (unsigned long long)m.append_result.match, (unsigned long long)disk_last(d));
+    const char *promise = raft_promise(&m);
+    if (promise && !raft_promise_durable(&m, &n->disk.model))
+        sim_fail(w, "M-3: N%u %s before that is durable", n->id, promise);
     for (uint32_t i = 0; i < w->n_wiped; i++)
-        if (raft_member_eq(w->wiped[i], m.header.from) && (vote || ack || stands))
-            sim_fail(w, "M-4: N%u votes or acknowledges as the member whose disk was lost", n->id);
+        if (raft_member_eq(w->wiped[i], m.header.from) && promise)
+            sim_fail(w, "M-4: N%u %s as the member whose disk was lost", n->id, promise);
 }
 
 /* M-2: at most one successful put per key and expected version. */
