@@ -21,4 +21,4 @@ struct model {
     size_t n_mutations;
     const char *(*wrong_name)(unsigned wrong);
 };
-extern const struct model model_segment, model_chain, model_raft, model_snapshot;
+extern const struct model model_segment, model_chain, model_leadership, model_raft, model_snapshot;
