@@ -14,7 +14,8 @@
 
 #include "base/log.h"
 
-static const struct model *const models[] = {&model_segment, &model_chain, &model_leadership, &model_raft, &model_snapshot};
+static const struct model *const models[] = {&model_segment, &model_chain, &model_leadership, &model_raft,
+                                             &model_snapshot};
 
 static struct {
     bool full, mutations, explain;
