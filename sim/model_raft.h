@@ -26,7 +26,7 @@
 enum mr_wrong {
     MR_RIGHT,
     MR_WIPED_KEEPS_ID = RAFT_MUT_CHANGE_ANYTIME + 1, /* M-4: a new disk under the old member id */
-    MR_VOTE_FORGOTTEN,                               /* M-3: a crash takes the vote away */
+    MR_VOTE_FORGOTTEN,                               /* M-3: a member forgets for whom it voted */
     MR_WRONGS
 };
 

@@ -105,8 +105,6 @@ void mr_node_start(struct mr_node *n)
     struct err err = {0};
     for (size_t i = 0; i < n->bodies.len; i++)
         ASSERT(raft_durable_fold(&durable, bytes_slice(n->bodies.items[i]), &err) == RC_OK);
-    if (w->left.wrong == MR_VOTE_FORGOTTEN)
-        durable.vote = (struct raft_member){0};
     sim_env_init(&n->env, 1);
     memset(n->env.rng, 0, sizeof(n->env.rng)); /* only zeros follow */
     n->env.mono_ms = 1000;
