@@ -134,12 +134,6 @@ static inline struct slice hex_bytes(const char *hex, uint8_t *out, size_t cap)
     return slice_make(out, n);
 }
 
-static inline void write_hex(struct writer *w, struct slice s)
-{
-    hex_encode(s, (char *)writer_reserve(w, 2 * s.len + 1));
-    w->len += 2 * s.len;
-}
-
 static inline const char *text_of(struct writer *w)
 {
     *writer_reserve(w, 1) = 0;

@@ -206,6 +206,22 @@ static void call_targets(void **state)
     assert_false(u128_eq(first, prepared.callee.id.uuid));
 }
 
+/* Such deployments are not taken any more, but metadata may hold one. */
+static void callee_of_a_deprecated_deployment(void **state)
+{
+    const char *greet = "0a0747726565746572 12056772656574 50015802";
+    struct schema_deployment *d =
+        (struct schema_deployment *)(uintptr_t)schema_service(F.cell.schema, SLICE_LIT("Greeter"))
+            ->deployment;
+    uint32_t max = d->max_protocol_version;
+    d->max_protocol_version = 4;
+    assert_string_equal(prepare(TARGET_SERVICE, MSG_CALL, greet), RT_DEPRECATED_CALLEE);
+    assert_non_null(strstr(reason, "Greeter is exposed by a deprecated deployment"));
+    d->max_protocol_version = 5;
+    assert_null(prepare(TARGET_SERVICE, MSG_CALL, greet));
+    d->max_protocol_version = max;
+}
+
 /* scope 7 and limit key 8 of a call (lifecycle §2.2, §2.4, §12.4) */
 static void scoped_calls(void **state)
 {
@@ -304,6 +320,7 @@ int main(void)
         cmocka_unit_test(retry_after_forms),
         T(state_and_promise_commands_need_the_right_target),
         T(call_targets),
+        T(callee_of_a_deprecated_deployment),
         T(scoped_calls),
         T(ids_in_commands),
         cmocka_unit_test(tokens_are_reserved_ahead),
