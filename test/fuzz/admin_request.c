@@ -41,7 +41,7 @@ static void rpc_serve(struct env_task *t)
     memcpy(all, waiting, n * sizeof(*all));
     n_waiting = 0;
     for (size_t i = 0; i < n; i++) {
-        struct rpc_reply r = {.status = (enum rpc_status)(all[i]->id.uuid.lo % RPC_FAILED),
+        struct rpc_reply r = {.status = (enum rpc_status)(all[i]->id.uuid.lo % (RPC_QUEUES_FULL + 1)),
                               .invocation_status = INV_PAUSED,
                               .pinned = true,
                               .protocol_version = 6};
@@ -65,6 +65,21 @@ static void discover(void *ctx, const struct admin_discovery_request *request,
         .restate_code = "", .message = "", .sdk_version = "", .manifest = SLICE_LIT(manifest)};
     done(done_ctx, &r);
 }
+/* One preview at a time, which fails. */
+static struct admin_preview_request preview;
+static void preview_fails(struct env_task *t)
+{
+    preview.on_done(preview.ctx, "nobody listens");
+}
+static struct env_task preview_task;
+static void *preview_start(void *ctx, const struct admin_preview_request *request)
+{
+    preview = *request;
+    env_defer(&fenv.env, &preview_task);
+    return &preview;
+}
+static void preview_consumed(void *p, size_t n) {}
+static void preview_cancel(void *p) {}
 static void changed(void *ctx, struct schema *schema) {}
 static void loaded(void *ctx, const struct err *err) {}
 static struct rule_store *rules;
@@ -81,6 +96,7 @@ static void start(void)
     list_init(&kv_queue);
     env_task_init(&kv_task, kv_serve);
     env_task_init(&rpc_task, rpc_serve);
+    env_task_init(&preview_task, preview_fails);
     store = schema_store_new(&fenv.env, &kv, changed, loaded, NULL);
     rules = rule_store_new(&fenv.env, &kv, 1u << 30, rules_changed, NULL);
     fake_env_run(&fenv);
@@ -90,6 +106,7 @@ static void start(void)
                               .rules = rules,
                               .defaults = &defaults,
                               .discovery = {discover, NULL},
+                              .previews = {preview_start, preview_consumed, preview_cancel, NULL},
                               .info = {.version = "1.7.12", .cluster_name = "c"}};
     api = admin_new(&deps);
 }

@@ -43,7 +43,16 @@ struct fixture {
     void (*discovery_done)(void *ctx, const struct admin_discovery_result *result);
     void *discovery_ctx;
     struct env_task discovery_task;
+    /* previews: one at a time, answered with these pieces (NULL ends them), then `preview_failure` */
+    struct admin_preview_request preview;
+    char preview_serde[64], preview_body[64];
+    const char *preview_pieces[4], *preview_failure;
+    size_t preview_consumed;
+    bool preview_canceled, preview_stalls; /* stalls: nothing comes by itself */
+    struct env_task preview_task;
     /* the last answer */
+    bool cut; /* it was not complete */
+    struct writer pieces;
     int answers;
     int status;
     char content_type[64], location[128], allow[64];
@@ -97,6 +106,35 @@ static inline void fixture_discovered(struct env_task *t)
     f->discovery_done(f->discovery_ctx, &f->discovered);
 }
 
+static inline void *fixture_preview(void *ctx, const struct admin_preview_request *request)
+{
+    struct fixture *f = ctx;
+    f->preview = *request;
+    f->preview_consumed = 0;
+    f->preview_canceled = false;
+    snprintf(f->preview_serde, sizeof(f->preview_serde), "%.*s/%s/%.*s", SLICE_FMT(request->service),
+             request->encode ? "encode" : "decode", SLICE_FMT(request->serde));
+    snprintf(f->preview_body, sizeof(f->preview_body), "%.*s", SLICE_FMT(request->body));
+    if (!f->preview_stalls)
+        env_defer(&f->fenv.env, &f->preview_task);
+    return f;
+}
+static inline void fixture_previewed(struct env_task *t)
+{
+    struct fixture *f = CONTAINER_OF(t, struct fixture, preview_task);
+    for (size_t i = 0; i < ARRAY_LEN(f->preview_pieces) && f->preview_pieces[i]; i++)
+        f->preview.on_data(f->preview.ctx, bytes_static(slice_cstr(f->preview_pieces[i])));
+    f->preview.on_done(f->preview.ctx, f->preview_failure);
+}
+static inline void fixture_preview_consumed(void *preview, size_t n)
+{
+    ((struct fixture *)preview)->preview_consumed += n;
+}
+static inline void fixture_preview_cancel(void *preview)
+{
+    ((struct fixture *)preview)->preview_canceled = true;
+}
+
 static inline void fixture_changed(void *ctx, struct schema *schema) {}
 static inline void fixture_loaded(void *ctx, const struct err *err)
 {
@@ -121,6 +159,7 @@ static inline void fixture_open(struct fixture *f, size_t limit)
         .schema = f->store,
         .defaults = &f->defaults,
         .discovery = {fixture_discover, f},
+        .previews = {fixture_preview, fixture_preview_consumed, fixture_preview_cancel, f},
         .fixed_clusters = f->fixed_clusters,
         .info = {.version = "1.7.12",
                  .ingress_endpoint = "http://127.0.0.1:8080/",
@@ -140,6 +179,7 @@ static inline struct fixture *fixture_new(void)
     f->router.ops = &ops;
     env_task_init(&f->router_task, fixture_reply);
     env_task_init(&f->discovery_task, fixture_discovered);
+    env_task_init(&f->preview_task, fixture_previewed);
     f->discovered.restate_code = f->discovered.message = f->discovered.sdk_version = "";
     f->defaults = (struct schema_defaults){.inactivity_timeout_ms = 60000,
                                            .abort_timeout_ms = 600000,
@@ -173,6 +213,7 @@ static inline void fixture_free(struct fixture *f)
     bytes_unref(&f->last_record);
     kv_close(f->kv);
     fake_env_free(&f->fenv);
+    writer_free(&f->pieces);
     free(f->body);
     free(f);
 }
@@ -196,16 +237,44 @@ static inline void fixture_answered(struct admin_exchange *x, const struct admin
     free(e);
 }
 
+/* An answer in pieces. */
+static inline void fixture_started(struct admin_exchange *x, const struct admin_answer *a)
+{
+    struct fixture *f = CONTAINER_OF(x, struct fixture_exchange, x)->f;
+    f->status = a->status;
+    snprintf(f->content_type, sizeof(f->content_type), "%s", a->content_type ? a->content_type : "");
+    writer_reset(&f->pieces);
+}
+static inline size_t fixture_written(struct admin_exchange *x, struct bytes take)
+{
+    write_slice_raw(&CONTAINER_OF(x, struct fixture_exchange, x)->f->pieces, bytes_slice(take));
+    bytes_unref(&take);
+    return 0;
+}
+static inline void fixture_ended(struct admin_exchange *x, bool complete)
+{
+    struct fixture_exchange *e = CONTAINER_OF(x, struct fixture_exchange, x);
+    struct fixture *f = e->f;
+    f->answers++;
+    f->cut = !complete;
+    free(f->body);
+    f->body = slice_dup_cstr(writer_slice(&f->pieces));
+    free(e);
+}
+
 /* Send a request without waiting for the answer. */
-static inline void send_with(struct fixture *f, const char *method, const char *target,
-                             const char *content_type, struct slice body)
+static inline struct admin_exchange *send_with(struct fixture *f, const char *method, const char *target,
+                                               const char *content_type, struct slice body)
 {
     struct fixture_exchange *e = calloc(1, sizeof(*e));
     e->f = f;
     e->x = (struct admin_exchange){.method = slice_cstr(method),
                                    .target = slice_cstr(target),
                                    .body = body,
-                                   .respond = fixture_answered};
+                                   .respond = fixture_answered,
+                                   .start = fixture_started,
+                                   .write = fixture_written,
+                                   .end = fixture_ended};
     if (content_type)
         e->x.content_type = slice_cstr(content_type);
     if (body.len > ADMIN_BODY_LIMIT_BYTES) {
@@ -213,6 +282,7 @@ static inline void send_with(struct fixture *f, const char *method, const char *
         e->x.body_too_large = true;
     }
     admin_handle(f->admin, &e->x);
+    return &e->x;
 }
 
 /* Send and run until it is answered; the body is JSON. */

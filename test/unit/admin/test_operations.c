@@ -88,6 +88,44 @@ static void plain_answers(void **state)
     json_decref(doc);
 }
 
+static void payloads_are_shown_by_their_serdes(void **state)
+{
+    struct fixture *f = *state;
+#define SERDES "/internal/services/Greeter/serdes/"
+    expect_error(f, "POST", SERDES "decode/x", "1", 404, "The requested service 'Greeter' does not exist");
+    announces(f, MANIFEST(GREETER));
+    expect(f, "POST", "/deployments", "{\"uri\":\"http://a/\"}", 201, NULL);
+    f->preview_pieces[0] = "one ";
+    f->preview_pieces[1] = "two";
+    expect(f, "POST", "/v4" SERDES "encode/greet/in%20put", "{}", 200, "one two");
+    assert_string_equal(f->content_type, "");
+    assert_false(f->cut);
+    assert_string_equal(f->preview_serde, "Greeter/encode/greet/in put");
+    assert_string_equal(f->preview_body, "{}");
+    assert_string_equal(f->preview.deployment->uri, "http://a/");
+    assert_int_equal(f->preview_consumed, 7);
+    f->preview_failure = "it broke";
+    expect(f, "POST", SERDES "decode/x", "1", 200, "one two");
+    assert_true(f->cut);
+    f->preview_pieces[0] = NULL;
+    expect_error(f, "POST", SERDES "decode/x", "1", 500, "Internal server error: it broke");
+    f->preview_failure = NULL;
+    expect(f, "POST", SERDES "decode/x", "1", 200, "");
+    expect_text(f, "POST", SERDES "decode/x?deployment=zzz", "1", 400,
+                "Failed to deserialize query string: deployment: bad format");
+    expect(f, "POST", SERDES "decode/x?deployment=dp_11IAuYzvOnVGso0bwkHQ6bL", "1", 404, NULL);
+    expect(f, "POST", SERDES "decode/", "1", 404, "");
+    /* the client leaves */
+    f->preview_stalls = true;
+    f->answers = 0;
+    struct admin_exchange *x = send_with(f, "POST", SERDES "decode/x", NULL, SLICE_LIT("1"));
+    fake_env_run(&f->fenv);
+    x->gone(x);
+    assert_true(f->preview_canceled && f->cut);
+    assert_int_equal(f->answers, 1);
+    assert_int_equal(admin_requests_in_progress(f->admin), 0);
+}
+
 static void queues_are_paused_and_resumed(void **state)
 {
     struct fixture *f = *state;
@@ -509,6 +547,7 @@ int main(void)
         TEST(queries),
         TEST(operations_and_their_outcomes),
         TEST(queues_are_paused_and_resumed),
+        TEST(payloads_are_shown_by_their_serdes),
         TEST(bad_ids_and_parameters),
         TEST(restart_gives_an_id_with_the_same_partition_key),
         TEST(deployments_for_resume_and_restart),
