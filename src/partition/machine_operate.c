@@ -145,8 +145,8 @@ enum rc apply_purge(struct machine *m, bool journal_only, struct err *err)
 
 /* ---- pause and resume ---- */
 
-/* The logged form of pause (§8.5). Today's leaders poke their invoker instead; kept so that a replica
- * understands the command. */
+/* The logged form of pause (§8.5), for invocations with a scope that have no attempt. Of running ones leaders
+ * poke the invoker instead; kept so that a replica understands the command. */
 static enum rpc_status pause_invocation(struct machine *m, struct invocation *inv)
 {
     switch (operated_status(inv)) {
@@ -172,7 +172,7 @@ static enum rpc_status pause_invocation(struct machine *m, struct invocation *in
     machine_event(m, inv, bytes_static(SLICE_LIT("{\"ty\":\"Paused\"}")));
     machine_touch(m, inv);
     store_invocation_changed(m->store, inv);
-    return RPC_OK;
+    return RPC_APPENDED;
 }
 
 enum rc apply_pause(struct machine *m, struct err *err)

@@ -404,7 +404,8 @@ static void evaluate_terminate(struct processor *p, struct partition_rpc *rpc)
     propose(p, rpc, CMD_TERMINATE, writer_take(&w));
 }
 
-/* Without a log record: the running attempt is asked to pause (§8.5). */
+/* Without a log record: the running attempt is asked to pause (§8.5). Those of a queue that have no attempt
+ * are paused by a record. */
 static void evaluate_pause(struct processor *p, struct partition_rpc *rpc, const struct invocation *inv)
 {
     switch (inv ? inv->status : INV_FREE) {
@@ -421,6 +422,11 @@ static void evaluate_pause(struct processor *p, struct partition_rpc *rpc, const
             propose_target_id(p, rpc, CMD_PAUSE);
         return;
     case INV_SUSPENDED:
+        if (inv->si.target.scope.ptr)
+            propose_target_id(p, rpc, CMD_PAUSE);
+        else
+            refuse(rpc, RPC_OK, "");
+        return;
     case INV_PAUSED:
         refuse(rpc, RPC_OK, "");
         return;

@@ -17,6 +17,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ASSERT(slice_eq_cstr(text, out));
     }
     id_error_message(e, text, message, sizeof(message));
+    if (queue_id_parse(text, &id) == ID_OK) {
+        queue_id_format(id, out);
+        ASSERT(slice_eq_cstr(text, out));
+    }
     for (int kind = RESOURCE_DEPLOYMENT; kind <= RESOURCE_MUTATION; kind++) {
         if (resource_id_parse((enum resource_kind)kind, text, &ulid) == ID_OK) {
             resource_id_format((enum resource_kind)kind, ulid, out);

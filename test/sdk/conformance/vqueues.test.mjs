@@ -191,6 +191,20 @@ describe("queues of scopes", () => {
     for (const name of ["running", "suspended", "scheduled", "backing"]) await w.server.operate("kill", ids[name]);
   });
 
+  check("Queues: a suspended entry can be paused and resumed", async () => {
+    const scope = unique("entry");
+    const key = unique("sleeper");
+    const id = await send(scope, "sleepy", { key, ms: 2500 });
+    await eventually(async () => (await entry(id, "stage")).stage === "suspended");
+    assert.equal((await w.server.operate("pause", id)).status, 202);
+    await eventually(async () => (await entry(id, "stage")).stage === "paused");
+    assert.deepEqual([await stages(scope), (await entry(id, "num_pauses")).num_pauses], [[0, 0, 0, 1, 0], 1]);
+    await sleep(2600); // its time comes meanwhile, and nothing happens
+    assert.equal((await entry(id, "stage")).stage, "paused");
+    assert.equal((await w.server.operate("resume", id)).status, 200);
+    assert.equal((await attach(w.server, id)).body, "slept");
+  });
+
   check("Queues: one per service and limit key; those without a scope have none here", async () => {
     const scope = unique("keys");
     for (const limitKey of [undefined, "a", "a/b"]) await attach(w.server, await send(scope, "quick", unique(), { limitKey }));

@@ -299,12 +299,12 @@ static void pause_row(void **state)
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         struct invocation_id id = make(fx, all[i]);
         operate(fx, CMD_PAUSE, id);
-        int expected = all[i] == INV_FREE ? RPC_NOT_FOUND
-                       : all[i] == INV_INVOKED || all[i] == INV_SUSPENDED || all[i] == INV_PAUSED
-                           ? RPC_OK
-                           : RPC_NOT_RUNNING;
+        int expected = all[i] == INV_FREE                                 ? RPC_NOT_FOUND
+                       : all[i] == INV_INVOKED || all[i] == INV_SUSPENDED ? RPC_APPENDED
+                       : all[i] == INV_PAUSED                             ? RPC_OK
+                                                                          : RPC_NOT_RUNNING;
         assert_int_equal(reply_status(fx), expected);
-        assert_int_equal(status_of(fx, id), expected == RPC_OK ? INV_PAUSED : all[i]);
+        assert_int_equal(status_of(fx, id), expected == RPC_APPENDED ? INV_PAUSED : all[i]);
         assert_int_equal(count_actions(fx, ACTION_ABORT), all[i] == INV_INVOKED);
     }
 }

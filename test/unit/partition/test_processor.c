@@ -2,6 +2,7 @@
  * same request id, leader change and fencing, timers, shuffle with truncation, refused appends, cancel, close
  * (spec/invocation-lifecycle.md §3, §10, §11). */
 #include "machine_fixture.h"
+#include "partition/limits.h"
 #include "partition/processor.h"
 #include "sim/sim_log.h"
 
@@ -574,6 +575,35 @@ static void a_subscription_that_is_not_known_yet(void **state)
     settle(w);
     assert_int_equal(again.reply.status, RPC_OK);
     assert_int_equal(behind->invoked, invoked + 1);
+}
+
+/* Queues of scopes are paused on all replicas, and stay so under another leader. */
+static void a_queue_is_paused(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0], *other = &w->replicas[1];
+    struct limit_address a = {.scope = SLICE_LIT("s"), .service = SLICE_LIT("Svc")};
+    struct invocation_id queue = limits_queue_id(&a);
+    start_replica(w, 1);
+    struct test_rpc pause = new_rpc(RPC_PAUSE_QUEUE, 1, queue), resume = new_rpc(RPC_RESUME_QUEUE, 2, queue),
+                    late = new_rpc(RPC_PAUSE_QUEUE, 3, queue);
+    pause.rpc.partition_key = resume.rpc.partition_key = late.rpc.partition_key = id_of(1).partition_key;
+    processor_rpc(r->p, &pause.rpc);
+    settle(w);
+    assert_int_equal(pause.reply.status, RPC_OK);
+    assert_true(limits_paused(store_limits(processor_store(r->p)), queue));
+    assert_true(limits_paused(store_limits(processor_store(other->p)), queue));
+    processor_step_down(r->p);
+    processor_become_leader(other->p, 2);
+    settle(w);
+    assert_true(limits_paused(store_limits(processor_store(other->p)), queue));
+    processor_rpc(r->p, &late.rpc);
+    processor_rpc(other->p, &resume.rpc);
+    settle(w);
+    assert_int_equal(late.reply.status, RPC_FAILED);
+    assert_int_equal(resume.reply.status, RPC_OK);
+    assert_false(limits_paused(store_limits(processor_store(other->p)), queue));
+    assert_false(limits_paused(store_limits(processor_store(r->p)), queue));
 }
 
 static void operations(void **state)
@@ -1163,6 +1193,7 @@ int main(void)
         CASE(a_deleted_subscription),
         CASE(a_subscription_that_is_not_known_yet),
         CASE(operations),
+        CASE(a_queue_is_paused),
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
         CASE(rules_get_into_the_log),

@@ -75,6 +75,13 @@ static void extreme_ids_round_trip(void **state)
         assert_string_equal(text, cases[i].text);
         assert_int_equal(invocation_id_parse(str(text), &parsed), ID_OK);
         assert_true(invocation_id_eq(id, parsed));
+        char queue[QUEUE_ID_TEXT + 1];
+        queue_id_format(id, queue);
+        assert_memory_equal(queue, "vq_", 3);
+        assert_string_equal(queue + 3, cases[i].text + 4);
+        assert_int_equal(queue_id_parse(str(queue), &parsed), ID_OK);
+        assert_true(invocation_id_eq(id, parsed));
+        assert_int_equal(queue_id_parse(str(text), &parsed), ID_TYPE_MISMATCH);
     }
 }
 
