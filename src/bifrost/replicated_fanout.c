@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
+
+#define TELL_MS        5000u
+#define TELL_AGAIN_MS  30000u
 #define PAUSE_MS       25u
 #define PAUSE_MAX_MS   2000u
 #define TIMEOUT_MS     500u
@@ -84,6 +88,7 @@ static void node_done(struct loglet_call *call, const struct loglet_message *m)
         return;
     }
     n->failures = 0;
+    marks_add(&f->heard, n->position);
     n->answer = (struct fanout_answer){.status = m->status,
                                        .sealed = m->sealed,
                                        .local_tail = m->local_tail,
@@ -115,6 +120,48 @@ static void nodes_changed(struct loglet_listener *l)
         f->on_change(f);
 }
 
+/* "no answer from N2, N3"; nothing if there are no such members. */
+static void name_members(const struct fanout *f, struct marks which, const char *what, struct writer *w)
+{
+    const char *before = what;
+    for (unsigned i = 0; i < f->params->nodeset.len; i++) {
+        if (!marks_has(which, i))
+            continue;
+        write_fmt(w, "%s%sN%u", w->len && before == what ? "; " : "", before, f->params->nodeset.ids[i]);
+        before = ", ";
+    }
+}
+
+static void tell(struct env_timer *t)
+{
+    struct fanout *f = CONTAINER_OF(t, struct fanout, told);
+    struct writer why = WRITER_INIT;
+    struct marks known = marks_or(marks_or(f->answered, f->heard), f->lost);
+    name_members(f, marks_minus(f->quorum.effective, known), "no answer from ", &why);
+    name_members(f, f->lost, "its copies are lost with the disks of ", &why);
+    unsigned log_id = (unsigned)(f->params->loglet_id >> 32);
+    if (why.len)
+        LOG0(LOG_WARN, "restate_bifrost",
+             "log %u, segment %u_%u cannot be %s: %.*s. This is repeated until enough are there; if their "
+             "disks "
+             "are gone for good, see `restatectl logs recover`",
+             log_id, log_id, (unsigned)f->params->loglet_id, f->wanted, SLICE_FMT(writer_slice(&why)));
+    writer_free(&why);
+    f->heard = (struct marks){{0}};
+    env_timer_arm(f->calls->env, t, TELL_AGAIN_MS);
+}
+
+void fanout_tell(struct fanout *f, const char *wanted)
+{
+    f->wanted = wanted;
+    if (!wanted)
+        env_timer_cancel(f->calls->env, &f->told);
+    if (!wanted || env_timer_armed(&f->told))
+        return;
+    f->heard = (struct marks){{0}};
+    env_timer_arm(f->calls->env, &f->told, TELL_MS);
+}
+
 void fanout_init(struct fanout *f, struct loglet_calls *c, const struct loglet_params *p)
 {
     *f = (struct fanout){.calls = c, .params = p};
@@ -126,6 +173,7 @@ void fanout_init(struct fanout *f, struct loglet_calls *c, const struct loglet_p
         loglet_call_init(&f->nodes[i].call, node_done);
         env_timer_init(&f->nodes[i].retry, node_retry);
     }
+    env_timer_init(&f->told, tell);
     f->listener = (struct loglet_listener){.node_alive = node_alive, .nodes_changed = nodes_changed};
     loglet_calls_listen(c, &f->listener);
 }
@@ -142,6 +190,7 @@ void fanout_stop(struct fanout *f)
 void fanout_free(struct fanout *f)
 {
     fanout_stop(f);
+    env_timer_cancel(f->calls->env, &f->told);
     loglet_calls_unlisten(&f->listener);
     free(f->nodes);
 }

@@ -31,6 +31,9 @@ struct fanout {
     struct marks lost; /* say that they lost what they had of the segment: never `answered` */
     struct loglet_listener listener;
     bool running;
+    const char *wanted; /* what waits: told to the operator when it takes long; NULL: nothing is */
+    struct env_timer told;
+    struct marks heard; /* since then */
     /* A node answered (it is marked and its answer kept); may stop or free the fan-out. To ask the node again
      * after a pause: fanout_again. */
     void (*on_reply)(struct fanout *f, unsigned position, const struct loglet_message *m);
@@ -45,6 +48,9 @@ void fanout_free(struct fanout *f);
 void fanout_start(struct fanout *f, const struct loglet_message *request);
 void fanout_stop(struct fanout *f);
 void fanout_again(struct fanout *f, unsigned position);
+/* When it has not come to an end after a few seconds, a warning says which members are missing, and again now
+ * and then. `wanted` completes "log 3, segment 3_1 cannot be ..." and is not copied. */
+void fanout_tell(struct fanout *f, const char *wanted);
 
 /* Template of a request about the segment. */
 struct loglet_message loglet_request(const struct loglet_params *p, enum loglet_message_kind kind,

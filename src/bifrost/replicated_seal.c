@@ -80,6 +80,7 @@ struct loglet_op *loglet_seal(struct loglet_calls *c, const struct loglet_params
     fanout_init(&s->fanout, c, &s->params);
     s->fanout.on_reply = seal_on_reply;
     s->fanout.on_change = seal_on_change;
+    fanout_tell(&s->fanout, "sealed");
     struct loglet_message m = loglet_request(&s->params, LOGLET_SEAL, 1, 1);
     if (s->fanout.quorum.all_provisioning)
         env_defer(c->env, &s->refuse);

@@ -75,16 +75,19 @@ static void on_sealed(void *ctx, const struct loglet_seal_result *r)
 {
     struct tail_op *t = ctx;
     t->helper = NULL;
-    if (r->rc != RC_OK)
+    if (r->rc != RC_OK) {
         finish(t, LOGLET_TAIL_OPEN, 1, false); /* nobody has ever stored anything */
-    else
-        start_round(t);
+        return;
+    }
+    fanout_tell(&t->fanout, "ended, because its last records are on too few nodes");
+    start_round(t);
 }
 
 static void run_seal(struct tail_op *t)
 {
     fanout_stop(&t->fanout);
     env_timer_cancel(t->calls->env, &t->timer);
+    fanout_tell(&t->fanout, NULL); /* the seal tells */
     t->helper = loglet_seal(t->calls, &t->params, on_sealed, t);
 }
 

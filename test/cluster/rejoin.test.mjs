@@ -143,6 +143,9 @@ scenario("B14: logs with one copy: the node that had it waits and says what to d
   assert.equal(said(node).length, 1, "once");
   t.diagnostic(said(node)[0]);
   assert.match(said(node)[0], /replication {node: 1} on the nodes .*logs recover/);
+  // And those who would write on say what they wait for.
+  const others = () => c.nodes.filter((n) => n !== node).map((n) => readFileSync(n.logFile, "utf8")).join("");
+  await eventually(() => new RegExp(`log \\d+, segment \\d+_\\d+ cannot be sealed: no answer from N${node.index}\\. `).test(others()), { timeoutMs: 30_000, everyMs: 200 });
   // What it says to do.
   const went = spawnSync(ownCtl, ["-s", other.fabric, "logs", "recover", "--yes"], { encoding: "utf8" });
   assert.equal(went.status, 0, went.stdout + went.stderr);
