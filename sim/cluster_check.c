@@ -291,6 +291,7 @@ static void check_replay(uint32_t partition)
         SIM_CHECK(w, rc == RC_OK, "%s", err.msg);
         SIM_CHECK(w, store_vars(s)->state_hash == a->state_hash,
                   "P-7: a replay of partition %u differs after LSN %zu", partition, i + 1);
+        csim_snapshot_replayed(s, &w->env);
         store_maintain(s);
     }
     bool done = false;

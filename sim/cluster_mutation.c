@@ -7,6 +7,7 @@
 #include "membership/membership_internal.h"
 #include "metadata/raft_core.h"
 #include "partition/durability.h"
+#include "partition/snapshot_file.h"
 #include "sim/cluster_sim.h"
 
 static const struct csim_mutant mutants[] = {
@@ -31,6 +32,8 @@ static const struct csim_mutant mutants[] = {
     {CSIM_REMOVE_AT_ONCE, "L-11", "a node is removed while segments are on it"},
     {CSIM_TRIM_EARLY, "T-a", "the log is trimmed to what one replica has, whatever the snapshots"},
     {CSIM_FILE_LOST, "T-b", "the object store loses the content of a file of a snapshot"},
+    {CSIM_ROW_LOST, "T-c", "a snapshot leaves rows out"},
+    {CSIM_IMPORT_BACK, "T-d", "a partition is opened with the latest snapshot, whatever it has"},
     {CSIM_OLD_GENERATION, "F-3", "the failure detector takes whatever generation was told last"},
     {CSIM_DEAF, "F-2", "a node that was started again hears no heartbeats"},
 };
@@ -112,4 +115,12 @@ lsn_t __wrap_durability_point(enum durability_mode mode, const lsn_t *durable, s
     return csim_mutated(CSIM_TRIM_EARLY) && n_replicas
                ? durable[0]
                : __real_durability_point(mode, durable, n_replicas, archived);
+}
+
+void __real_snapshot_writer_add(struct snapshot_writer *w, struct slice key, struct slice value);
+void __wrap_snapshot_writer_add(struct snapshot_writer *w, struct slice key, struct slice value);
+void __wrap_snapshot_writer_add(struct snapshot_writer *w, struct slice key, struct slice value)
+{
+    if (!csim_mutated(CSIM_ROW_LOST) || w->rows == 0 || !csim_chance(20))
+        __real_snapshot_writer_add(w, key, value);
 }

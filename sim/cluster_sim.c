@@ -101,11 +101,11 @@ static void report(uint64_t healed_us)
         (unsigned long)w->attempts, (unsigned long)w->attempt_failures, (unsigned long)w->suspensions);
     printf("%lu crashes, %lu stops, %lu pauses, %lu cuts, %u disks of log-servers and %u whole ones lost, "
            "%lu leaderships, %u snapshots "
-           "kept, "
+           "kept, %u compared, "
            "%u restored, %u plans of operators, %lu steps of metadata, %lu iterations, %lu ms to heal\n",
            (unsigned long)csim->crashes, (unsigned long)csim->stops, (unsigned long)csim->pauses,
            (unsigned long)csim->cuts, csim->lost_logs - csim->lost_disks, csim->lost_disks,
-           (unsigned long)csim->leaderships, csim->snapshots, csim->imports, csim->plans,
+           (unsigned long)csim->leaderships, csim->snapshots, csim->compared, csim->imports, csim->plans,
            (unsigned long)csim->metadata_steps, (unsigned long)csim->iterations,
            (unsigned long)((csim->now_us - healed_us) / 1000));
 }

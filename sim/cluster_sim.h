@@ -104,6 +104,8 @@ enum csim_mutation {
     CSIM_REMOVE_AT_ONCE,
     CSIM_TRIM_EARLY,
     CSIM_FILE_LOST,
+    CSIM_ROW_LOST,
+    CSIM_IMPORT_BACK,
     CSIM_OLD_GENERATION,
     CSIM_DEAF,
     CSIM_MUTATIONS,
@@ -139,8 +141,8 @@ struct csim {
     uint32_t copies; /* that new segments have, and replica sets */
     unsigned plans;  /* of operators */
     bool removed;    /* a node has been, or is being */
-    unsigned snapshots, lost_logs, lost_disks,
-        imports;             /* imports: replicas that went on behind what they had applied */
+    unsigned snapshots, lost_logs, lost_disks, compared,
+        imports;             /* snapshots with a replay; replicas that went on behind what they had applied */
     uint64_t metadata_steps; /* changes of metadata that were looked at */
     uint64_t scenario_us;    /* when it happened; 0: not yet */
     uint64_t leaderships, told_epochs[CSIM_PARTITIONS_MAX];
@@ -262,6 +264,8 @@ bool csim_meta_has_lost(const struct raft_members *m);
 /* ---- cluster_snapshot.c ---- */
 /* The bucket's hook. */
 void csim_bucket_changed(void *ctx, const char *key, const struct bytes *content);
+/* A replay of the log of the store's partition has come to where the store is (T-c). */
+void csim_snapshot_replayed(struct partition_store *s, struct sim_env *env);
 /* Somebody drops the records up to and including `upto`. */
 void csim_snapshot_trim(uint32_t partition, lsn_t upto);
 
