@@ -31,6 +31,7 @@ struct loop {
     uv_timer_t timer; /* the one uv timer below all env timers */
 
     struct heap timers;
+    bool timers_late;         /* they run after the next poll */
     uint64_t timer_armed_for; /* mono ms, UINT64_MAX if not armed */
     struct list deferred;     /* struct env_task.link */
     struct list flushes;      /* struct loop_flush.link */

@@ -19,6 +19,9 @@
 
 /* A pass that runs longer than this many tasks lets sockets and timers have their turn first. */
 #define TURN_TASK_LIMIT 100000
+/* So late are timers when this thread was busy or stood still: then what has arrived meanwhile goes first.
+ * Most timers wait for something - an answer, a sign of life - that may be there already. */
+#define LATE_MS         20
 
 static _Thread_local struct loop *current_loop;
 
@@ -112,11 +115,8 @@ void loop_mark_awake(struct loop *l)
     l->sleep_since_ns = 0;
 }
 
-static void on_timer(uv_timer_t *handle)
+static void run_timers(struct loop *l)
 {
-    struct loop *l = handle->data;
-    loop_mark_awake(l);
-    l->timer_armed_for = UINT64_MAX;
     uint64_t now = uv_now(&l->uv);
     uint64_t armed_before = l->timers.next_order; /* what callbacks arm fires in a later iteration */
     for (struct heap_node *n; (n = heap_min(&l->timers)) && n->key <= now && n->order < armed_before;) {
@@ -124,6 +124,17 @@ static void on_timer(uv_timer_t *handle)
         struct env_timer *t = CONTAINER_OF(n, struct env_timer, heap);
         t->fire(t);
     }
+}
+
+static void on_timer(uv_timer_t *handle)
+{
+    struct loop *l = handle->data;
+    struct heap_node *first = heap_min(&l->timers);
+    loop_mark_awake(l);
+    l->timer_armed_for = UINT64_MAX;
+    l->timers_late = first && first->key + LATE_MS <= uv_now(&l->uv);
+    if (!l->timers_late)
+        run_timers(l);
 }
 
 /* Point the uv timer at the earliest env timer. */
@@ -179,7 +190,8 @@ static void on_prepare(uv_prepare_t *handle)
     }
     l->sleep_since_ns = os_mono_ns();
     atomic_store(&l->sleeping, true);
-    if (work_left(l)) { /* also a message that came in before `sleeping` was visible to its sender */
+    if (l->timers_late ||
+        work_left(l)) { /* also a message that came in before `sleeping` was visible to its sender */
         loop_mark_awake(l);
         uv_idle_start(&l->idle, on_idle);
     } else {
@@ -189,7 +201,12 @@ static void on_prepare(uv_prepare_t *handle)
 
 static void on_check(uv_check_t *handle)
 {
-    loop_mark_awake(handle->data);
+    struct loop *l = handle->data;
+    loop_mark_awake(l);
+    if (l->timers_late) {
+        l->timers_late = false;
+        run_timers(l);
+    }
 }
 
 static void on_wake(uv_poll_t *handle, int status, int events)

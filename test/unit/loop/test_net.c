@@ -370,6 +370,79 @@ static void test_connect_timeout(void **state)
     close(fd);
 }
 
+/* A server that waits 30 ms for its client's first word, and is kept busy meanwhile. */
+static struct {
+    struct net_address address;
+    int client, other; /* file descriptors */
+    struct env_timer silence, go;
+    char order[8];
+    size_t n;
+} busy;
+
+static void busy_read(void *ctx, struct bytes data)
+{
+    busy.order[busy.n++] = 'r';
+}
+
+static void busy_silence(struct env_timer *t)
+{
+    busy.order[busy.n++] = 't';
+    loop_stop(loop);
+}
+
+static int busy_dial(void)
+{
+    struct sockaddr_in sa = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                             .sin_port = htons(busy.address.port)};
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    return fd;
+}
+
+static void busy_go(struct env_timer *t)
+{
+    busy.other = busy_dial();
+}
+
+static void busy_accept(void *ctx, struct net_conn *conn)
+{
+    static const struct net_conn_ops ops = {busy_read, NULL, NULL, end_on_closed};
+    if (!busy.other) {
+        server.conn = conn;
+        net_conn_start(conn, &ops, &server);
+        env_timer_arm(loop_env(loop), &busy.silence, 30);
+        env_timer_arm(loop_env(loop), &busy.go, 5);
+        return;
+    }
+    net_conn_close(conn);
+    assert_int_equal(write(busy.client, "x", 1), 1);
+    usleep(150 * 1000);
+}
+
+/* A loop that was busy for longer than a time limit looks first at what has arrived meanwhile. */
+static void test_busy_loop_takes_nobody_for_silent(void **state)
+{
+    static const struct net_listener_ops ops = {busy_accept};
+    struct net_listener *nl;
+    struct err err;
+    memset(&busy, 0, sizeof(busy));
+    memset(&server, 0, sizeof(server));
+    env_timer_init(&busy.silence, busy_silence);
+    env_timer_init(&busy.go, busy_go);
+    busy.address = (struct net_address){.family = NET_TCP, .host = "127.0.0.1"};
+    assert_int_equal(net_listen(loop, &busy.address, false, &ops, NULL, &nl, &err), RC_OK);
+    assert_int_equal(net_listener_start(nl, &err), RC_OK);
+    net_listener_address(nl, &busy.address);
+    busy.client = busy_dial();
+    loop_run(loop);
+    assert_string_equal(busy.order, "rt");
+    net_conn_close(server.conn);
+    net_listener_close(nl);
+    close(busy.client);
+    close(busy.other);
+}
+
 static void stop_loop(struct env_timer *t)
 {
     loop_stop(loop);
@@ -480,6 +553,7 @@ int main(void)
         NET_TEST(test_eof_without_callback),
         NET_TEST(test_connect_errors),
         NET_TEST(test_connect_timeout),
+        NET_TEST(test_busy_loop_takes_nobody_for_silent),
         NET_TEST(test_cancelled_connect),
         NET_TEST(test_free_with_open_connections),
         NET_TEST(test_port_taken),
