@@ -266,7 +266,7 @@ static void raw_connected(void *ctx, struct net_conn *conn, const struct err *er
 static inline void raw_open(struct raw *r)
 {
     memset(r, 0, sizeof(*r));
-    r->conn = net_connect(F.loop, &F.addr, 1000, raw_connected, r);
+    r->conn = net_connect(F.loop, &F.addr, 20000, raw_connected, r);
 }
 static inline void raw_send(struct raw *r, struct slice s)
 {

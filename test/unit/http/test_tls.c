@@ -132,7 +132,7 @@ static void proxy_accept(void *ctx, struct net_conn *conn)
     p->out = BIO_new(BIO_s_mem());
     SSL_set_bio(p->ssl, p->in, p->out);
     SSL_set_accept_state(p->ssl);
-    p->back = net_connect(F.loop, &F.addr, 1000, back_connected, p);
+    p->back = net_connect(F.loop, &F.addr, 20000, back_connected, p);
     net_conn_start(conn, &ops, p);
 }
 static int select_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,

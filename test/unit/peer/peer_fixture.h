@@ -219,7 +219,7 @@ static inline void run_for(uint64_t ms)
 {
     run_until(NULL, 1, ms);
 }
-#define WAIT_FOR(value, least) assert_true(run_until(&(value), (least), 5000))
+#define WAIT_FOR(value, least) assert_true(run_until(&(value), (least), 30000))
 
 static inline int setup(void **state)
 {
