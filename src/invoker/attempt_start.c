@@ -159,15 +159,12 @@ static void open_stream(struct attempt *a, const struct invocation *inv)
         push_header(invoker, SLICE_LIT("traceparent"), slice_make(traceparent, sizeof(traceparent)));
         push_header(invoker, SLICE_LIT("tracestate"), tracestate);
     }
-    for (size_t i = 0; i < a->ep->n_headers; i++)
-        VEC_PUSH(&invoker->head, a->ep->headers[i]);
+    head_push(invoker, a->ep->headers, a->ep->n_headers);
     struct http_header signature[2];
     size_t n = signature_headers(invoker, slice_sub(writer_slice(&path), audience_at, audience_len),
                                  target_is_keyed(t->kind) ? t->key : SLICE_EMPTY, &jwt, signature);
-    for (size_t i = 0; i < n; i++)
-        VEC_PUSH(&invoker->head, signature[i]);
-    for (size_t i = 0; i < invoker->config.n_additional_headers; i++)
-        VEC_PUSH(&invoker->head, invoker->extra_headers[i]);
+    head_push(invoker, signature, n);
+    head_push(invoker, invoker->extra_headers, invoker->config.n_additional_headers);
 
     a->stream = endpoint_post(invoker, a->ep, writer_slice(&path), &attempt_stream_ops, a);
     writer_free(&path);

@@ -251,12 +251,6 @@ static void on_end(void *ctx, struct http_stream *s) {} /* on_done follows: the 
 static const struct http_stream_ops stream_ops = {
     .on_head = on_head, .on_data = on_data, .on_end = on_end, .on_done = on_done};
 
-static void push_all(struct invoker *inv, const struct http_header *headers, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        VEC_PUSH(&inv->head, headers[i]);
-}
-
 /* With the headers in invoker.head. */
 static void open_carrier(struct discovery *d, struct slice path)
 {
@@ -292,10 +286,10 @@ static void send_request(struct discovery *d)
 
     struct http_header accept = HTTP_HEADER_LIT("accept", MANIFEST_TYPES), signature[2];
     inv->head.len = 0;
-    push_all(inv, &accept, 1);
-    push_all(inv, d->headers, d->n_headers);
-    push_all(inv, signature, signature_headers(inv, SLICE_LIT("/discover"), SLICE_EMPTY, &jwt, signature));
-    push_all(inv, inv->extra_headers, inv->config.n_additional_headers);
+    head_push(inv, &accept, 1);
+    head_push(inv, d->headers, d->n_headers);
+    head_push(inv, signature, signature_headers(inv, SLICE_LIT("/discover"), SLICE_EMPTY, &jwt, signature));
+    head_push(inv, inv->extra_headers, inv->config.n_additional_headers);
 
     open_carrier(d, writer_slice(&path));
     writer_free(&path);

@@ -82,6 +82,12 @@ struct invoker {
     uint64_t attempts_started, attempts_failed;
     struct invoker_metrics metrics;
 };
+/* To the headers of the next request. */
+static inline void head_push(struct invoker *inv, const struct http_header *headers, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        VEC_PUSH(&inv->head, headers[i]);
+}
 void memory_charge(struct invoker *inv, uint64_t n);
 void memory_release(struct invoker *inv, uint64_t n);
 /* May one message of an invocation have this size (per-invocation-memory-limit, 0: no limit)? */

@@ -156,12 +156,6 @@ static void write_suffix(struct writer *w, const struct preview_request *r)
     }
 }
 
-static void push(struct invoker *inv, const struct http_header *headers, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        VEC_PUSH(&inv->head, headers[i]);
-}
-
 static void open_stream(struct preview *p, const struct preview_request *r)
 {
     const struct http_header types[2][2] = {
@@ -176,12 +170,12 @@ static void open_stream(struct preview *p, const struct preview_request *r)
     write_slice_raw(&path, writer_slice(&suffix));
     write_slice_raw(&path, bytes_slice(p->ep->path_query));
     inv->head.len = 0;
-    push(inv, types[r->encode], 2);
-    push(inv, &protocol, 1);
-    push(inv, p->ep->headers, p->ep->n_headers);
+    head_push(inv, types[r->encode], 2);
+    head_push(inv, &protocol, 1);
+    head_push(inv, p->ep->headers, p->ep->n_headers);
     struct http_header signature[2];
-    push(inv, signature, signature_headers(inv, writer_slice(&suffix), SLICE_EMPTY, &jwt, signature));
-    push(inv, inv->extra_headers, inv->config.n_additional_headers);
+    head_push(inv, signature, signature_headers(inv, writer_slice(&suffix), SLICE_EMPTY, &jwt, signature));
+    head_push(inv, inv->extra_headers, inv->config.n_additional_headers);
     p->stream = endpoint_post(inv, p->ep, writer_slice(&path), &stream_ops, p);
     writer_free(&path);
     writer_free(&suffix);
