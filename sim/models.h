@@ -1,4 +1,4 @@
-/* The small models of spec/cluster.md §11.3, each in a file of its own; run by models.c. */
+/* The small models of spec/cluster.md §11.3, each in files of its own; run by models.c. */
 #pragma once
 #include "sim/explore.h"
 
