@@ -29,6 +29,17 @@ const greeter = restate.service({
       throw new restate.TerminalError("never", { errorCode: 418 });
     },
     echo: async (ctx, text) => text,
+    shown: restate.handlers.handler(
+      {
+        input: {
+          contentType: "application/x-upper",
+          serialize: (value) => new TextEncoder().encode(value.toUpperCase()),
+          deserialize: (bytes) => new TextDecoder().decode(bytes).toLowerCase(),
+          preview: { toJsonString: (value) => JSON.stringify(value), fromJsonString: (json) => JSON.parse(json) },
+        },
+      },
+      async (ctx, text) => text,
+    ),
     hangs: async (ctx, key) => {
       const attempt = tick(key);
       if (attempt === 1) await new Promise(() => {});
@@ -193,6 +204,17 @@ describe("deployments on AWS Lambda", () => {
     if (zstd) assert.ok(event.body.length < 100_000 && result.body.length < 100_000);
   });
 
+  check("Lambda: payloads are shown by the function's serdes", async () => {
+    const post = async (path, body) => {
+      const r = await fetch(`${server.admin}/internal/services/LambdaGreeter/serdes/${path}`, { method: "POST", body });
+      return [r.status, await r.text()];
+    };
+    assert.deepEqual(await post("decode/shown/input", "HELLO"), [200, '"hello"']);
+    assert.deepEqual(await post("encode/shown/input", '"hello"'), [200, "HELLO"]);
+    const [status, text] = await post("decode/nope", "HELLO");
+    assert.equal(status, 500);
+    assert.match(JSON.parse(text).message, /^Internal server error: got status code '404'\. This might indicate the SDK doesn't support/);
+  });
   check("Lambda: a role is assumed, its credentials are kept", async () => {
     const byRole = arnOf("by-role", "us-west-2");
     const r = await register({ arn: byRole, assume_role_arn: role });
