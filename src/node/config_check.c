@@ -86,18 +86,6 @@ static enum rc check_bytes(struct cv *v, bool positive, struct err *err)
     return RC_OK;
 }
 
-static bool choice_listed(const char *choices, const char *s)
-{
-    size_t n = strlen(s);
-    for (const char *p = choices; *p;) {
-        size_t len = strcspn(p, ",");
-        if (len == n && memcmp(p, s, n) == 0)
-            return true;
-        p += len + (p[len] == ',');
-    }
-    return false;
-}
-
 static enum rc check_enum(const char *choices, struct cv *v, struct err *err)
 {
     if (v->type != CV_STRING)

@@ -106,18 +106,6 @@ bool cli_key_reads_env(const char *path)
     return false;
 }
 
-static bool listed(const char *choices, const char *s)
-{
-    size_t n = strlen(s);
-    for (const char *p = choices; *p;) {
-        size_t len = strcspn(p, ",");
-        if (len == n && memcmp(p, s, n) == 0)
-            return true;
-        p += len + (p[len] == ',');
-    }
-    return false;
-}
-
 static enum rc bad_value(const struct flag *f, const char *value)
 {
     char flag[80];
@@ -146,7 +134,7 @@ static struct cv *flag_value(const struct flag *f, const char *text)
         return end == text || *end || n < minimum_one || n > UINT32_MAX ? NULL : cv_int(n, "");
     }
     case FLAG_ENUM:
-        return listed(f->choices, text) ? cv_string(text, "") : NULL;
+        return choice_listed(f->choices, text) ? cv_string(text, "") : NULL;
     case FLAG_DURATION: {
         uint64_t ns;
         return duration_parse(slice_cstr(text), &ns, NULL) == RC_OK ? cv_string(text, "") : NULL;
@@ -166,7 +154,7 @@ static enum rc add_roles(struct cv *layer, const char *text)
     for (const char *p = text; *p;) {
         size_t len = strcspn(p, ",");
         char *role = slice_dup_cstr(slice_make(p, len));
-        bool known = listed("http-ingress,admin,worker,log-server,metadata-server", role);
+        bool known = choice_listed("http-ingress,admin,worker,log-server,metadata-server", role);
         if (!known) {
             enum rc rc = usage_error(
                 "invalid value '%s' for '%s'%s", role, "--roles <ROLES>",

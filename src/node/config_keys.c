@@ -403,3 +403,15 @@ bool config_key_is_table(const char *path)
     }
     return false;
 }
+
+bool choice_listed(const char *choices, const char *s)
+{
+    size_t n = strlen(s);
+    for (const char *p = choices; *p;) {
+        size_t len = strcspn(p, ",");
+        if (len == n && memcmp(p, s, n) == 0)
+            return true;
+        p += len + (p[len] == ',');
+    }
+    return false;
+}

@@ -58,3 +58,5 @@ enum rc config_key_check(const struct config_key *key, struct cv *v, struct err 
 /* Print the canonical value as TOML. */
 struct writer;
 void config_key_print(const struct config_key *key, const struct cv *v, struct writer *w);
+/* Is `s` one of the comma-separated `choices`? */
+bool choice_listed(const char *choices, const char *s);

@@ -2,6 +2,7 @@
  * outcomes. */
 #include "wire/fields.h"
 
+#include "wire/message_parts.h"
 #include "wire/pb.h"
 #include "wire/scope.h"
 
@@ -204,21 +205,6 @@ void failure_write(struct writer *w, uint32_t code, struct slice message)
     writer_free(&text);
 }
 
-static bool failure_metadata_parse(struct slice encoded, struct slice *key, struct slice *value)
-{
-    struct reader r = reader_make(encoded);
-    struct pb_field f;
-    *key = *value = slice_make("", 0);
-    while (pb_next(&r, &f)) {
-        if (f.number != 1 && f.number != 2)
-            continue;
-        if (f.wire != PB_LEN || !slice_is_utf8(f.bytes))
-            return false;
-        *(f.number == 1 ? key : value) = f.bytes;
-    }
-    return !r.failed;
-}
-
 bool failure_parse(struct slice encoded, struct failure_view *out)
 {
     struct reader r = reader_make(encoded);
@@ -234,7 +220,7 @@ bool failure_parse(struct slice encoded, struct failure_view *out)
             out->code = failure_code((uint32_t)f.value);
         else if (f.number == 2)
             out->message = f.bytes;
-        else if (!failure_metadata_parse(f.bytes, &key, &value))
+        else if (!header_parse(f.bytes, &key, &value))
             return false;
     }
     return !r.failed && slice_is_utf8(out->message);
@@ -249,7 +235,7 @@ bool failure_metadata_next(struct slice encoded, size_t *pos, struct slice *key,
     while (pb_next(&r, &f)) {
         *pos = (size_t)(r.p - encoded.ptr);
         if (f.number == 3 && f.wire == PB_LEN)
-            return failure_metadata_parse(f.bytes, key, value);
+            return header_parse(f.bytes, key, value);
     }
     *pos = encoded.len;
     return false;
