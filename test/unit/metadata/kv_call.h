@@ -83,3 +83,20 @@ static inline struct call get(const char *key)
     run(&c);
     return c;
 }
+
+/* The rules of every key-value store (spec/cluster.md §2.1): "a" is not there before, and has version 2 and
+ * the value "two" afterwards. */
+static inline void check_preconditions(void)
+{
+    assert_int_equal(get("a").rc, RC_NOT_FOUND);
+    assert_int_equal(put("a", "x", 1, KV_MATCHES_VERSION, 1), RC_CONFLICT);
+    assert_int_equal(put("a", "one", 1, KV_DOES_NOT_EXIST, 0), RC_OK);
+    assert_int_equal(put("a", "x", 1, KV_DOES_NOT_EXIST, 0), RC_CONFLICT);
+    assert_int_equal(put("a", "x", 3, KV_MATCHES_VERSION, 2), RC_CONFLICT);
+    assert_int_equal(put("a", "two", 2, KV_MATCHES_VERSION, 1), RC_OK);
+    assert_int_equal(put("a", "x", 1, KV_MATCHES_VERSION, 2), RC_CONFLICT); /* it would go back */
+    struct call c = get("a");
+    assert_int_equal(c.rc, RC_OK);
+    assert_int_equal(c.version, 2);
+    assert_string_equal(c.value, "two");
+}

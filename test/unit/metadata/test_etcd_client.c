@@ -33,21 +33,11 @@ static void fail_with(unsigned code, const char *text, unsigned n)
     etcd.status_text = text;
 }
 
-/* ---- the rules of every key-value store ---- */
+/* ---- preconditions ---- */
 
 static void test_preconditions(void **state)
 {
-    assert_int_equal(get("a").rc, RC_NOT_FOUND);
-    assert_int_equal(put("a", "x", 1, KV_MATCHES_VERSION, 1), RC_CONFLICT);
-    assert_int_equal(put("a", "one", 1, KV_DOES_NOT_EXIST, 0), RC_OK);
-    assert_int_equal(put("a", "x", 1, KV_DOES_NOT_EXIST, 0), RC_CONFLICT);
-    assert_int_equal(put("a", "x", 3, KV_MATCHES_VERSION, 2), RC_CONFLICT);
-    assert_int_equal(put("a", "two", 2, KV_MATCHES_VERSION, 1), RC_OK);
-    assert_int_equal(put("a", "x", 1, KV_MATCHES_VERSION, 2), RC_CONFLICT); /* it would go back */
-    struct call c = get("a");
-    assert_int_equal(c.rc, RC_OK);
-    assert_int_equal(c.version, 2);
-    assert_string_equal(c.value, "two");
+    check_preconditions();
     assert_int_equal(delete ("a", KV_MATCHES_VERSION, 1), RC_CONFLICT);
     assert_int_equal(delete ("a", KV_DOES_NOT_EXIST, 0), RC_CONFLICT);
     assert_int_equal(delete ("a", KV_MATCHES_VERSION, 2), RC_OK);
