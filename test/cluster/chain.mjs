@@ -65,3 +65,28 @@ export class Chain {
     assert.ok(this.done > 3);
   }
 }
+
+// One node, any, is killed or stopped, and comes back.
+export async function restartAny(c) {
+  const victim = pick(c.nodes);
+  await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
+  victim.launch();
+  await victim.alive();
+}
+
+// Two chains that must go on while `disturb` happens again and again for `ms`. It is given the wait for the next step of both.
+export async function chainsUnder(disturb, c, t, { ms, stepMs = 20_000 }) {
+  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
+  const progress = async () => {
+    for (const chain of chains) await chain.progress(1, stepMs);
+  };
+  for (const chain of chains) await chain.progress(2, 20_000);
+  const until = performance.now() + ms;
+  let times = 0;
+  for (; performance.now() < until; times++) {
+    await disturb(progress);
+    await progress();
+  }
+  for (const chain of chains) await chain.finish();
+  t.diagnostic(`${times} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+}

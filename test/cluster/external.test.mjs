@@ -1,6 +1,6 @@
 // Metadata outside of the cluster's nodes, in etcd or an object store: spec/cluster.md §2.7. No node runs a metadata server then.
 import assert from "node:assert/strict";
-import { Chain, pick } from "./chain.mjs";
+import { chainsUnder, pick, restartAny } from "./chain.mjs";
 import { Etcd, etcdMissing } from "./etcd.mjs";
 import { eventually, scenario, send, sleep } from "./harness.mjs";
 import { S3 } from "./s3.mjs";
@@ -114,22 +114,12 @@ scenario("§2.7 object store: three nodes provision at once; nothing is lost whe
 scenario("§2.7 M-1 M-2 object store: chains of compare-and-swap under restarts of nodes and a store that refuses now and then", { ...external, timeoutMs: 240_000 }, async (c, t) => {
   const s3 = await onObjectStore(c);
   await start(c);
-  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
-  for (const chain of chains) await chain.progress(2, 20_000);
-  const until = performance.now() + 30_000;
-  let restarts = 0;
-  for (; performance.now() < until; restarts++) {
+  await chainsUnder(async () => {
     s3.down = true;
     await sleep(Math.random() * 1000);
     s3.down = false;
-    const victim = pick(c.nodes);
-    await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
-    victim.launch();
-    await victim.alive();
-    for (const chain of chains) await chain.progress(1, 20_000);
-  }
-  for (const chain of chains) await chain.finish();
-  t.diagnostic(`${restarts} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+    await restartAny(c);
+  }, c, t, { ms: 30_000 });
 });
 
 scenario("§2.7 object store: a directory, one node, deletions leave tombstones", { ...external, quick: true, nodes: 1, replication: 1 }, async (c) => {
@@ -150,31 +140,21 @@ scenario("§2.7 object store: a directory, one node, deletions leave tombstones"
 scenario("§2.7 M-1 M-2 etcd of three members: chains of compare-and-swap; nodes and members are killed, members stopped", { ...etcdOnly, quick: true, timeoutMs: 240_000 }, async (c, t) => {
   const etcd = await onEtcd(c, 3);
   await start(c);
-  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
-  for (const chain of chains) await chain.progress(2, 20_000);
-  const until = performance.now() + (process.env.FULL === "1" ? 40_000 : 12_000);
-  let restarts = 0;
-  for (; performance.now() < until; restarts++) {
+  await chainsUnder(async (progress) => {
     const kind = Math.random();
     const member = pick(etcd.members);
     if (kind < 0.35) {
       await etcd.kill(member);
-      for (const chain of chains) await chain.progress(1, 20_000); // two of three are there
+      await progress(); // two of three are there
       await etcd.restart(member);
     } else if (kind < 0.6) {
       member.process.kill("SIGSTOP"); // connected, but silent
-      for (const chain of chains) await chain.progress(1, 20_000);
+      await progress();
       member.process.kill("SIGCONT");
     } else {
-      const victim = pick(c.nodes);
-      await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
-      victim.launch();
-      await victim.alive();
+      await restartAny(c);
     }
-    for (const chain of chains) await chain.progress(1, 20_000);
-  }
-  for (const chain of chains) await chain.finish();
-  t.diagnostic(`${restarts} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+  }, c, t, { ms: process.env.FULL === "1" ? 40_000 : 12_000 });
 });
 
 scenario("§2.7 etcd: manual provisioning; another cluster's name; a node that would do nothing", { ...etcdOnly, nodes: 2 }, async (c) => {

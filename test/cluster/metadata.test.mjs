@@ -1,22 +1,10 @@
 // The replicated metadata store under failures, through the official restatectl: spec/cluster.md §2, §9.3.
 import assert from "node:assert/strict";
-import { Chain, pick } from "./chain.mjs";
+import { Chain, chainsUnder, pick, restartAny } from "./chain.mjs";
 import { eventually, official, scenario, sleep, table } from "./harness.mjs";
 
 scenario("M-1 M-2 M-3 §9.3 metadata chaos: random restarts under a chain of compare-and-swap", { quick: true, timeoutMs: 300_000 }, async (c, t) => {
-  const chains = ["chain-a", "chain-b"].map((key) => new Chain(c, key).start());
-  for (const chain of chains) await chain.progress(2, 20_000);
-  const until = performance.now() + (process.env.FULL === "1" ? 40_000 : 12_000);
-  let restarts = 0;
-  for (; performance.now() < until; restarts++) {
-    const victim = pick(c.nodes);
-    await (Math.random() < 0.5 ? victim.kill() : victim.terminate());
-    victim.launch();
-    await victim.alive();
-    for (const chain of chains) await chain.progress(1, official ? 40_000 : 10_000);
-  }
-  for (const chain of chains) await chain.finish();
-  t.diagnostic(`${restarts} restarts, ${chains.map((x) => `${x.done} writes, ${x.doubts} in doubt`).join("; ")}`);
+  await chainsUnder(() => restartAny(c), c, t, { ms: process.env.FULL === "1" ? 40_000 : 12_000, stepMs: official ? 40_000 : 10_000 });
 });
 
 scenario("M-5 §9.3 metadata reconfiguration: members removed and added under read-modify-write load", { timeoutMs: 300_000 }, async (c, t) => {
