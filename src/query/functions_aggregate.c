@@ -172,6 +172,19 @@ static void sort(struct group *g)
         qsort_r(g->items, g->len, sizeof(*g->items), item_order, g);
 }
 
+/* NULL: the result is, too. */
+static struct group *sorted_group(sqlite3_context *c)
+{
+    struct group *g = sqlite3_aggregate_context(c, 0);
+    if (g && (g->failed || g->len == 0)) {
+        group_free(g);
+        return NULL;
+    }
+    if (g)
+        sort(g);
+    return g;
+}
+
 static void array_step(sqlite3_context *c, int n, sqlite3_value **v)
 {
     struct group *g = group_of(c);
@@ -183,13 +196,9 @@ static void array_step(sqlite3_context *c, int n, sqlite3_value **v)
 
 static void array_final(sqlite3_context *c)
 {
-    struct group *g = sqlite3_aggregate_context(c, 0);
-    if (!g || g->failed || g->len == 0) {
-        if (g)
-            group_free(g);
+    struct group *g = sorted_group(c);
+    if (!g)
         return;
-    }
-    sort(g);
     struct writer w = WRITER_INIT;
     for (size_t i = 0; i < g->len; i++) {
         sqlite3_value *v = g->items[i].value;
@@ -220,13 +229,9 @@ static void string_step(sqlite3_context *c, int n, sqlite3_value **v)
 
 static void string_final(sqlite3_context *c)
 {
-    struct group *g = sqlite3_aggregate_context(c, 0);
-    if (!g || g->failed || g->len == 0) {
-        if (g)
-            group_free(g);
+    struct group *g = sorted_group(c);
+    if (!g)
         return;
-    }
-    sort(g);
     struct writer w = WRITER_INIT;
     for (size_t i = 0; i < g->len; i++) {
         if (i && g->separator)
