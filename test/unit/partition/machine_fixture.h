@@ -80,6 +80,22 @@ static inline void fixture_free(struct fixture *fx)
     sim_env_free(&fx->env);
 }
 
+/* Of a test of cmocka. */
+static inline int fixture_setup(void **state)
+{
+    struct fixture *fx = calloc(1, sizeof(*fx));
+    fixture_init(fx);
+    *state = fx;
+    return 0;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    fixture_free(*state);
+    free(*state);
+    return 0;
+}
+
 /* ---- applying ---- */
 
 static inline enum rc fixture_apply_bytes(struct fixture *fx, struct bytes record, bool leader)

@@ -3,21 +3,6 @@
  * impossible entries quarantine one invocation only (B2). */
 #include "machine_fixture.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 static void request_and_response(void **state)
 {
     struct fixture *fx = *state;
@@ -460,7 +445,7 @@ static void unknown_commands_stop_the_replica(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(request_and_response),
         CASE(last_output_counts_and_end_without_output_fails),

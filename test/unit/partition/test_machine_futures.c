@@ -2,21 +2,6 @@
  * nested (spec/invocation-lifecycle.md §5.7, spec/service-protocol.md §8). */
 #include "machine_fixture.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 enum { UNKNOWN, FIRST, ALL, ANY_SUCCESS, ALL_SUCCESS };
 
 /* Leaves are signals 20, 21, ...; `nested` is an encoded child or NULL. */
@@ -174,7 +159,7 @@ static void tree_without_leaves_quarantines(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(any_child),
         CASE(all_children),

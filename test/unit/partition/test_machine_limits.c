@@ -4,21 +4,6 @@
 #include "machine_fixture.h"
 #include "partition/limits.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 static void limit(struct fixture *fx, uint32_t version, const char *pattern, uint32_t concurrency)
 {
     struct writer rules = WRITER_INIT, w = record_writer();
@@ -461,7 +446,7 @@ static void what_was_held_survives_in_its_order(void **state)
     fixture_free(&other);
 }
 
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define T(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {

@@ -2,21 +2,6 @@
  * an invocation in every status has the documented effect, reply and actions, and nothing else. */
 #include "machine_fixture.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 static const enum invocation_status all[] = {INV_FREE,      INV_SCHEDULED, INV_INBOXED,  INV_INVOKED,
                                              INV_SUSPENDED, INV_PAUSED,    INV_COMPLETED};
 
@@ -395,7 +380,7 @@ static void attach_from_an_invocation(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(invoke_row),       CASE(invoke_retry_of_same_request_is_new),
         CASE(timer_invoke_row), CASE(timer_sleep_row),

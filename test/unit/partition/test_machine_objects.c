@@ -2,21 +2,6 @@
  * state patches in turn, promises, the life of a workflow run and its clean-up. */
 #include "machine_fixture.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 static struct invocation_id exclusive(struct fixture *fx, uint64_t execution_time)
 {
     return invoke(fx, (struct invoke_options){.kind = TARGET_OBJECT_EXCLUSIVE,
@@ -256,7 +241,7 @@ static void purge_of_an_object_call_keeps_state(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(one_at_a_time_in_order),
         CASE(shared_handlers_do_not_wait),

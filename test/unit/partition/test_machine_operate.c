@@ -3,21 +3,6 @@
  * points and crashes end with equal state hashes. */
 #include "machine_fixture.h"
 
-static int setup(void **state)
-{
-    struct fixture *fx = calloc(1, sizeof(*fx));
-    fixture_init(fx);
-    *state = fx;
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    fixture_free(*state);
-    free(*state);
-    return 0;
-}
-
 static void kill_reaches_calls_and_sends(void **state)
 {
     struct fixture *fx = *state;
@@ -270,7 +255,7 @@ static void state_is_a_function_of_the_records(void **state)
 
 int main(void)
 {
-#define CASE(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+#define CASE(f) cmocka_unit_test_setup_teardown(f, fixture_setup, fixture_teardown)
     const struct CMUnitTest tests[] = {
         CASE(kill_reaches_calls_and_sends),
         CASE(restart_copies_the_prefix_and_its_completions),
