@@ -1,9 +1,8 @@
 /* The world of the log's small models, see model_log.h. */
-#include "sim/model_log.h"
-
 #include <stdlib.h>
 
 #include "bifrost/log_server_internal.h"
+#include "sim/model_log_internal.h"
 
 const char *ml_mutation_name(unsigned m)
 {
@@ -101,24 +100,7 @@ static void describe(struct ml_world *w, const char *what, const struct ml_packe
 
 /* ---- disks ---- */
 
-struct disk_loglet {
-    uint64_t id, tail;
-    bool sealed;
-    struct bytes meta, records[ML_OFFSETS_MAX];
-};
-struct ml_server {
-    struct ml_world *world;
-    unsigned index;
-    struct sim_env env;
-    struct log_server *server;
-    struct log_server_store store;
-    struct store_batch *batch;
-    struct env_task write;
-    struct disk_loglet loglets[ML_LOGLETS_MAX];
-    unsigned n_loglets;
-};
-
-static struct disk_loglet *disk_find(struct ml_server *s, uint64_t id)
+struct ml_disk_loglet *ml_disk_find(struct ml_server *s, uint64_t id)
 {
     for (unsigned i = 0; i < s->n_loglets; i++) {
         if (s->loglets[i].id == id)
@@ -127,12 +109,10 @@ static struct disk_loglet *disk_find(struct ml_server *s, uint64_t id)
     return NULL;
 }
 
-static bool disk_holds(const struct disk_loglet *l, uint64_t offset)
+bool ml_disk_holds(const struct ml_disk_loglet *l, uint64_t offset)
 {
     return l && offset >= 1 && offset <= ML_OFFSETS_MAX && l->records[offset - 1].ptr;
 }
-
-static void check_written(struct ml_server *s, const struct store_entry *e);
 
 static void disk_write(struct env_task *t)
 {
@@ -141,14 +121,14 @@ static void disk_write(struct env_task *t)
     s->batch = NULL;
     for (size_t i = 0; i < b->len; i++) {
         const struct store_entry *e = &b->items[i];
-        struct disk_loglet *l = disk_find(s, e->loglet);
+        struct ml_disk_loglet *l = ml_disk_find(s, e->loglet);
         if (!l) {
             ASSERT(s->n_loglets < ML_LOGLETS_MAX);
             l = &s->loglets[s->n_loglets++];
-            *l = (struct disk_loglet){.id = e->loglet, .tail = 1};
+            *l = (struct ml_disk_loglet){.id = e->loglet, .tail = 1};
         }
         if (e->kind == STORE_RECORD) {
-            ASSERT(e->offset <= ML_OFFSETS_MAX && !disk_holds(l, e->offset));
+            ASSERT(e->offset <= ML_OFFSETS_MAX && !ml_disk_holds(l, e->offset));
             l->records[e->offset - 1] = bytes_copy(e->body);
             l->tail = MAX(l->tail, e->offset + 1);
         } else if (e->kind == STORE_META) {
@@ -157,7 +137,7 @@ static void disk_write(struct env_task *t)
         } else if (e->kind == STORE_SEAL) {
             l->sealed = true;
         }
-        check_written(s, e);
+        ml_check_written(s, e);
     }
     b->done(b, RC_OK);
 }
@@ -176,7 +156,7 @@ static void disk_submit(struct log_server_store *store, struct store_batch *b)
 
 static enum rc disk_info(struct log_server_store *store, uint64_t loglet, struct loglet_info *out)
 {
-    const struct disk_loglet *l = disk_find(server_of(store), loglet);
+    const struct ml_disk_loglet *l = ml_disk_find(server_of(store), loglet);
     *out = (struct loglet_info){.tail = 1};
     if (!l)
         return RC_NOT_FOUND;
@@ -186,20 +166,20 @@ static enum rc disk_info(struct log_server_store *store, uint64_t loglet, struct
 
 static bool disk_has(struct log_server_store *store, uint64_t loglet, uint64_t offset)
 {
-    return disk_holds(disk_find(server_of(store), loglet), offset);
+    return ml_disk_holds(ml_disk_find(server_of(store), loglet), offset);
 }
 
 static bool disk_extent(struct log_server_store *store, uint64_t loglet, uint64_t from, uint64_t *first,
                         uint64_t *last)
 {
-    const struct disk_loglet *l = disk_find(server_of(store), loglet);
+    const struct ml_disk_loglet *l = ml_disk_find(server_of(store), loglet);
     uint64_t o = from;
-    while (l && o < l->tail && !disk_holds(l, o))
+    while (l && o < l->tail && !ml_disk_holds(l, o))
         o++;
-    if (!disk_holds(l, o))
+    if (!ml_disk_holds(l, o))
         return false;
     *first = o;
-    while (disk_holds(l, o + 1))
+    while (ml_disk_holds(l, o + 1))
         o++;
     *last = o;
     return true;
@@ -208,10 +188,10 @@ static bool disk_extent(struct log_server_store *store, uint64_t loglet, uint64_
 static enum rc disk_read(struct log_server_store *store, uint64_t loglet, uint64_t from, size_t max_bytes,
                          struct stored_records *out, struct err *err)
 {
-    const struct disk_loglet *l = disk_find(server_of(store), loglet);
+    const struct ml_disk_loglet *l = ml_disk_find(server_of(store), loglet);
     size_t before = out->len;
     for (uint64_t o = from; l && o < l->tail; o++) {
-        if (disk_holds(l, o)) {
+        if (ml_disk_holds(l, o)) {
             struct stored_record r = {o, bytes_ref(l->records[o - 1])};
             VEC_PUSH(out, r);
         }
@@ -233,19 +213,16 @@ static const struct log_server_store_ops disk_ops = {.submit = disk_submit,
 
 /* ---- log-servers ---- */
 
-static struct ml_loglet *find(struct ml_world *w, uint64_t id);
-static void check_message(struct ml_world *w, const struct ml_client *from, const struct loglet_message *m);
-
 static void server_reply(void *ctx, const struct log_server_peer *to, const struct loglet_message *m)
 {
     struct ml_server *s = ctx;
     struct ml_world *w = s->world;
-    const struct ml_loglet *l = find(w, m->loglet_id);
+    const struct ml_loglet *l = ml_find(w, m->loglet_id);
     unsigned client = to->node.id - ML_CLIENT_ID;
     if (marks_has(l->sealed, s->index) && !m->sealed)
         explore_violated(w->x, "L-6: N%u has sealed loglet %llx and says that it has not", s->index + 1,
                          (unsigned long long)l->id);
-    check_message(w, NULL, m);
+    ml_check_message(w, NULL, m);
     if (w->clients[client].dead)
         return;
     struct writer out = WRITER_INIT;
@@ -305,7 +282,7 @@ static uint64_t server_hash(const struct ml_server *s)
 {
     uint64_t h = s->index;
     for (unsigned i = 0; i < s->n_loglets; i++) {
-        const struct disk_loglet *l = &s->loglets[i];
+        const struct ml_disk_loglet *l = &s->loglets[i];
         h = hash64_combine(h, l->id ^ l->tail << 40 ^ (uint64_t)l->sealed << 62);
         h = hash64_combine(h, hash64(bytes_slice(l->meta)));
         for (unsigned o = 0; o < ML_OFFSETS_MAX; o++)
@@ -360,7 +337,7 @@ static void net_send(struct loglet_net *net, uint32_t to, const struct loglet_me
         m.records = &other;
         m.n_records = 1;
     }
-    check_message(w, c, &m);
+    ml_check_message(w, c, &m);
     if (w->left.limbo > 0 && m.kind == LOGLET_STORE) {
         w->left.limbo--;
         bytes_unref(&other);
@@ -457,8 +434,6 @@ static void chains_cancel(struct chain_store *store, struct chain_request *r)
 static const struct chain_store_ops chain_ops = {
     .read = chains_read, .swap = chains_swap, .cancel = chains_cancel};
 
-static void check_swap(struct ml_world *w, const struct chain *before, const struct chain *after);
-
 static void chain_execute(struct ml_world *w, struct chain_call *call)
 {
     bool matches =
@@ -467,7 +442,7 @@ static void chain_execute(struct ml_world *w, struct chain_call *call)
     if (call->swap && !matches && w->mutation != ML_SWAP_BLIND) {
         call->rc = RC_CONFLICT;
     } else if (call->swap) {
-        check_swap(w, &w->chain, &call->next);
+        ml_check_swap(w, &w->chain, &call->next);
         chain_free(&w->chain);
         w->chain = chain_copy(&call->next);
         w->version++;
@@ -723,159 +698,12 @@ void ml_free(struct ml_world *w)
     free(w);
 }
 
-/* ---- the oracle ---- */
-
-struct loglet_params ml_params(struct ml_world *w, uint64_t loglet, struct node_ref sequencer,
-                               unsigned copies)
-{
-    struct loglet_params p = {
-        .loglet_id = loglet, .sequencer = sequencer, .replication = replication_nodes((uint8_t)copies)};
-    for (unsigned i = 0; i < w->n_servers; i++)
-        nodeset_add(&p.nodeset, i + 1);
-    return p;
-}
-
-static struct ml_loglet *find(struct ml_world *w, uint64_t id)
-{
-    for (unsigned i = 0; i < w->n_loglets; i++) {
-        if (w->loglets[i].id == id)
-            return &w->loglets[i];
-    }
-    return NULL;
-}
-
-struct ml_loglet *ml_add_loglet(struct ml_world *w, const struct loglet_params *p)
-{
-    struct replication r = replication_nodes((uint8_t)w->copies);
-    ASSERT(w->n_loglets < ML_LOGLETS_MAX);
-    struct ml_loglet *l = &w->loglets[w->n_loglets++];
-    *l = (struct ml_loglet){.id = p->loglet_id, .params = *p, .quorum_tail = 1, .least_tail = UINT64_MAX};
-    quorum_init(&l->quorum, &r, &p->nodeset, &w->directory);
-    return l;
-}
-
-static struct marks holders(struct ml_world *w, const struct ml_loglet *l, uint64_t offset)
-{
-    struct marks m = {{0}};
-    for (unsigned i = 0; i < l->params.nodeset.len; i++) {
-        struct ml_server *s = w->servers[l->params.nodeset.ids[i] - 1];
-        if (disk_holds(disk_find(s, l->id), offset))
-            marks_add(&m, i);
-    }
-    return m;
-}
-
-static void advance(struct ml_world *w, struct ml_loglet *l)
-{
-    while (l->quorum_tail <= ML_OFFSETS_MAX && quorum_is_write(&l->quorum, holders(w, l, l->quorum_tail)))
-        l->quorum_tail++;
-}
-
-/* An f-majority is sealed: what it holds now is all that may still be acknowledged. */
-static void bound_by_seal(struct ml_world *w, struct ml_loglet *l)
-{
-    l->sealed_bound = 1;
-    for (unsigned i = 0; i < w->n_servers; i++) {
-        const struct disk_loglet *d = disk_find(w->servers[i], l->id);
-        if (d)
-            l->sealed_bound = MAX(l->sealed_bound, d->tail);
-    }
-}
-
-static void check_written(struct ml_server *s, const struct store_entry *e)
-{
-    struct ml_world *w = s->world;
-    struct ml_loglet *l = find(w, e->loglet);
-    const struct disk_loglet *d = disk_find(s, e->loglet);
-    int position = l ? nodeset_position(&l->params.nodeset, s->index + 1) : -1;
-    if (position < 0) {
-        explore_violated(w->x, "N%u stores something of loglet %llx, of which it is no member", s->index + 1,
-                         (unsigned long long)e->loglet);
-        return;
-    }
-    if (e->kind == STORE_RECORD) {
-        if (hash64(e->body) != l->assigned[e->offset - 1])
-            explore_violated(w->x, "L-3: N%u stores other bytes at offset %llu than the sequencer assigned",
-                             s->index + 1, (unsigned long long)e->offset);
-        advance(w, l);
-        for (uint64_t o = l->quorum_tail; o < d->tail; o++) {
-            if (!disk_holds(d, o))
-                explore_violated(w->x, "L-4: N%u has a hole at offset %llu", s->index + 1,
-                                 (unsigned long long)o);
-        }
-    }
-    if (e->kind == STORE_SEAL)
-        marks_add(&l->sealed, (unsigned)position);
-    if (!l->sealed_bound && quorum_is_f_majority(&l->quorum, l->sealed))
-        bound_by_seal(w, l);
-}
-
-static void check_store(struct ml_world *w, const struct ml_client *from, struct ml_loglet *l,
-                        const struct loglet_message *m)
-{
-    bool repair = !node_ref_eq(from->me, l->params.sequencer);
-    if (!node_ref_eq(m->sequencer, l->params.sequencer) || (repair && !(m->flags & LOGLET_IGNORE_SEAL)))
-        explore_violated(w->x, "L-10: %s assigns offsets in loglet %llx", from->name,
-                         (unsigned long long)l->id);
-    for (uint32_t i = 0; i < m->n_records; i++) {
-        uint64_t *at = &l->assigned[m->first_offset + i - 1], h = hash64(bytes_slice(m->records[i]));
-        if (!*at && repair)
-            explore_violated(w->x, "L-10: a repair by %s writes offset %llu, which was never assigned",
-                             from->name, (unsigned long long)(m->first_offset + i));
-        if (*at && *at != h)
-            explore_violated(w->x, "L-3: offset %llu is sent with other bytes than before",
-                             (unsigned long long)(m->first_offset + i));
-        *at = h;
-    }
-}
-
-static void check_message(struct ml_world *w, const struct ml_client *from, const struct loglet_message *m)
-{
-    struct ml_loglet *l = find(w, m->loglet_id);
-    ASSERT(l);
-    if (from && m->kind == LOGLET_STORE)
-        check_store(w, from, l, m);
-    if (w->mutation == ML_REPAIR_RAISES_TRUST) /* look away: a reader must be caught */
-        return;
-    if (m->committed_tail > l->quorum_tail || m->repaired_tail > l->quorum_tail)
-        explore_violated(
-            w->x,
-            "L-5: committed below %llu, repaired below %llu is said, but only what is below %llu "
-            "is on a write quorum",
-            (unsigned long long)m->committed_tail, (unsigned long long)m->repaired_tail,
-            (unsigned long long)l->quorum_tail);
-    if (m->committed_tail > l->least_tail)
-        explore_violated(w->x, "L-5: committed below %llu is said; a sealer found the end %llu",
-                         (unsigned long long)m->committed_tail, (unsigned long long)l->least_tail);
-}
-
-static void check_acked(struct ml_client *c, struct ml_loglet *l, uint64_t tail)
-{
-    struct ml_world *w = c->world;
-    for (uint64_t o = l->acked + 1; o < tail; o++) {
-        if (!quorum_is_write(&l->quorum, holders(w, l, o)))
-            explore_violated(w->x, "L-2: offset %llu is acknowledged on %u copies", (unsigned long long)o,
-                             marks_count(holders(w, l, o)));
-        if (l->sealed_bound && o >= l->sealed_bound)
-            explore_violated(w->x, "L-6: offset %llu is acknowledged; an f-majority was sealed below %llu",
-                             (unsigned long long)o, (unsigned long long)l->sealed_bound);
-        lsn_t lsn = c->base + o - 1;
-        ASSERT(lsn < ARRAY_LEN(w->by_lsn));
-        if (w->by_lsn[lsn].acked)
-            explore_violated(w->x, "L-1: LSN %llu is acknowledged twice", (unsigned long long)lsn);
-        w->by_lsn[lsn].acked = true;
-        w->by_lsn[lsn].hash = l->assigned[o - 1];
-    }
-    l->acked = MAX(l->acked, tail - 1);
-    if (l->acked >= l->least_tail)
-        explore_violated(w->x, "L-7: offset %llu is acknowledged; a sealer found the end %llu",
-                         (unsigned long long)l->acked, (unsigned long long)l->least_tail);
-}
+/* ---- writing ---- */
 
 static void on_committed(void *ctx, uint64_t tail)
 {
     struct ml_client *c = ctx;
-    check_acked(c, find(c->world, c->loglet), tail);
+    ml_check_acked(c, ml_find(c->world, c->loglet), tail);
 }
 
 static void on_sealed(void *ctx) {}
@@ -894,88 +722,4 @@ void ml_append(struct ml_client *c, unsigned uid)
     if (c->sequencer && sequencer_room(c->sequencer, &body, 1) == 1)
         sequencer_append(c->sequencer, &body, 1);
     bytes_unref(&body);
-}
-
-void ml_check_sealed(struct ml_client *c, uint64_t loglet, uint64_t tail)
-{
-    struct ml_world *w = c->world;
-    struct ml_loglet *l = find(w, loglet);
-    explore_note(w->x, "%s finds the end %llu", c->name, (unsigned long long)tail);
-    advance(w, l);
-    if (tail <= l->acked)
-        explore_violated(w->x, "L-7: %s finds the end %llu; offset %llu was acknowledged", c->name,
-                         (unsigned long long)tail, (unsigned long long)l->acked);
-    if (tail > l->quorum_tail)
-        explore_violated(w->x, "%s finds the end %llu; only what is below %llu is on a write quorum", c->name,
-                         (unsigned long long)tail, (unsigned long long)l->quorum_tail);
-    if (tail <= l->delivered)
-        explore_violated(w->x, "L-8: %s finds the end %llu; offset %llu was delivered (TR-1)", c->name,
-                         (unsigned long long)tail, (unsigned long long)l->delivered);
-    if (!quorum_is_f_majority(&l->quorum, l->sealed))
-        explore_violated(w->x, "L-6: %s finds an end, but no f-majority is sealed", c->name);
-    l->least_tail = MIN(l->least_tail, tail);
-    l->most_tail = MAX(l->most_tail, tail);
-}
-
-void ml_check_delivered(struct ml_client *c, uint64_t loglet, uint64_t offset, struct slice body)
-{
-    struct ml_world *w = c->world;
-    struct ml_loglet *l = find(w, loglet);
-    explore_note(w->x, "%s delivers offset %llu", c->name, (unsigned long long)offset);
-    if (offset != l->delivered + 1)
-        explore_violated(w->x, "L-8: offset %llu is delivered after %llu", (unsigned long long)offset,
-                         (unsigned long long)l->delivered);
-    if (hash64(body) != l->assigned[offset - 1])
-        explore_violated(w->x, "L-1: another record is delivered at offset %llu", (unsigned long long)offset);
-    l->delivered = offset;
-    if (offset >= l->least_tail)
-        explore_violated(w->x, "L-8: offset %llu is delivered; a sealer found the end %llu (TR-1)",
-                         (unsigned long long)offset, (unsigned long long)l->least_tail);
-}
-
-static void check_swap(struct ml_world *w, const struct chain *before, const struct chain *after)
-{
-    const struct chain_segment *last = &after->segments[after->len - 1];
-    struct loglet_params p;
-    if (before->len > 0) {
-        const struct chain_segment *old = &before->segments[before->len - 1];
-        struct ml_loglet *l = find(w, chain_loglet_id(before->log_id, old->index));
-        uint64_t end = last->base_lsn - old->base_lsn + 1;
-        advance(w, l);
-        if (last->base_lsn < old->base_lsn || last->index != old->index + 1)
-            explore_violated(w->x, "L-7: segment %u at LSN %llu is followed by segment %u at LSN %llu",
-                             old->index, (unsigned long long)old->base_lsn, last->index,
-                             (unsigned long long)last->base_lsn);
-        else if (l->end || end <= l->acked || end > l->quorum_tail ||
-                 !quorum_is_f_majority(&l->quorum, l->sealed))
-            explore_violated(w->x,
-                             "L-7: segment %u is ended at %llu (acknowledged %llu, on a quorum below %llu)",
-                             old->index, (unsigned long long)end, (unsigned long long)l->acked,
-                             (unsigned long long)l->quorum_tail);
-        l->end = end;
-    }
-    if (explore_over(w->x))
-        return;
-    ASSERT(loglet_params_decode(bytes_slice(last->params), &p, NULL) == RC_OK);
-    if (find(w, p.loglet_id))
-        explore_violated(w->x, "L-11: loglet id %llx is used again", (unsigned long long)p.loglet_id);
-    else
-        ml_add_loglet(w, &p);
-}
-
-void ml_check_end(struct ml_world *w)
-{
-    for (lsn_t lsn = 1; lsn < ARRAY_LEN(w->by_lsn); lsn++) {
-        lsn_t end;
-        const struct chain_segment *s;
-        if (!w->by_lsn[lsn].acked)
-            continue;
-        s = chain_find(&w->chain, lsn, &end);
-        struct ml_loglet *l = s ? find(w, chain_loglet_id(w->chain.log_id, s->index)) : NULL;
-        uint64_t offset = l ? chain_offset(s, lsn) : 0;
-        if (!l || l->assigned[offset - 1] != w->by_lsn[lsn].hash ||
-            !quorum_is_write(&l->quorum, holders(w, l, offset)))
-            explore_violated(w->x, "L-1: the record acknowledged at LSN %llu is not there",
-                             (unsigned long long)lsn);
-    }
 }
