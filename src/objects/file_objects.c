@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/file.h>
@@ -14,28 +13,16 @@
 #include <unistd.h>
 
 #include "base/hash.h"
+#include "objects/job_store.h"
 
 #define TEMP_PREFIX ".tmp-" /* then the process id, so that what a dead process left can be told */
 #define LOCK_NAME   ".lock"
 #define CONTENT_MAX ((size_t)1 << 31)
 
 struct file_objects {
-    struct object_store base;
-    struct env *env;
-    struct job_runner *runner;
+    struct job_store jobs;
     char *directory;
     bool durable;
-    _Atomic bool canceled; /* jobs that have not begun do nothing */
-    size_t in_flight;
-    struct env_task close_task;
-    void (*closed)(void *ctx);
-    void *closed_ctx;
-};
-
-struct file_job {
-    struct job job;
-    struct file_objects *store;
-    struct object_op *op;
 };
 
 /* ---- pieces ---- */
@@ -285,19 +272,9 @@ static enum rc do_list(struct file_objects *f, struct object_op *op)
     return rc;
 }
 
-static void file_work(struct job *j)
+static void file_work(struct job_store *jobs, struct object_op *op)
 {
-    struct file_job *fj = CONTAINER_OF(j, struct file_job, job);
-    struct file_objects *f = fj->store;
-    struct object_op *op = fj->op;
-    if (atomic_load(&f->canceled)) {
-        op->rc = err_set(&op->err, RC_CANCELED, "the object store was closed");
-        return;
-    }
-    if (op->kind != OBJECT_LIST && !object_key_is_valid(op->key)) {
-        op->rc = err_set(&op->err, RC_INVALID, "bad name of an object: %s", op->key);
-        return;
-    }
+    struct file_objects *f = CONTAINER_OF(jobs, struct file_objects, jobs);
     switch (op->kind) {
     case OBJECT_GET:
         op->rc = do_get(f, op);
@@ -314,69 +291,24 @@ static void file_work(struct job *j)
     }
 }
 
-/* ---- frame ---- */
+/* ---- life ---- */
 
-static void close_run(struct env_task *t)
+static void file_destroy(struct job_store *jobs)
 {
-    struct file_objects *f = CONTAINER_OF(t, struct file_objects, close_task);
-    void (*closed)(void *) = f->closed;
-    void *ctx = f->closed_ctx;
-    free(f->runner);
+    struct file_objects *f = CONTAINER_OF(jobs, struct file_objects, jobs);
+    job_store_release(jobs);
     free(f->directory);
     free(f);
-    closed(ctx);
 }
-
-static void file_done(struct job *j)
-{
-    struct file_job *fj = CONTAINER_OF(j, struct file_job, job);
-    struct file_objects *f = fj->store;
-    struct object_op *op = fj->op;
-    free(fj);
-    f->in_flight--;
-    op->done(op);
-    if (f->closed && f->in_flight == 0)
-        env_defer(f->env, &f->close_task);
-}
-
-static void file_submit(struct object_store *base, struct object_op *op)
-{
-    struct file_objects *f = CONTAINER_OF(base, struct file_objects, base);
-    ASSERT(!f->closed);
-    struct file_job *fj = xcalloc(1, sizeof(*fj));
-    fj->job.work = file_work;
-    fj->job.done = file_done;
-    fj->store = f;
-    fj->op = op;
-    object_op_reset_result(op);
-    f->in_flight++;
-    job_submit(f->runner, &fj->job);
-}
-
-static void file_close(struct object_store *base, void (*done)(void *ctx), void *ctx)
-{
-    struct file_objects *f = CONTAINER_OF(base, struct file_objects, base);
-    ASSERT(!f->closed);
-    atomic_store(&f->canceled, true);
-    f->closed = done;
-    f->closed_ctx = ctx;
-    if (f->in_flight == 0)
-        env_defer(f->env, &f->close_task);
-}
-
-static const struct object_store_ops file_ops = {.submit = file_submit, .close = file_close};
 
 struct object_store *file_objects_new(struct env *env, struct job_runner *runner,
                                       const struct file_objects_config *config)
 {
     struct file_objects *f = xcalloc(1, sizeof(*f));
-    f->base.ops = &file_ops;
-    f->env = env;
-    f->runner = runner;
+    job_store_init(&f->jobs, env, runner, file_work, file_destroy);
     f->directory = xstrdup(config->directory);
     for (size_t n = strlen(f->directory); n > 1 && f->directory[n - 1] == '/'; n--)
         f->directory[n - 1] = 0;
     f->durable = config->durable;
-    env_task_init(&f->close_task, close_run);
-    return &f->base;
+    return &f->jobs.base;
 }

@@ -1,13 +1,12 @@
 /* Shared by s3_objects.c (the store), s3_request.c (requests and what their answers mean) and s3_multipart.c.
  */
 #pragma once
+#include "objects/job_store.h"
 #include "objects/s3_objects.h"
 #include "objects/s3_xml.h"
 
 struct s3_objects {
-    struct object_store base;
-    struct env *env;
-    struct job_runner *runner;
+    struct job_store jobs;
     struct aws_http *http;
     struct aws_credential_source *credentials;
     char *bucket, *region;
@@ -16,11 +15,6 @@ struct s3_objects {
     const char *host;
     uint32_t connect_ms, stall_ms;
     size_t part_size;
-    _Atomic bool canceled;
-    size_t in_flight;
-    struct env_task close_task;
-    void (*closed)(void *ctx);
-    void *closed_ctx;
 };
 
 struct s3_request {

@@ -1,4 +1,4 @@
-/* Implementation of objects/s3_objects.h: operations, and the frame of jobs. */
+/* Implementation of objects/s3_objects.h: operations, and where the bucket is. */
 #include "objects/s3_objects.h"
 
 #include <stdio.h>
@@ -12,12 +12,6 @@
 #define STALL_MS   ((uint32_t)30000)
 #define ANSWER_MAX ((size_t)64 << 10)
 #define PAGE_MAX   ((size_t)8 << 20) /* a page of a listing has 1000 keys of at most 1024 bytes */
-
-struct s3_job {
-    struct job job;
-    struct s3_objects *store;
-    struct object_op *op;
-};
 
 /* ---- operations ---- */
 
@@ -107,19 +101,9 @@ static enum rc do_list(struct s3_objects *s, struct object_op *op)
     return rc;
 }
 
-static void s3_work(struct job *j)
+static void s3_work(struct job_store *jobs, struct object_op *op)
 {
-    struct s3_job *sj = CONTAINER_OF(j, struct s3_job, job);
-    struct s3_objects *s = sj->store;
-    struct object_op *op = sj->op;
-    if (atomic_load(&s->canceled)) {
-        op->rc = err_set(&op->err, RC_CANCELED, "the object store was closed");
-        return;
-    }
-    if (op->kind != OBJECT_LIST && !object_key_is_valid(op->key)) {
-        op->rc = err_set(&op->err, RC_INVALID, "bad name of an object: %s", op->key);
-        return;
-    }
+    struct s3_objects *s = CONTAINER_OF(jobs, struct s3_objects, jobs);
     switch (op->kind) {
     case OBJECT_GET:
         op->rc = do_get(s, op);
@@ -136,69 +120,22 @@ static void s3_work(struct job *j)
     }
 }
 
-/* ---- frame ---- */
+/* ---- life ---- */
 
-static void s3_free(struct s3_objects *s)
+static void s3_destroy(struct job_store *jobs)
 {
+    struct s3_objects *s = CONTAINER_OF(jobs, struct s3_objects, jobs);
     if (s->credentials)
         aws_credential_source_free(s->credentials);
     if (s->http)
         aws_http_free(s->http);
-    free(s->runner);
+    job_store_release(jobs);
     free(s->bucket);
     free(s->region);
     free(s->base_url);
     free(s->base_path);
     free(s);
 }
-
-static void close_run(struct env_task *t)
-{
-    struct s3_objects *s = CONTAINER_OF(t, struct s3_objects, close_task);
-    void (*closed)(void *) = s->closed;
-    void *ctx = s->closed_ctx;
-    s3_free(s);
-    closed(ctx);
-}
-
-static void s3_done(struct job *j)
-{
-    struct s3_job *sj = CONTAINER_OF(j, struct s3_job, job);
-    struct s3_objects *s = sj->store;
-    struct object_op *op = sj->op;
-    free(sj);
-    s->in_flight--;
-    op->done(op);
-    if (s->closed && s->in_flight == 0)
-        env_defer(s->env, &s->close_task);
-}
-
-static void s3_submit(struct object_store *base, struct object_op *op)
-{
-    struct s3_objects *s = CONTAINER_OF(base, struct s3_objects, base);
-    ASSERT(!s->closed);
-    struct s3_job *sj = xcalloc(1, sizeof(*sj));
-    sj->job.work = s3_work;
-    sj->job.done = s3_done;
-    sj->store = s;
-    sj->op = op;
-    object_op_reset_result(op);
-    s->in_flight++;
-    job_submit(s->runner, &sj->job);
-}
-
-static void s3_close(struct object_store *base, void (*done)(void *ctx), void *ctx)
-{
-    struct s3_objects *s = CONTAINER_OF(base, struct s3_objects, base);
-    ASSERT(!s->closed);
-    atomic_store(&s->canceled, true);
-    s->closed = done;
-    s->closed_ctx = ctx;
-    if (s->in_flight == 0)
-        env_defer(s->env, &s->close_task);
-}
-
-static const struct object_store_ops s3_ops = {.submit = s3_submit, .close = s3_close};
 
 /* ---- where it is ---- */
 
@@ -272,22 +209,19 @@ enum rc s3_objects_new(struct env *env, struct job_runner *runner, const struct 
                        struct object_store **out, struct err *err)
 {
     struct s3_objects *s = xcalloc(1, sizeof(*s));
-    s->base.ops = &s3_ops;
-    s->env = env;
-    s->runner = runner;
+    job_store_init(&s->jobs, env, runner, s3_work, s3_destroy);
     s->bucket = xstrdup(config->bucket);
     s->connect_ms = config->connect_timeout_ms ? config->connect_timeout_ms : CONNECT_MS;
     s->stall_ms = config->stall_timeout_ms ? config->stall_timeout_ms : STALL_MS;
     s->part_size = config->part_size ? config->part_size : S3_PART_SIZE;
-    env_task_init(&s->close_task, close_run);
     enum rc rc = place(s, config, err);
     if (rc != RC_OK) {
-        s3_free(s);
+        s3_destroy(&s->jobs);
         return rc;
     }
     s->host = strstr(s->base_url, "://") + 3;
     s->http = aws_http_new();
     s->credentials = aws_credential_source_new(&config->credentials, s->http);
-    *out = &s->base;
+    *out = &s->jobs.base;
     return RC_OK;
 }

@@ -24,7 +24,7 @@ enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct aws_htt
                 struct err *err)
 {
     struct aws_credentials *credentials = xcalloc(1, sizeof(*credentials));
-    enum rc rc = aws_credentials_get(s->credentials, &s->canceled, credentials, err);
+    enum rc rc = aws_credentials_get(s->credentials, &s->jobs.canceled, credentials, err);
     if (rc != RC_OK) {
         free(credentials);
         return rc;
@@ -67,7 +67,7 @@ enum rc s3_send(struct s3_objects *s, const struct s3_request *r, struct aws_htt
         .fresh = r->condition.name || strcmp(r->method, "POST") == 0, /* not twice */
         .connect_ms = s->connect_ms,
         .stall_ms = s->stall_ms,
-        .canceled = &s->canceled,
+        .canceled = &s->jobs.canceled,
     };
     rc = aws_http_run(s->http, &http, out, err);
     free(url);
