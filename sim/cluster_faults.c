@@ -131,6 +131,17 @@ static void lose_disk(struct csim_host *h, bool whole)
     csim_disk_lose_directory(h);
 }
 
+/* Until a node is back it is not known what it will have lost: also segments that begin meanwhile, with it or
+ * with another that is away and not yet taken for dead. */
+static bool log_disk_away(void)
+{
+    for (uint32_t i = 0; i < csim->options.nodes; i++) {
+        if (csim->hosts[i].lost_log)
+            return true;
+    }
+    return false;
+}
+
 static void one_fault(void)
 {
     struct csim_host *h = any_host(), *other = any_host();
@@ -170,7 +181,7 @@ static void one_fault(void)
         }
         break;
     case 12: /* one that the others can do without */
-        if (h->process && h->process->node.state == NODE_ALIVE && !h->lost_log && csim_log_may_lose(h) &&
+        if (h->process && h->process->node.state == NODE_ALIVE && !log_disk_away() && csim_log_may_lose(h) &&
             !csim_operator_busy())
             lose_disk(h, csim_nodes_left() >= 3 && csim_metadata_complete() && csim_below(2));
         break;

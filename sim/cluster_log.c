@@ -34,10 +34,11 @@ struct loglet {
         struct offset *items; /* [offset - 1] */
         size_t len, cap;
     } offsets;
-    uint64_t quorum_tail;          /* everything below was durable on a write quorum */
-    uint32_t sealed;               /* hosts that sealed it durably */
-    uint32_t lost;                 /* hosts that had it, or could have had, on a disk that is lost */
-    uint64_t sealed_bound;         /* nothing at or above is committed, once an f-majority is sealed */
+    uint64_t quorum_tail;  /* everything below was durable on a write quorum */
+    uint32_t sealed;       /* hosts that sealed it durably */
+    uint32_t lost;         /* hosts that had it, or could have had, on a disk that is lost */
+    uint32_t without;      /* hosts whose disk was away while it existed: they may say that they lost it */
+    uint64_t sealed_bound; /* nothing at or above is committed, once an f-majority is sealed */
     uint64_t committed, delivered; /* highest tails */
     uint64_t least_tail;           /* no later answer is lower */
     uint64_t trim_asked, trimmed[CSIM_NODES_MAX], tail[CSIM_NODES_MAX];
@@ -484,12 +485,20 @@ void csim_log_lost(struct csim_host *h)
     }
 }
 
+void csim_log_back(const struct csim_host *h)
+{
+    for (unsigned i = 0; i < CSIM_PARTITIONS_MAX; i++) {
+        for (size_t k = 0; k < logs[i].len; k++)
+            logs[i].items[k]->without |= 1u << h->index;
+    }
+}
+
 bool csim_log_may_lose(const struct csim_host *h)
 {
     for (unsigned i = 0; i < CSIM_PARTITIONS_MAX; i++) {
         for (size_t k = first_index[i]; k < logs[i].len; k++) {
             const struct loglet *l = logs[i].items[k];
-            uint32_t left = members(l) & ~l->lost & ~(1u << h->index) & hosts_without(hindered);
+            uint32_t left = members(l) & ~(l->lost | l->without | 1u << h->index) & hosts_without(hindered);
             if (l->known && members(l) & 1u << h->index && !is_f_majority(l, left))
                 return false;
         }

@@ -129,6 +129,7 @@ void csim_processes_look(void)
         if (p && h->lost_log && p->node.storage.usable) {
             csim_trace("n%u is back as a new storage generation", i + 1);
             h->lost_log = false;
+            csim_log_back(h);
         }
         if (p && csim_loop_ended(p->node.loop)) {
             csim_trace("n%u has ended with code %d", i + 1, p->node.exit_code);

@@ -110,6 +110,18 @@ static void report(uint64_t healed_us)
            (unsigned long)((csim->now_us - healed_us) / 1000));
 }
 
+static void become_quiet(const char *since)
+{
+    uint64_t since_us = csim->now_us;
+    char why[200];
+    while (run_until(csim->now_us + 10000), !csim_quiescent(why, sizeof(why))) {
+        if ((csim->now_us - since_us) % 500000 == 0)
+            csim_trace("not quiet: %s", why);
+        if (csim->now_us > since_us + HEAL_BUDGET_MS * 1000)
+            sim_fail(&csim->base, "no progress", "%s %u ms after %s", why, HEAL_BUDGET_MS, since);
+    }
+}
+
 static void run(const struct csim_options *o)
 {
     csim = xcalloc(1, sizeof(*csim));
@@ -143,18 +155,14 @@ static void run(const struct csim_options *o)
     csim_heal();
     uint64_t healed_us = csim->now_us;
     char why[200];
-    while (run_until(csim->now_us + 10000), !csim_quiescent(why, sizeof(why))) {
-        if ((csim->now_us - healed_us) % 500000 == 0)
-            csim_trace("not quiet: %s", why);
-        if (csim->now_us > healed_us + HEAL_BUDGET_MS * 1000)
-            sim_fail(w, "no progress", "%s %u ms after the faults have ended", why, HEAL_BUDGET_MS);
-    }
+    become_quiet("the faults have ended");
     uint64_t quiet_us = csim->now_us;
     while (!csim_logs_are_wide(why, sizeof(why))) {
         if (csim->now_us > quiet_us + WIDE_BUDGET_MS * 1000)
             sim_fail(w, "A-7", "%s %u ms after all was quiet", why, WIDE_BUDGET_MS);
         run_until(csim->now_us + 10000);
     }
+    become_quiet("the logs are wide"); /* leaders may have moved meanwhile */
     csim_check_final();
     if (o->verbose)
         report(healed_us);

@@ -252,6 +252,8 @@ void csim_log_chain(const struct log_chain *c);
 void csim_log_delivered(uint32_t log_id, lsn_t lsn, struct slice record);
 /* The log-server's disk is gone. */
 void csim_log_lost(struct csim_host *h);
+/* It serves as a new storage generation. */
+void csim_log_back(const struct csim_host *h);
 /* Would the other copies suffice, for every segment, if it were lost? */
 bool csim_log_may_lose(const struct csim_host *h);
 
