@@ -52,7 +52,7 @@ async function survives(c, t, store) {
 
   const writers = new Writers(c).start();
   await writers.progress(5);
-  const victim = await c.busiest();
+  const victim = await eventually(() => c.busiest());
   const killed = performance.now();
   await victim.kill();
   await writers.progress(5);
