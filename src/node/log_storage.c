@@ -88,6 +88,10 @@ static enum rc generation_change(struct kv_edit *e, const struct kv_entry *curre
     struct arena arena = {0};
     struct storage_generations g = {0};
     enum rc rc = current ? storage_generations_decode(&arena, bytes_slice(current->value), &g, err) : RC_OK;
+    /* Checked again on what is swapped: what was read for the look may lack another node that came back empty
+     * since and is read-write in the view by now. */
+    if (rc == RC_OK)
+        rc = storage_loss_check(&n->view.nodes, &n->view.logs, &g, n->joined.node_id, err);
     if (rc == RC_OK) {
         const struct storage_generation *before = storage_generation_of(&g, n->joined.node_id);
         struct storage_generation mine = {.node_id = n->joined.node_id, .created_at = env_wall_ms(n->env)};
