@@ -2,6 +2,7 @@
 dictionaries with `scenario`, `connections` and numbers (see README.md)."""
 
 import json
+import random
 import signal
 import sys
 import threading
@@ -56,7 +57,7 @@ class Size:
         self.sleepers = 10_000 if quick else 100_000
         self.idle_s = 5 if quick else 30
         self.beside = 100_000 if quick else 1_000_000
-        self.turns, self.turn_s = (3, 4) if quick else (5, 8)
+        self.turns, self.turn_s = (3, 4) if quick else (7, 8)
 
 
 def load_scenario(bench, product, size, name, connections):
@@ -196,8 +197,9 @@ def sql_beside(bench, product, size):
         for title, options in (("sql-closed", {"connections": 64}), ("sql-paced", {"connections": 64, "rate": 500})):
             results = {False: [], True: []}
             queries = 0
-            for turn in range(2 * size.turns):
-                beside = turn % 2 == 1
+            # In pairs of random order: always in turns, a compaction every so many calls would come to lie on one side.
+            order = [beside for _ in range(size.turns) for beside in random.sample((False, True), 2)]
+            for beside in order:
                 stop, done = threading.Event(), []
                 def ask():
                     while not stop.is_set():

@@ -3,6 +3,7 @@
 #include "loop/workers.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 64u
+#define WORKERS_MAX    64u
+#define BATCH_SLICE_NS 20000000u /* the default is 0.7 to 2.8 ms */
 
 struct workers {
     char name[13];
@@ -55,11 +57,14 @@ struct scheduling {
     uint64_t runtime_ns, deadline_ns, period_ns;
 };
 
-/* Of the calling thread only: on Linux each has its own. A short slice (from Linux 6.12 on; ignored before)
- * lets others that wake up have the processor at once. Where it is refused, nothing is lost but courtesy. */
+/* Of the calling thread only: on Linux each has its own. A batch thread does not interrupt others by waking
+ * up, and one with a long slice is interrupted at once by those with a shorter one (from Linux 6.12 on;
+ * before, the slice is ignored). Not SCHED_IDLE: it may hold a lock when it loses the processor, and must get
+ * it back soon on a machine that is busy. Where it is refused, nothing is lost but courtesy. */
 static void set_nice(int nice)
 {
-    struct scheduling s = {.size = sizeof(s), .nice = nice, .runtime_ns = 100 * 1000};
+    struct scheduling s = {
+        .size = sizeof(s), .policy = SCHED_BATCH, .nice = nice, .runtime_ns = BATCH_SLICE_NS};
     if (syscall(SYS_sched_setattr, 0, &s, 0) != 0)
         setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), nice);
 }

@@ -10,8 +10,8 @@
 
 #define SLICE_NS        1000000u   /* looked at after so much time: one system call a millisecond */
 #define POLITE_NS       250000000u /* after a slice in which somebody else had the processor */
-#define REST_PER_WORK   24u /* while polite: what it costs others is more than its time, with the caches */
-#define REST_LONGEST_NS 40000000u /* a slice that was long because nothing asked */
+#define REST_PER_WORK   15u        /* while polite */
+#define REST_LONGEST_NS 40000000u  /* a slice that was long because nothing asked */
 
 static uint64_t timeval_ns(struct timeval t)
 {

@@ -1,7 +1,7 @@
 /* How a query's thread gives way. Its nice value alone does not do: on a machine whose processors are all
  * busy it still gets a tenth of one, comes in between whatever wakes up, and takes the caches. So it watches
  * what it gets: as long as nobody else wants its processor it runs on; once it was preempted it works a
- * twenty-fifth of the time for a while, then tries again. Query thread only. */
+ * sixteenth of the time for a while, then tries again. Query thread only. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

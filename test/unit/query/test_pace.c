@@ -20,17 +20,17 @@ static void alone_it_never_rests(void **state)
     assert_false(pace_slice_over(&p, 99 * MS + MS / 2));
 }
 
-/* A slice of 2 ms of which it got 1 ms, preempted: 24 times its work, for a quarter of a second. */
+/* A slice of 2 ms of which it got 1 ms, preempted: 15 times its work, for a quarter of a second. */
 static void preempted_it_works_a_little(void **state)
 {
     struct pace p = {0};
     assert_int_equal(pace_rest(&p, 10 * MS, 5 * MS, 0), 0);
-    assert_int_equal(pace_rest(&p, 12 * MS, 6 * MS, 1), 24 * MS);
+    assert_int_equal(pace_rest(&p, 12 * MS, 6 * MS, 1), 15 * MS);
     assert_int_equal(pace_rest(&p, 14 * MS, 8 * MS, 1),
-                     40 * MS); /* still polite, though nobody disturbed it; at most so long */
-    assert_int_equal(pace_rest(&p, 24 * MS, 18 * MS, 1), 40 * MS);
+                     30 * MS); /* still polite, though nobody disturbed it */
+    assert_int_equal(pace_rest(&p, 24 * MS, 18 * MS, 1), 40 * MS); /* at most so long */
     assert_int_equal(pace_rest(&p, 262 * MS, 20 * MS, 1), 0);
-    assert_int_equal(pace_rest(&p, 264 * MS, 21 * MS, 2), 24 * MS);
+    assert_int_equal(pace_rest(&p, 264 * MS, 21 * MS, 2), 15 * MS);
 }
 
 static void what_is_no_preemption(void **state)
