@@ -51,6 +51,16 @@ static inline bool explore_repeating(const struct explore *x)
 }
 /* True if the run may end here: this state was explored before, or something was violated. */
 bool explore_seen(struct explore *x, uint64_t state);
+/* Which of `n` options; -1 if there is none. */
+static inline int explore_option(struct explore *x, size_t n)
+{
+    return n > 0 ? (int)explore_choose(x, (unsigned)n) : -1;
+}
+/* The next step of a run: which of its options, or -1 where the run ends (its state was explored before, or
+ * nothing is left to happen). `hash` of the state and `options`, their number, are computed only if needed.
+ */
+#define EXPLORE_STEP(x, hash, options)                                                                       \
+    (!explore_repeating(x) && explore_seen((x), (hash)) ? -1 : explore_option((x), (options)))
 /* The first counts. The run goes on until it asks explore_over. */
 void explore_violated(struct explore *x, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline bool explore_over(const struct explore *x)

@@ -173,18 +173,22 @@ static void act(struct ld_world *w, const struct option *o)
         ld_check_node(&w->nodes[i]);
 }
 
+static size_t options(struct ld_world *w, struct option *out)
+{
+    size_t n = add_asks(w, out);
+    for (unsigned i = 0; i < LD_NODES; i++)
+        n += add_node(w, i, out + n);
+    ASSERT(n <= OPTIONS_MAX);
+    return n;
+}
+
 static bool step(struct ld_world *w)
 {
     struct option all[OPTIONS_MAX];
-    if (!explore_repeating(w->x) && explore_seen(w->x, world_hash(w)))
+    int chosen = EXPLORE_STEP(w->x, world_hash(w), options(w, all));
+    if (chosen < 0)
         return false;
-    size_t n = add_asks(w, all);
-    for (unsigned i = 0; i < LD_NODES; i++)
-        n += add_node(w, i, all + n);
-    if (n == 0)
-        return false;
-    ASSERT(n <= OPTIONS_MAX);
-    act(w, &all[explore_choose(w->x, (unsigned)n)]);
+    act(w, &all[chosen]);
     return !explore_over(w->x);
 }
 

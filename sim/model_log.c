@@ -626,12 +626,10 @@ static size_t options(struct ml_world *w, struct option *out)
 bool ml_step(struct ml_world *w)
 {
     struct option all[OPTIONS_MAX];
-    if (!explore_repeating(w->x) && explore_seen(w->x, world_hash(w)))
+    int chosen = EXPLORE_STEP(w->x, world_hash(w), options(w, all));
+    if (chosen < 0)
         return false;
-    size_t n = options(w, all);
-    if (n == 0)
-        return false;
-    const struct option *o = &all[explore_choose(w->x, (unsigned)n)];
+    const struct option *o = &all[chosen];
     switch (o->kind) {
     case DELIVER:
         deliver(w, take(w, o->index));

@@ -397,12 +397,10 @@ static void act(struct mr_world *w, const struct option *o)
 static bool step(struct mr_world *w)
 {
     struct option all[OPTIONS_MAX];
-    if (!explore_repeating(w->x) && explore_seen(w->x, world_hash(w)))
+    int chosen = EXPLORE_STEP(w->x, world_hash(w), options(w, all));
+    if (chosen < 0)
         return false;
-    size_t n = options(w, all);
-    if (n == 0)
-        return false;
-    act(w, &all[explore_choose(w->x, (unsigned)n)]);
+    act(w, &all[chosen]);
     return !explore_over(w->x);
 }
 

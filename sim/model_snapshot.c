@@ -415,6 +415,8 @@ static bool idle(const struct snap_world *w, unsigned node)
     return true;
 }
 
+#define OPTIONS_MAX 128
+
 static size_t options(struct snap_world *w, struct option *out)
 {
     size_t n = 0;
@@ -439,19 +441,17 @@ static size_t options(struct snap_world *w, struct option *out)
         if (w->crashes > 0 && node->creating)
             out[n++] = (struct option){CRASH, i, DONE};
     }
+    ASSERT(n <= OPTIONS_MAX);
     return n;
 }
 
 static bool step(struct snap_world *w)
 {
-    struct option all[128];
-    if (!explore_repeating(w->x) && explore_seen(w->x, world_hash(w)))
+    struct option all[OPTIONS_MAX];
+    int chosen = EXPLORE_STEP(w->x, world_hash(w), options(w, all));
+    if (chosen < 0)
         return false;
-    size_t n = options(w, all);
-    if (n == 0)
-        return false;
-    ASSERT(n <= ARRAY_LEN(all));
-    const struct option *o = &all[explore_choose(w->x, (unsigned)n)];
+    const struct option *o = &all[chosen];
     if (o->kind == ARRIVE) {
         arrive(w, o->index, o->fate);
     } else if (o->kind == FORGET) {
