@@ -2,7 +2,7 @@
 // next, what survives, and the API of the rules.
 import { describe } from "node:test";
 import { assert, attach, check, eventually, official, restate, row, sleep, unique, world } from "./world.mjs";
-import { gate, seen, tick } from "./services.mjs";
+import { gate, held, seen } from "./services.mjs";
 
 const json = { inputSerde: restate.serde.json, outputSerde: restate.serde.json };
 const running = new Map(); // by group: how many now, how many at most, in which order they began
@@ -26,22 +26,7 @@ const limited = restate.service({
       });
       return tag ?? null;
     },
-    // Runs until the test opens the gate.
-    blocked: async (ctx, key) => {
-      tick(key);
-      await ctx.run("wait", () => gate(key).promise);
-      return "done";
-    },
-    sleepy: async (ctx, { key, ms }) => {
-      tick(key);
-      await ctx.sleep(ms);
-      return "slept";
-    },
-    // Fails the first time, to be tried again after some seconds.
-    later: async (ctx, { key, seconds }) => {
-      if (tick(key) === 1) throw new restate.RetryableError("not yet", { retryAfter: { seconds } });
-      return "at last";
-    },
+    ...held,
     fanOut: async (ctx, { n, target }) => {
       const calls = Array.from({ length: n }, () => ctx.genericCall({ ...json, ...target }));
       return (await restate.RestatePromise.all(calls)).length;

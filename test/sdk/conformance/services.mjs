@@ -21,6 +21,27 @@ export const gate = (key) => {
   return gates.get(key);
 };
 
+// Handlers that hold an invocation in a state, for services of tests: running, suspended, backing off.
+export const held = {
+  // Runs until the test opens the gate.
+  blocked: async (ctx, key) => {
+    tick(key);
+    await ctx.run("wait", () => gate(key).promise);
+    return "done";
+  },
+  sleepy: async (ctx, { key, ms }) => {
+    tick(key);
+    await ctx.sleep(ms);
+    tick(key);
+    return "slept";
+  },
+  // Fails the first time, to be tried again after some seconds.
+  later: async (ctx, { key, seconds }) => {
+    if (tick(key) === 1) throw new restate.RetryableError("not yet", { retryAfter: { seconds } });
+    return "at last";
+  },
+};
+
 export const counter = restate.object({
   name: "Counter",
   handlers: {

@@ -1,31 +1,15 @@
 // Queues of scopes: pausing and resuming them (spec/admin-api.md §15), and what SQL shows of them and their entries (spec/sql.md §3.13).
 import { describe } from "node:test";
 import { assert, attach, check, eventually, official, restate, sleep, unique, world } from "./world.mjs";
-import { gate, seen, tick } from "./services.mjs";
+import { gate, held, seen, tick } from "./services.mjs";
 
 const queued = restate.service({
   name: "Queued",
   handlers: {
     quick: async (ctx, key) => (tick(key), "done"),
-    // Runs until the test opens the gate.
-    blocked: async (ctx, key) => {
-      tick(key);
-      await ctx.run("wait", () => gate(key).promise);
-      return "done";
-    },
-    sleepy: async (ctx, { key, ms }) => {
-      tick(key);
-      await ctx.sleep(ms);
-      tick(key);
-      return "slept";
-    },
+    ...held,
     failing: async () => {
       throw new restate.TerminalError("no");
-    },
-    // Fails the first time, to be tried again after some seconds.
-    later: async (ctx, { key, seconds }) => {
-      if (tick(key) === 1) throw new restate.RetryableError("not yet", { retryAfter: { seconds } });
-      return "at last";
     },
   },
 });
