@@ -481,6 +481,64 @@ static void http2_frames_as_in_vector_x2(void **state)
     peer_stop();
 }
 
+/* Requests that the peer has seen: HEADERS frames behind the preface. */
+static size_t requests_seen(void)
+{
+    size_t n = 0, at = 24;
+    while (at + 9 <= P.in.len) {
+        const uint8_t *p = P.in.buf->data + at;
+        n += p[3] == 1;
+        at += 9 + (size_t)(p[0] << 16 | p[1] << 8 | p[2]);
+    }
+    return n;
+}
+static bool so_many_requests(void *ctx)
+{
+    return requests_seen() == *(size_t *)ctx;
+}
+
+static void assert_requests_come_to(size_t sent, size_t queued)
+{
+    struct http_client_stats stats;
+    assert_true(run_until(so_many_requests, &sent, 2000));
+    run_for(20);
+    assert_int_equal(requests_seen(), sent);
+    http_client_get_stats(F.client, &stats);
+    assert_int_equal(stats.connections, 1);
+    assert_int_equal(stats.queued, queued);
+}
+
+/* What nobody has allowed yet is not sent: a peer would refuse it. */
+static void few_streams_until_the_peer_says_how_many(void **state)
+{
+    enum { N = 6 };
+    struct call c[N];
+    struct http_client_config cc;
+    http_client_config_default(&cc);
+    assert_int_equal(cc.initial_max_send_streams, 50);
+    cc.initial_max_send_streams = 2;
+    cc.streams_per_connection = 5;
+    cc.max_connections_per_endpoint = 1;
+    http_client_free(F.client);
+    F.client = http_client_new(F.loop, &cc);
+    peer_start(SLICE_EMPTY);
+    for (int i = 0; i < N; i++) {
+        call_open_at(&c[i], P.url, HTTP_CLIENT_H2, "GET", "/");
+        http_stream_end(c[i].stream);
+    }
+    assert_requests_come_to(2, 4);
+    /* SETTINGS_MAX_CONCURRENT_STREAMS 3, then SETTINGS of 100, of which we take our own limit */
+    net_conn_write(P.conn, bytes_static(S("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\3")));
+    assert_requests_come_to(3, 3);
+    net_conn_write(P.conn, bytes_static(S("\0\0\6\4\0\0\0\0\0\0\3\0\0\0\x64")));
+    assert_requests_come_to(5, 1);
+    for (int i = 0; i < N; i++)
+        http_stream_reset(c[i].stream);
+    for (int i = 0; i < N; i++)
+        call_finish(&c[i]);
+    peer_stop();
+}
+
 static void keep_alive_notices_a_dead_peer(void **state)
 {
     struct call c;
@@ -633,6 +691,7 @@ int main(void)
         T(http1_responses_of_all_kinds),
         T(http1_request_as_in_vector_x3),
         T(http2_frames_as_in_vector_x2),
+        T(few_streams_until_the_peer_says_how_many),
         T(keep_alive_notices_a_dead_peer),
         T(idle_connections_are_closed),
         T(the_pool_grows_with_the_streams),
