@@ -137,26 +137,24 @@ static enum rc add_item(struct duration_parser *d, struct number n, enum rank ra
     return RC_OK;
 }
 
-/* MM:SS[.fraction] after "HH:" has been recognised. */
+/* :MM:SS[.fraction] after the hours. Any number of digits will do, and more than 59 too, as in the reference.
+ */
 static enum rc take_clock(struct duration_parser *d, struct number hours)
 {
     struct reader *r = &d->in;
     if (d->last >= RANK_HOUR || hours.has_frac)
         return err_set(d->err, RC_INVALID,
                        "HH:MM:SS must be the last item and not follow hours or smaller units");
-    if (peek(r, 0) != ':' || !peek_digit(r, 1) || !peek_digit(r, 2) || peek(r, 3) != ':' ||
-        !peek_digit(r, 4) || !peek_digit(r, 5))
-        return err_set(d->err, RC_INVALID, "expected HH:MM:SS");
-    uint64_t minutes = (uint64_t)(r->p[1] - '0') * 10 + (uint64_t)(r->p[2] - '0');
-    r->p += 4;
-    struct number seconds;
-    enum rc rc = take_number(d, &seconds);
-    if (rc)
+    struct number minutes, seconds;
+    enum rc rc;
+    r->p++;
+    if ((rc = take_number(d, &minutes)))
         return rc;
-    if (minutes > 59 || seconds.whole > 59)
-        return err_set(d->err, RC_INVALID, "minutes and seconds of HH:MM:SS must be below 60");
-    if ((rc = add_item(d, hours, RANK_HOUR)) ||
-        (rc = add_item(d, (struct number){minutes, 0, false}, RANK_MIN)))
+    if (peek(r, 0) != ':')
+        return err_set(d->err, RC_INVALID, "expected HH:MM:SS");
+    r->p++;
+    if ((rc = take_number(d, &seconds)) || (rc = add_item(d, hours, RANK_HOUR)) ||
+        (rc = add_item(d, minutes, RANK_MIN)))
         return rc;
     return add_item(d, seconds, RANK_S);
 }
@@ -264,9 +262,9 @@ enum rc duration_parse(struct slice text, uint64_t *out_ns, struct err *err)
         return err_set(err, RC_INVALID, "an empty string is not a duration");
     if (text.len > 256)
         return err_set(err, RC_INVALID, "duration text is too long");
-    bool negative = false;
-    if (*d.in.p == '+' || *d.in.p == '-')
-        negative = *d.in.p++ == '-';
+    bool is_signed = *d.in.p == '+' || *d.in.p == '-', negative = *d.in.p == '-';
+    if (is_signed)
+        d.in.p++;
     struct slice rest = slice_make(d.in.p, reader_left(&d.in));
     enum rc rc = RC_OK;
     if (peek(&d.in, 0) >= 0 && (*d.in.p | 0x20) == 'p') {
@@ -275,7 +273,9 @@ enum rc duration_parse(struct slice text, uint64_t *out_ns, struct err *err)
     } else if (!slice_eq_cstr(rest, "0")) {
         bool ago = false;
         rc = parse_friendly(&d, &ago);
-        negative ^= ago;
+        if (rc == RC_OK && ago && is_signed)
+            rc = err_set(err, RC_INVALID, "a sign and 'ago' exclude each other");
+        negative |= ago;
     }
     if (rc)
         return rc;
