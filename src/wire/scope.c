@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+static const char too_many_levels[] = "too many levels";
+
 static bool label_char(uint8_t c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
@@ -50,36 +52,33 @@ static size_t levels_of(struct slice value)
     return levels;
 }
 
-bool limit_key_check(struct slice value, struct writer *message)
+/* What is wrong with the first level that is not right; NULL if all are. */
+static const char *limit_key_problem(struct slice value, char room[LABEL_ROOM])
 {
     value = without_last_slash(value);
-    if (levels_of(value) > LIMIT_KEY_LEVELS) {
+    struct slice level, rest = value.ptr ? value : slice_make("", 0);
+    const char *problem = NULL;
+    for (int levels = 0; !problem && (level = next_level(&rest)).ptr; levels++)
+        problem = levels < LIMIT_KEY_LEVELS ? label_problem(level, room) : too_many_levels;
+    return problem;
+}
+
+bool limit_key_check(struct slice value, struct writer *message)
+{
+    char room[LABEL_ROOM];
+    const char *problem = limit_key_problem(value, room);
+    if (problem == too_many_levels)
         write_fmt(message, "invalid limit-key: too many path components in the given limit-key (max %d)",
                   LIMIT_KEY_LEVELS);
-        return false;
-    }
-    struct slice level, rest = value.ptr ? value : slice_make("", 0);
-    while ((level = next_level(&rest)).ptr) {
-        char room[LABEL_ROOM];
-        const char *problem = label_problem(level, room);
-        if (problem) {
-            write_fmt(message, "invalid limit-key: invalid limit-key component: %s", problem);
-            return false;
-        }
-    }
-    return true;
+    else if (problem)
+        write_fmt(message, "invalid limit-key: invalid limit-key component: %s", problem);
+    return !problem;
 }
 
 bool limit_key_valid(struct slice value)
 {
-    value = without_last_slash(value);
-    struct slice level, rest = value.ptr ? value : slice_make("", 0);
-    bool ok = levels_of(value) <= LIMIT_KEY_LEVELS;
-    while (ok && (level = next_level(&rest)).ptr) {
-        char room[LABEL_ROOM];
-        ok = label_problem(level, room) == NULL;
-    }
-    return ok;
+    char room[LABEL_ROOM];
+    return !limit_key_problem(value, room);
 }
 
 struct slice limit_key_trim(struct slice value)

@@ -118,7 +118,8 @@ static void limit_keys(void **state)
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL},
         {"/", "invalid limit-key: invalid limit-key component: value cannot be empty"},
         {"a//", "invalid limit-key: invalid limit-key component: value cannot be empty"},
-        {"a/b/c", "invalid limit-key: too many path components in the given limit-key (max 2)"},
+        {"a//b", "invalid limit-key: invalid limit-key component: value cannot be empty"},
+        {"a/b/c!", "invalid limit-key: too many path components in the given limit-key (max 2)"},
         {"a b", "invalid limit-key: invalid limit-key component: value contains characters outside the "
                 "allowed set [a-zA-Z0-9_.-]"},
         {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
