@@ -115,6 +115,12 @@ static inline bool h1_parser_keep_alive(h1_parser *p)
 #endif
 }
 
+/* Within on_headers_complete: the body comes in chunks (chunked is the last transfer coding). */
+static inline bool h1_parser_is_chunked(const h1_parser *p)
+{
+    return p->flags & F_CHUNKED;
+}
+
 static inline const char *h1_parser_method(h1_parser *p)
 {
 #if H1_LLHTTP

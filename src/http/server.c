@@ -78,17 +78,25 @@ void server_request_free(struct http_request *r)
     }
 }
 
+/* INT64_MAX stands for all that is longer. */
 static int64_t parse_content_length(struct slice v)
 {
     int64_t n = 0;
-    if (v.len == 0 || v.len > 18)
+    if (v.len == 0)
         return -1;
     for (size_t i = 0; i < v.len; i++) {
         if (v.ptr[i] < '0' || v.ptr[i] > '9')
             return -1;
-        n = n * 10 + (v.ptr[i] - '0');
+        n = n > (INT64_MAX - 9) / 10 ? INT64_MAX : n * 10 + (v.ptr[i] - '0');
     }
     return n;
+}
+
+static bool announces_body(const struct http_request *r)
+{
+    if (r->content_length >= 0)
+        return r->content_length > 0;
+    return r->version == HTTP_2 || http_request_header(r, "transfer-encoding").ptr;
 }
 
 struct slice server_reduce_target(struct slice t)
@@ -119,7 +127,8 @@ void server_request_deliver(struct http_request *r)
     r->is_head = slice_eq_cstr(r->method, "HEAD");
     r->content_length = parse_content_length(http_request_header(r, "content-length"));
     struct slice expect = http_request_header(r, "expect");
-    r->expect_continue = expect.ptr && slice_eq_nocase(expect, SLICE_LIT("100-continue"));
+    r->expect_continue =
+        expect.ptr && slice_eq_nocase(expect, SLICE_LIT("100-continue")) && announces_body(r);
     r->delivered = true;
     s->in_progress++;
     s->callback_depth++;

@@ -38,6 +38,18 @@ static int h1_on_url(h1_parser *p, const char *at, size_t len)
     return 0;
 }
 
+/* The parser lets blanks within names pass; who does not (RFC 9112 §5.1) would see another message. */
+static bool h1_is_field_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        uint8_t c = name.ptr[i];
+        bool alnum = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
+        if (!alnum && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c)))
+            return false;
+    }
+    return name.len > 0;
+}
+
 /* The field that was being received is complete: drop white space at its end and file it. */
 static int h1_push_field(struct server_conn *c)
 {
@@ -50,6 +62,8 @@ static int h1_push_field(struct server_conn *c)
                             head->text[f->value + f->value_len - 1] == '\t'))
         f->value_len--;
     h->has_field = h->in_value = false;
+    if (!h1_is_field_name(slice_make(head->text + f->name, f->name_len)))
+        return h1_refuse(c, 400);
     if (head->fields.len >= c->server->config.max_header_fields)
         return h1_refuse(c, 431);
     VEC_PUSH(&head->fields, *f);
@@ -98,6 +112,33 @@ static int h1_on_header_value(h1_parser *p, const char *at, size_t len)
     return 0;
 }
 
+/* Chunked wins over content-length, which must not be seen any more then (RFC 9112 §6.3). */
+static void h1_drop_content_length(struct http_head *head)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < head->fields.len; i++) {
+        struct http_head_field f = head->fields.items[i];
+        if (!slice_eq_cstr(http_head_text(head, f.name, f.name_len), "content-length"))
+            head->fields.items[kept++] = f;
+    }
+    head->fields.len = kept;
+    http_head_resolve(head);
+}
+
+/* How the body is framed. False if that cannot be told. */
+static bool h1_frame_body(struct http_request *r, h1_parser *p)
+{
+    if (!http_request_header(r, "transfer-encoding").ptr)
+        return true;
+    if (r->version == HTTP_1_0 || !h1_parser_is_chunked(p))
+        return false;
+    if (http_request_header(r, "content-length").ptr) {
+        h1_drop_content_length(&r->head);
+        r->conn->h1.keep_alive = false; /* such a connection is not trusted any further */
+    }
+    return true;
+}
+
 static int h1_on_headers_complete(h1_parser *p)
 {
     struct server_conn *c = p->data;
@@ -115,9 +156,8 @@ static int h1_on_headers_complete(h1_parser *p)
     h->in_trailers = true;
     h->keep_alive = h1_parser_keep_alive(p);
     http_head_resolve(&r->head);
-    /* chunked wins over content-length; such a connection is not trusted any further */
-    if (http_request_header(r, "transfer-encoding").ptr && http_request_header(r, "content-length").ptr)
-        h->keep_alive = false;
+    if (!h1_frame_body(r, p))
+        return h1_refuse(c, 400);
     server_request_deliver(r);
     return 0;
 }

@@ -31,6 +31,8 @@ struct fixture {
     size_t requests, finished, finished_completed;
     char target[256], peer[64], host[64];
     enum http_version version;
+    int64_t content_length;
+    size_t n_headers;
     struct http_request *parked; /* the last request on /hang */
     size_t n_parked;
     size_t chunk_bytes;
@@ -150,6 +152,8 @@ static void on_request(void *ctx, struct http_request *r)
     snprintf(F.target, sizeof(F.target), "%.*s", SLICE_FMT(t));
     snprintf(F.host, sizeof(F.host), "%.*s", SLICE_FMT(http_request_header(r, "host")));
     http_request_peer(r, F.peer, sizeof(F.peer));
+    F.content_length = http_request_content_length(r);
+    http_request_headers(r, &F.n_headers);
     http_request_set_ops(r, &handler_ops);
     if (slice_eq_cstr(t, "/echo")) {
         http_request_collect(r, 64u << 20);

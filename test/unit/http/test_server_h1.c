@@ -107,6 +107,9 @@ static void continue_is_sent_only_when_the_body_is_wanted(void **state)
     raw_expect(&r, "HTTP/1.1 100 Continue\r\n\r\n", 1);
     raw_send(&r, S("abc"));
     raw_expect(&r, "\r\n\r\nabc", 1);
+    raw_send(&r, S("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\n\r\n")); /* nothing to wait for */
+    raw_send(&r, S("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\ncontent-length: 0\r\n\r\n"));
+    raw_expect(&r, "content-length: 0", 2);
     raw_send(&r, S("POST /small HTTP/1.1\r\nExpect: 100-continue\r\ncontent-length: 30\r\n\r\n"));
     raw_expect(&r, "too_large", 1);
     raw_expect_eof(&r);
@@ -146,6 +149,22 @@ static void collect_limit(void **state)
     raw_close(&r);
 }
 
+static void lengths_beyond_64_bits_are_lengths(void **state)
+{
+    struct raw r;
+    raw_open(&r);
+    raw_send(&r, S("POST /early HTTP/1.1\r\ncontent-length: 1000000000000000000\r\n\r\n"));
+    raw_expect(&r, "not here", 1);
+    assert_true(F.content_length == 1000000000000000000);
+    raw_expect_eof(&r);
+    raw_close(&r);
+    raw_open(&r);
+    raw_send(&r, S("POST /early HTTP/1.1\r\ncontent-length: 10000000000000000000\r\n\r\n"));
+    raw_expect(&r, "not here", 1);
+    assert_true(F.content_length == INT64_MAX);
+    raw_close(&r);
+}
+
 static void chunked_wins_over_content_length_and_closes(void **state)
 {
     struct raw r;
@@ -153,6 +172,8 @@ static void chunked_wins_over_content_length_and_closes(void **state)
     raw_send(&r, S("POST /echo HTTP/1.1\r\ncontent-length: 99\r\ntransfer-encoding: "
                    "chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n"));
     raw_expect(&r, "\r\n\r\nabc", 1);
+    assert_true(F.content_length == -1);
+    assert_true(F.n_headers == 1); /* the length is not passed on either */
     raw_expect_eof(&r);
     raw_close(&r);
 }
@@ -201,9 +222,25 @@ static void bad_heads_are_refused(void **state)
     expect_rejected("GET /", 65534, " HTTP/1.1\r\n\r\n", "HTTP/1.1 414 URI Too Long\r\n");
     expect_rejected("GET / HTTP/1.1\r\na: ", 600 * 1024, "\r\n\r\n",
                     "HTTP/1.1 431 Request Header Fields Too Large\r\n");
+    expect_rejected("GET / HTTP/1.1\r\na b: c\r\n\r\n", 0, "", "HTTP/1.1 400 Bad Request\r\n");
+    expect_rejected("POST /echo HTTP/1.1\r\ncontent-length : 3\r\n\r\nabc", 0, "",
+                    "HTTP/1.1 400 Bad Request\r\n");
     assert_int_equal(F.requests, 0);
     expect_rejected("POST /echo HTTP/1.1\r\ncontent-length: x\r\n\r\n", 0, "",
                     "HTTP/1.1 400 Bad Request\r\n");
+}
+
+static void framing_that_cannot_be_told_is_refused(void **state)
+{
+    static const char *const heads[] = {
+        "POST /echo HTTP/1.1\r\ntransfer-encoding: gzip\r\n\r\n",
+        "POST /echo HTTP/1.1\r\ntransfer-encoding: chunked, gzip\r\n\r\n",
+        "POST /echo HTTP/1.1\r\ntransfer-encoding: identity\r\ncontent-length: 3\r\n\r\n",
+        "POST /echo HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(heads); i++)
+        expect_rejected(heads[i], 0, "", "HTTP/1.1 400 Bad Request\r\n");
+    assert_int_equal(F.requests, 0);
 }
 
 static void the_longest_target_and_100_fields_pass(void **state)
@@ -357,6 +394,8 @@ int main(void)
         T(chunked_wins_over_content_length_and_closes),
         T(head_and_streams),
         T(bad_heads_are_refused),
+        T(framing_that_cannot_be_told_is_refused),
+        T(lengths_beyond_64_bits_are_lengths),
         T(the_longest_target_and_100_fields_pass),
         T(broken_chunks),
         T(a_client_that_leaves_is_reported),
