@@ -104,7 +104,7 @@ void invoke_on_body(struct ingress_request *q, struct slice body);
 void ingress_trace(struct ingress_request *q, const struct target *target, struct writer *w);
 
 /* ---- operations.c: attach, output, lookup, awakeables ---- */
-void operation_by_path(struct ingress_request *q);
+void operation_by_path(struct ingress_request *q, bool is_get); /* a bad id is told before a wrong method */
 void operation_on_target_body(struct ingress_request *q, struct slice body);
 void awakeable_on_body(struct ingress_request *q, struct slice body);
 

@@ -150,6 +150,8 @@ static bool take_limit_key(struct ingress_request *q, struct invoke_parts *parts
 {
     struct slice value = http_request_header(q->http, limit_key_header);
     struct writer message = WRITER_INIT;
+    if (value.ptr && !header_value_ok(value))
+        return bad_header(q, slice_cstr(limit_key_header));
     if (!value.ptr && query_find(q->head->query, "limit-key", &parts->limit_key_room))
         value = writer_slice(&parts->limit_key_room);
     if (value.len == 0)

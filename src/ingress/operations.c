@@ -13,7 +13,7 @@ static void dispatch_attach(struct ingress_request *q, struct invocation_id id)
     dispatch(q);
 }
 
-void operation_by_path(struct ingress_request *q)
+void operation_by_path(struct ingress_request *q, bool is_get)
 {
     const struct route *r = &q->head->route;
     struct invocation_id id;
@@ -35,7 +35,10 @@ void operation_by_path(struct ingress_request *q)
         };
         id = identity_derived(&t, q->in->shared->config.controlled_idempotent_sharding);
     }
-    dispatch_attach(q, id);
+    if (is_get)
+        dispatch_attach(q, id);
+    else
+        request_fail_text(q, 405, "method not allowed");
 }
 
 static void respond_lookup(struct ingress_request *q, struct invocation_id id)

@@ -175,10 +175,7 @@ static void serve_route(struct ingress_request *q)
             http_request_collect(http, limit);
         return;
     case ROUTE_INVOCATION:
-        if (method_is(http, "GET"))
-            operation_by_path(q);
-        else
-            request_fail_text(q, 405, "method not allowed");
+        operation_by_path(q, method_is(http, "GET"));
         return;
     case ROUTE_BODY_TARGET:
     case ROUTE_LOOKUP:

@@ -506,6 +506,32 @@ static void a_client_that_leaves_before_its_body_submits_nothing(void **state)
     assert_int_equal(F.n_submitted, 0);
 }
 
+/* ---- the first failing check is told ---- */
+
+static void expect_refused(const char *method, const char *path, const char *headers, const char *body)
+{
+    struct response r;
+    exchange(&r, method, path, headers, NULL);
+    assert_string_equal(r.body, body);
+    response_free(&r);
+}
+
+static void the_first_failing_check_is_told(void **state)
+{
+    const char *bad_id =
+        "{\"code\":400,\"message\":\"bad invocation id 'x': bad format\",\"source\":\"ingress\"}";
+    const char *bad_method = "{\"code\":405,\"message\":\"method not allowed\",\"source\":\"ingress\"}";
+    expect_refused("PUT", "/restate/invocation/x/output", NULL, bad_id);
+    expect_refused("POST", "/restate/attach/x", NULL, bad_id);
+    expect_refused("POST", "/restate/attach/" SOME_ID, NULL, bad_method);
+    expect_refused("PUT", "/restate/a/x/resolve", NULL, bad_method);
+    /* a limit key that is no text is a bad header, not a bad key */
+    expect_refused("POST", "/Vec/echo", "x-restate-limit-key: \xc3\xa9",
+                   "{\"code\":400,\"message\":\"bad header x-restate-limit-key: ToStrError { _priv: () }\","
+                   "\"source\":\"ingress\"}");
+    assert_int_equal(F.n_submitted, 0);
+}
+
 /* ---- limits ---- */
 
 static void both_kinds_of_too_large(void **state)
@@ -522,6 +548,14 @@ static void both_kinds_of_too_large(void **state)
     expect_no_header(&r, "vary");
     expect_no_header(&r, "x-restate-error-source");
     response_free(&r);
+    client_open(&c);
+    client_send(&c, SLICE_LIT("POST /Vec/app HTTP/1.1\r\ncontent-type: application/x\r\n"
+                              "content-length: 1000000000000000000\r\n\r\n")); /* and none of it */
+    client_receive(&c, &r);
+    assert_int_equal(r.status, 413);
+    assert_string_equal(r.body, "length limit exceeded");
+    response_free(&r);
+    client_close(&c);
     client_open(&c);
     client_send(
         &c, SLICE_LIT(
@@ -682,6 +716,7 @@ int main(void)
         TEST(what_may_have_been_processed_is_retried_only_if_idempotent),
         TEST(a_client_that_goes_away_is_forgotten),
         TEST(a_client_that_leaves_before_its_body_submits_nothing),
+        TEST(the_first_failing_check_is_told),
         TEST(both_kinds_of_too_large),
         TEST(overload_is_refused_at_once),
         TEST(scoped_requests_with_vqueues),
