@@ -74,7 +74,7 @@ static void pause_watch(struct tool *t, uint64_t ms)
 
 int cli_watch(struct tool *t, int (*once)(struct tool *t))
 {
-    if (!tool_flag(t, "watch") && !tool_given(t, "interval"))
+    if (!tool_flag(t, "watch"))
         return once(t);
     if (!api_ready(t))
         return 1;

@@ -149,7 +149,8 @@ void invocation_details(struct tool *t, struct table *tb, const json_t *row);
 #define WATCH_OPTIONS                                                                                        \
     {"watch", 'w', .help = "Show it again and again"},                                                       \
     {                                                                                                        \
-        "interval", 'n', "SECONDS", 0, "Seconds between two looks", .fallback = "1", .check = check_seconds  \
+        "interval", 'n', "SECONDS", 0, "Seconds between two looks of --watch", .fallback = "1",              \
+                                                                               .check = check_seconds        \
     }
 enum rc check_seconds(const char *value, struct err *err);
 /* Run `once`, or watch it when asked to. */
@@ -161,7 +162,8 @@ int cli_watch(struct tool *t, int (*once)(struct tool *t));
 /* ---- groups of commands ---- */
 extern const struct command restate_root;
 extern const struct command deployments_commands[], services_commands[], invocations_commands[],
-    state_commands[], subscriptions_commands[], kafka_commands[], rules_commands[], service_config_commands[];
+    state_commands[], subscriptions_commands[], kafka_commands[], rules_commands[], vqueues_commands[],
+    service_config_commands[];
 extern const struct option sql_options[], whoami_options[];
 int sql_run(struct tool *t);
 int whoami_run(struct tool *t);

@@ -52,6 +52,7 @@ static const struct command groups[] = {
     {"invocations", "Invocations: look at them, cancel, pause, restart", .aliases = "invocation",
      .children = invocations_commands},
     {"rules", "Rules that limit concurrency", .aliases = "rule", .children = rules_commands},
+    {"vqueues", "Virtual queues of invocations with a scope", .children = vqueues_commands},
     {"sql", "Query services, invocations and state", .options = sql_options, .run = sql_run,
      .examples = "restate sql \"select id, target, status from sys_invocation limit 5\"\n"
                  "restate sql --json \"select * from state where service_name = 'Counter'\""},

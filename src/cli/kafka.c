@@ -10,11 +10,10 @@ static const char *path_of(struct tool *t, const char *suffix)
     return tool_format(t, "/kafka-clusters/%s%s", url_part(t, tool_text(t, "NAME")), suffix);
 }
 
-static int list_run(struct tool *t)
+static int list_once(struct tool *t)
 {
     size_t i;
     json_t *c;
-    t->json = tool_flag(t, "json");
     json_t *doc = api_get(t, "/kafka-clusters");
     if (!doc)
         return 1;
@@ -39,10 +38,18 @@ static int list_run(struct tool *t)
     return 0;
 }
 
+static int list_run(struct tool *t)
+{
+    t->json = tool_flag(t, "json");
+    return cli_watch(t, list_once);
+}
+
 static int create_run(struct tool *t)
 {
     json_t *properties = cli_keep(t, json_object()), *body = cli_keep(t, json_object());
-    if (!pairs_read(t, "PROPERTIES", tool_text(t, "file"), properties))
+    if (!pairs_read_file(t, tool_text(t, "from-file"), "properties", false, properties))
+        return 1;
+    if (!pairs_read(t, "PROPERTIES", properties))
         return 2;
     if (tool_flag(t, "edit") && !(properties = pairs_edit(t, properties)))
         return 1;
@@ -57,11 +64,10 @@ static int create_run(struct tool *t)
     return 0;
 }
 
-static int describe_run(struct tool *t)
+static int describe_once(struct tool *t)
 {
     size_t i;
     json_t *s, *c = api_get(t, path_of(t, "?include_subscriptions=true"));
-    t->json = tool_flag(t, "json");
     if (!c)
         return 1;
     json_t *properties = json_object_get(c, "properties"),
@@ -88,6 +94,12 @@ static int describe_run(struct tool *t)
     tool_say(t, "\n");
     table_print(used);
     return 0;
+}
+
+static int describe_run(struct tool *t)
+{
+    t->json = tool_flag(t, "json");
+    return cli_watch(t, describe_once);
 }
 
 static int update(struct tool *t, const json_t *old, json_t *new)
@@ -138,15 +150,17 @@ static int edit_run(struct tool *t)
 
 static int patch_run(struct tool *t)
 {
-    const char *file = tool_text(t, "file"), *key, *item;
+    const char *file = tool_text(t, "from-file"), *key, *item;
     json_t *value, *c = api_get(t, path_of(t, ""));
     json_t *old = c ? json_object_get(c, "properties") : NULL;
     if (!old)
         return 1;
     json_t *new = cli_keep(t, file ? json_object() : json_copy(old));
+    if (!pairs_read_file(t, file, "properties", false, new))
+        return 1;
     for (size_t i = 0; (item = tool_item(t, "unset", i)); i++)
         json_object_del(new, item);
-    if (!pairs_read(t, "set", file, new))
+    if (!pairs_read(t, "set", new))
         return 2;
     json_object_foreach(new, key, value)
     {
@@ -182,21 +196,22 @@ static int delete_run(struct tool *t)
     {                                                                                                        \
         "NAME", .value = "NAME", .flags = OPTION_POSITIONAL | OPTION_REQUIRED, .help = "Name of the cluster" \
     }
-static const struct option list_options[] = {{"json", .help = "Print JSON"}, {0}};
+static const struct option list_options[] = {{"json", .help = "Print JSON"}, WATCH_OPTIONS, {0}};
 static const struct option create_options[] = {
     NAME_ARGUMENT,
     {"PROPERTIES", .value = "PROPERTIES", .flags = OPTION_POSITIONAL | OPTION_REPEAT,
      .help = "KEY=VALUE of librdkafka; bootstrap.servers is needed"},
-    {"file", 'f', "FILE", .help = "File of KEY=VALUE lines"},
+    PAIRS_FILE_OPTION("File of KEY=VALUE lines, `-`: standard input; or `.toml` with a table [properties]"),
     {"edit", .help = "Open the properties in an editor first"},
     {0}};
-static const struct option describe_options[] = {NAME_ARGUMENT, {"json", .help = "Print JSON"}, {0}};
+static const struct option describe_options[] = {
+    NAME_ARGUMENT, {"json", .help = "Print JSON"}, WATCH_OPTIONS, {0}};
 static const struct option edit_options[] = {NAME_ARGUMENT, {0}};
 static const struct option patch_options[] = {
     NAME_ARGUMENT,
     {"set", 0, "SET", OPTION_REPEAT, .help = "KEY=VALUE"},
     {"unset", 0, "UNSET", OPTION_REPEAT, .help = "KEY"},
-    {"file", 'f', "FILE", .help = "File of KEY=VALUE lines: all properties"},
+    PAIRS_FILE_OPTION("All properties, from a file as for `create`; --set and --unset come after it"),
     {0}};
 static const struct option delete_options[] = {
     NAME_ARGUMENT, {"force", .help = "Even if subscriptions use it"}, {0}};

@@ -3,6 +3,10 @@
 
 #include <stdlib.h>
 
+#include "tool/document.h"
+
+#define FILE_MAX (1u << 20)
+
 static bool take(struct tool *t, const char *text, json_t *into)
 {
     const char *equals = strchr(text, '=');
@@ -30,19 +34,63 @@ static bool take_lines(struct tool *t, struct slice text, json_t *into)
     return true;
 }
 
-bool pairs_read(struct tool *t, const char *argument, const char *file, json_t *into)
+/* Texts of a map; the others are refused, since what they would look like as properties is a guess. */
+static bool take_table(struct tool *t, const char *file, const struct doc *map, json_t *into)
+{
+    for (size_t i = 0; i < map->n; i++) {
+        const struct doc *value = map->items[i];
+        const char *key = tool_format(t, "%.*s", SLICE_FMT(map->keys[i]));
+        if (value->kind != DOC_TEXT) {
+            tool_fail(t, "%s: the value of `%s` must be a text between quotes%s", file, key,
+                      value->kind == DOC_MAP ? "; a name with dots needs quotes too" : "");
+            return false;
+        }
+        json_object_set_new(into, key, json_stringn((const char *)value->text.ptr, value->text.len));
+    }
+    return true;
+}
+
+static bool take_toml(struct tool *t, const char *file, struct slice text, const char *table, bool above,
+                      json_t *into)
+{
+    const char *problem = NULL;
+    struct doc *doc = NULL;
+    if (doc_parse_toml(&t->arena, text, &doc, &problem) != RC_OK) {
+        tool_fail(t, "%s is no TOML: %s", file, problem);
+        return false;
+    }
+    struct doc *map = doc_member(doc, slice_cstr(table));
+    bool found = map && map->kind == DOC_MAP;
+    if (!found)
+        tool_fail(t, "%s: the table `[%s]` is missing", file, table);
+    if (!found || !take_table(t, file, map, into))
+        return false;
+    doc_drop(doc, slice_cstr(table));
+    return !above || take_table(t, file, doc, into);
+}
+
+bool pairs_read_file(struct tool *t, const char *file, const char *table, bool above, json_t *into)
 {
     struct bytes text = BYTES_EMPTY;
     struct err err = {0};
-    const char *item;
-    bool good = true;
-    if (file && tool_read_file(file, 1u << 20, &text, &err) != RC_OK) {
+    if (!file)
+        return true;
+    if (tool_read_file(file, FILE_MAX, &text, &err) != RC_OK) {
         tool_fail(t, "%s", err.msg);
         return false;
     }
-    if (file)
-        good = take_lines(t, bytes_slice(text), into);
+    size_t n = strlen(file);
+    bool toml = n > 5 && strcmp(file + n - 5, ".toml") == 0;
+    bool good = toml ? take_toml(t, file, bytes_slice(text), table, above, into)
+                     : take_lines(t, bytes_slice(text), into);
     bytes_unref(&text);
+    return good;
+}
+
+bool pairs_read(struct tool *t, const char *argument, json_t *into)
+{
+    const char *item;
+    bool good = true;
     for (size_t i = 0; good && (item = tool_item(t, argument, i)); i++)
         good = take(t, item, into);
     return good;

@@ -2,9 +2,15 @@
 #pragma once
 #include "cli/cli.h"
 
-/* From an argument (list of KEY=VALUE) and a file of such lines (`#` comments; `file` NULL: none) into
- * `into`. false: the error is printed. */
-bool pairs_read(struct tool *t, const char *argument, const char *file, json_t *into);
+/* From an argument (list of KEY=VALUE) into `into`. false: the error is printed. */
+bool pairs_read(struct tool *t, const char *argument, json_t *into);
+/* From a file (NULL: none) of KEY=VALUE lines with `#` comments; if its name ends with `.toml`, the texts in
+ * its table `table`, and those above it when `above`. false: the error is printed. */
+bool pairs_read_file(struct tool *t, const char *file, const char *table, bool above, json_t *into);
+#define PAIRS_FILE_OPTION(text)                                                                              \
+    {                                                                                                        \
+        "from-file", 'f', "FILE", .help = text, .aliases = "file"                                            \
+    }
 /* The object as lines in the user's editor and back; NULL: the error is printed. */
 json_t *pairs_edit(struct tool *t, const json_t *pairs);
 /* Two columns. */

@@ -6,12 +6,11 @@
 
 #define COLUMNS "pattern, concurrency, description, disabled, version, last_modified"
 
-static int list_run(struct tool *t)
+static int list_once(struct tool *t)
 {
     bool extra = tool_flag(t, "extra");
     size_t i;
     json_t *r;
-    t->json = tool_flag(t, "json");
     json_t *rows = query_rows(t, "SELECT " COLUMNS " FROM sys_rules ORDER BY pattern");
     if (!rows)
         return 1;
@@ -40,6 +39,12 @@ static int list_run(struct tool *t)
     }
     table_print(tb);
     return 0;
+}
+
+static int list_run(struct tool *t)
+{
+    t->json = tool_flag(t, "json");
+    return cli_watch(t, list_once);
 }
 
 /* Said before anything is asked of the server. */
@@ -194,11 +199,20 @@ static int delete_run(struct tool *t)
         "PATTERN", .value = "PATTERN", .flags = OPTION_POSITIONAL | OPTION_REQUIRED,                         \
                    .help = "What the rule is for: `scope/*`"                                                 \
     }
-static const struct option list_options[] = {
-    {"extra", 'x', .help = "Description, version, last change"}, {"json", .help = "Print JSON"}, {0}};
+static const struct option list_options[] = {{"extra", 'x', .help = "Description, version, last change"},
+                                             {"json", .help = "Print JSON"},
+                                             WATCH_OPTIONS,
+                                             {0}};
+static enum rc check_concurrency(const char *value, struct err *err)
+{
+    return strspn(value, "0") == strlen(value) && *value
+               ? err_set(err, RC_INVALID, "at least 1, since nothing could run; see --unlimited")
+               : check_u32(value, err);
+}
+
 static const struct option set_options[] = {PATTERN_ARGUMENT,
                                             {"concurrency", 0, "CONCURRENCY", .help = "So many at a time",
-                                             .check = check_u32, .excludes = "unlimited"},
+                                             .check = check_concurrency, .excludes = "unlimited"},
                                             {"unlimited", .help = "No limit"},
                                             {"description", 0, "DESCRIPTION", .help = "What it is for"},
                                             {"disabled", .help = "Create it switched off"},

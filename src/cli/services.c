@@ -152,7 +152,18 @@ static const struct option list_options[] = {
     {0}};
 static const struct option describe_options[] = {
     NAME_ARGUMENT(OPTION_REQUIRED), JSON_OPTION, WATCH_OPTIONS, {0}};
-static const struct option status_options[] = {NAME_ARGUMENT(0), JSON_OPTION, WATCH_OPTIONS, {0}};
+static const struct option status_options[] = {
+    NAME_ARGUMENT(0),
+    {"locked-keys-limit", 0, "LIMIT", .help = "At most so many active keys of a service; JSON has all",
+     .fallback = "5", .check = check_u32},
+    {"locked-key-held-threshold-second", 0, "SECONDS",
+     .help = "From which time on it is said how long a key has been locked", .fallback = "5",
+     .check = check_u32},
+    {"sample-invocations-limit", 0, "LIMIT", .help = "At most so many recent invocations", .fallback = "5",
+     .check = check_u32},
+    JSON_OPTION,
+    WATCH_OPTIONS,
+    {0}};
 
 const struct command services_commands[] = {
     {"list", "The registered services", .aliases = "ls", .options = list_options, .run = list_run},

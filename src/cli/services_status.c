@@ -1,9 +1,8 @@
 /* `services status` (spec/admin-api.md §21.3, §22 Q8 to Q11). */
 #include <stdlib.h>
 
+#include "base/time.h"
 #include "cli/cli.h"
-
-#define RECENT_LIMIT 5
 
 struct facts {
     json_t *inboxed;  /* Q8 */
@@ -119,14 +118,30 @@ static const json_t *oldest_of(json_t *rows, const char *service, const char *ha
     return oldest;
 }
 
+/* People see the service once, above its rows; as JSON each row names it. */
+static void first_cells(struct table *tb, struct tool *t, const char *service, const char *name)
+{
+    table_row(tb);
+    if (t->json)
+        table_text(tb, STYLE_PLAIN, service);
+    table_cell(tb, STYLE_PLAIN, t->json ? "%s" : "  %s", name);
+}
+
+static void first_columns(struct table *tb, struct tool *t, const char *name)
+{
+    if (t->json)
+        table_header(tb, "SERVICE", name, NULL);
+    else
+        table_column(tb, "");
+}
+
 static void handler_row(struct tool *t, struct table *tb, const struct facts *f, const char *service,
                         const char *handler)
 {
-    table_row(tb);
-    table_cell(tb, STYLE_PLAIN, "  %s", handler);
+    first_cells(tb, t, service, handler);
     for (size_t i = 0; i < ARRAY_LEN(states); i++) {
         long long n = count_in(i == 0 ? f->inboxed : f->by_state, service, handler, states[i]);
-        if (n)
+        if (n || t->json)
             table_cell(tb, i == 4 ? STYLE_RED : i == 3 ? STYLE_GREEN : STYLE_PLAIN, "%lld", n);
         else
             table_text(tb, STYLE_PLAIN, "-");
@@ -139,8 +154,11 @@ static void handler_row(struct tool *t, struct table *tb, const struct facts *f,
         table_text(tb, STYLE_PLAIN, "-");
 }
 
-static void blank_row(struct table *tb, const char *first)
+/* Nothing as JSON. */
+static void blank_row(struct table *tb, const struct tool *t, const char *first)
 {
+    if (t->json)
+        return;
     table_row(tb);
     table_text(tb, STYLE_BOLD, first);
 }
@@ -149,17 +167,17 @@ static void print_summary(struct tool *t, const json_t *const *services, size_t 
 {
     struct table *tb = table_new(t, "summary");
     say_title(t, "Summary");
-    table_header(tb, t->json ? "HANDLER" : "", "PENDING", "SCHEDULED", "READY", "RUNNING", "BACKING-OFF",
-                 "SUSPENDED", "OLDEST-NON-SUSPENDED-INVOCATION", NULL);
+    first_columns(tb, t, "HANDLER");
+    table_header(tb, "PENDING", "SCHEDULED", "READY", "RUNNING", "BACKING-OFF", "SUSPENDED",
+                 "OLDEST-NON-SUSPENDED-INVOCATION", NULL);
     for (size_t i = 0; i < n; i++) {
         const char *name = jtext(services[i], "name"), *flavor = flavor_text(jtext(services[i], "ty"));
         size_t n_handlers;
         const json_t **handlers = sorted_by(t, json_object_get(services[i], "handlers"), "name", &n_handlers);
-        blank_row(tb, *flavor ? tool_format(t, "%s %s", name, flavor) : name);
+        blank_row(tb, t, *flavor ? tool_format(t, "%s %s", name, flavor) : name);
         for (size_t k = 0; k < n_handlers; k++)
             handler_row(t, tb, f, name, jtext(handlers[k], "name"));
-        if (!t->json)
-            blank_row(tb, "");
+        blank_row(tb, t, "");
     }
     table_print(tb);
 }
@@ -178,15 +196,28 @@ static long long queue_length(json_t *queues, const char *service, const char *k
     return 0;
 }
 
+/* `` It's been holding the lock for 13 s``, if for longer than --locked-key-held-threshold-second. */
+static const char *held_text(struct tool *t, const json_t *lock)
+{
+    uint64_t since;
+    if (!parse_rfc3339(jtext(lock, "modified_at"), &since))
+        return "";
+    uint64_t now = os_wall_ms(), limit = tool_number(t, "locked-key-held-threshold-second") * 1000;
+    return now > since && now - since > limit ? tool_format(t, " It's been holding the lock for %s",
+                                                            since_text(t, jtext(lock, "modified_at")))
+                                              : "";
+}
+
 static const char *notes_text(struct tool *t, const json_t *lock)
 {
     const char *state = jtext(lock, "invocation_status");
     if (strcmp(state, "running") == 0 && *jtext(lock, "last_start_at"))
         return tool_format(
-            t, "Current attempt has been in-flight for %s.%s", since_text(t, jtext(lock, "last_start_at")),
+            t, "Current attempt has been in-flight for %s.%s%s", since_text(t, jtext(lock, "last_start_at")),
             jint(lock, "num_retries") > 1
                 ? tool_format(t, " Retried %lld time(s).", (long long)jint(lock, "num_retries") - 1)
-                : "");
+                : "",
+            held_text(t, lock));
     if (strcmp(state, "backing-off") == 0)
         return tool_format(
             t, "Retried %lld time(s).%s", (long long)jint(lock, "num_retries"),
@@ -198,34 +229,39 @@ static const char *notes_text(struct tool *t, const json_t *lock)
     return "";
 }
 
+/* At most --locked-keys-limit of a service, as JSON all unless it is given; how many there are stands in
+ * front. */
 static void keys_of(struct tool *t, struct table *tb, const char *service, const struct facts *f)
 {
+    bool all = t->json && !tool_given(t, "locked-keys-limit");
+    uint64_t left = all ? UINT64_MAX : tool_number(t, "locked-keys-limit");
     size_t i, n = 0;
     json_t *lock;
     json_array_foreach(f->locks, i, lock) n += strcmp(jtext(lock, "service_name"), service) == 0;
     if (n == 0)
         return;
-    blank_row(tb, tool_format(t, "%s (%zu active keys)", service, n));
+    blank_row(tb, t, tool_format(t, "%s (%zu active keys)", service, n));
     json_array_foreach(f->locks, i, lock)
     {
         if (strcmp(jtext(lock, "service_name"), service) != 0)
             continue;
-        table_row(tb);
-        table_cell(tb, STYLE_PLAIN, "  %s", jtext(lock, "service_key"));
+        if (left-- == 0)
+            break;
+        first_cells(tb, t, service, jtext(lock, "service_key"));
         table_cell(tb, STYLE_PLAIN, "%lld", queue_length(f->queues, service, jtext(lock, "service_key")));
         table_cell(tb, STYLE_PLAIN, "%s (%s)", jtext(lock, "invocation_holding_lock"),
                    jtext(lock, "invocation_status"));
         table_text(tb, STYLE_PLAIN, jtext(lock, "invocation_method_holding_lock"));
         table_text(tb, STYLE_PLAIN, notes_text(t, lock));
     }
-    if (!t->json)
-        blank_row(tb, "");
+    blank_row(tb, t, "");
 }
 
 static void print_keys(struct tool *t, const json_t *const *services, size_t n, const struct facts *f)
 {
     struct table *tb = table_new(t, "active_keys");
-    table_header(tb, t->json ? "KEY" : "", "QUEUE", "LOCKED-BY", "HANDLER", "NOTES", NULL);
+    first_columns(tb, t, "KEY");
+    table_header(tb, "QUEUE", "LOCKED-BY", "HANDLER", "NOTES", NULL);
     for (size_t i = 0; i < n; i++)
         keys_of(t, tb, jtext(services[i], "name"), f);
     if (table_rows(tb) == 0)
@@ -257,9 +293,9 @@ static int status_once(struct tool *t)
     print_keys(t, services, n, &f);
     if (!name || t->json)
         return 0;
-    json_t *recent =
-        invocation_rows(t, tool_format(t, "WHERE inv.target_service_name = %s", sql_text(t, name)),
-                        "ORDER BY inv.created_at DESC, inv.id", RECENT_LIMIT);
+    json_t *recent = invocation_rows(
+        t, tool_format(t, "WHERE inv.target_service_name = %s", sql_text(t, name)),
+        "ORDER BY inv.created_at DESC, inv.id", (unsigned)tool_number(t, "sample-invocations-limit"));
     if (!recent)
         return 1;
     if (json_array_size(recent))

@@ -4,13 +4,12 @@
 
 #include "cli/pairs.h"
 
-static int list_run(struct tool *t)
+static int list_once(struct tool *t)
 {
     const char *source = tool_text(t, "source"), *sink = tool_text(t, "sink");
     const char *path = "/subscriptions";
     size_t i;
     json_t *s;
-    t->json = tool_flag(t, "json");
     if (sink)
         path = tool_format(t, "%s?sink=%s", path, url_part(t, sink));
     if (source)
@@ -36,20 +35,54 @@ static int list_run(struct tool *t)
     return 0;
 }
 
+static int list_run(struct tool *t)
+{
+    t->json = tool_flag(t, "json");
+    return cli_watch(t, list_once);
+}
+
+/* `source` or `sink`: from the command line, else from what a file or the editor said; it moves from the
+ * options into the body. false: nobody said it. */
+static bool end_of(struct tool *t, const char *name, const char *argument, json_t *options, json_t *body)
+{
+    const char *said = argument ? argument : jtext(options, name);
+    json_object_set_new(body, name, json_string(said));
+    json_object_del(options, name);
+    if (!*jtext(body, name))
+        tool_usage_error(t, "`%s` is required, as an argument, in the file or in the editor", name);
+    return *jtext(body, name) != 0;
+}
+
+/* Source and sink stand in front of what is edited. */
+static json_t *edited(struct tool *t, const char *source, const char *sink, json_t *options)
+{
+    json_t *all = cli_keep(t, json_object());
+    json_object_set_new(all, "source", json_string(source ? source : jtext(options, "source")));
+    json_object_set_new(all, "sink", json_string(sink ? sink : jtext(options, "sink")));
+    json_object_update_missing(all, options);
+    return pairs_edit(t, all);
+}
+
 static int create_run(struct tool *t)
 {
     json_t *options = cli_keep(t, json_object()), *body = cli_keep(t, json_object());
     const char *source = tool_text(t, "SOURCE"), *sink = tool_text(t, "SINK");
-    if (!pairs_read(t, "OPTIONS", tool_text(t, "file"), options))
-        return 2;
-    if (tool_flag(t, "edit") && !(options = pairs_edit(t, options)))
+    if (!pairs_read_file(t, tool_text(t, "from-file"), "options", true, options))
         return 1;
-    json_object_set_new(body, "source", json_string(source));
-    json_object_set_new(body, "sink", json_string(sink));
+    if (!pairs_read(t, "OPTIONS", options))
+        return 2;
+    if (tool_flag(t, "edit")) {
+        options = edited(t, source, sink, options);
+        source = sink = NULL;
+    }
+    if (!options)
+        return 1;
+    if (!end_of(t, "source", source, options, body) || !end_of(t, "sink", sink, options, body))
+        return 2;
     json_object_set(body, "options", json_object_size(options) ? options : json_null());
     struct table *tb = table_new(t, "subscription");
-    table_key_value(tb, "Source", "%s", source);
-    table_key_value(tb, "Sink", "%s", sink);
+    table_key_value(tb, "Source", "%s", jtext(body, "source"));
+    table_key_value(tb, "Sink", "%s", jtext(body, "sink"));
     table_print(tb);
     if (json_object_size(options))
         pairs_print(t, "options", options);
@@ -100,13 +133,18 @@ static void print_one(struct tool *t, const json_t *s, const json_t *cluster)
     }
 }
 
-static int describe_run(struct tool *t)
+static int describe_once(struct tool *t)
 {
-    t->json = tool_flag(t, "json");
     json_t *s = get(t);
     if (s)
         print_one(t, s, cluster_of(t, jtext(s, "source")));
     return s ? 0 : 1;
+}
+
+static int describe_run(struct tool *t)
+{
+    t->json = tool_flag(t, "json");
+    return cli_watch(t, describe_once);
 }
 
 static int delete_run(struct tool *t)
@@ -131,17 +169,20 @@ static int delete_run(struct tool *t)
 static const struct option list_options[] = {{"source", 0, "SOURCE", .help = "kafka://cluster/topic"},
                                              {"sink", 0, "SINK", .help = "service://Service/handler"},
                                              {"json", .help = "Print JSON"},
+                                             WATCH_OPTIONS,
                                              {0}};
 static const struct option create_options[] = {
-    {"SOURCE", .value = "SOURCE", .flags = OPTION_POSITIONAL | OPTION_REQUIRED,
-     .help = "kafka://cluster/topic"},
-    {"SINK", .value = "SINK", .flags = OPTION_POSITIONAL | OPTION_REQUIRED,
-     .help = "service://Service/handler"},
+    {"SOURCE", .value = "SOURCE", .flags = OPTION_POSITIONAL,
+     .help = "kafka://cluster/topic; may stand in the file or be given in the editor"},
+    {"SINK", .value = "SINK", .flags = OPTION_POSITIONAL, .help = "service://Service/handler; the same"},
     {"OPTIONS", .value = "OPTIONS", .flags = OPTION_POSITIONAL | OPTION_REPEAT, .help = "KEY=VALUE"},
-    {"file", 'f', "FILE", .help = "File of KEY=VALUE lines"},
-    {"edit", .help = "Open the options in an editor first"},
+    PAIRS_FILE_OPTION(
+        "File of KEY=VALUE lines, also `source` and `sink`, `-`: standard input; or `.toml` with "
+        "a table [options]"),
+    {"edit", .help = "Open it in an editor first"},
     {0}};
-static const struct option describe_options[] = {ID_ARGUMENT, {"json", .help = "Print JSON"}, {0}};
+static const struct option describe_options[] = {
+    ID_ARGUMENT, {"json", .help = "Print JSON"}, WATCH_OPTIONS, {0}};
 static const struct option delete_options[] = {ID_ARGUMENT, {0}};
 
 const struct command subscriptions_commands[] = {

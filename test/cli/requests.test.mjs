@@ -1,10 +1,21 @@
 // What our restate tool asks for: an admin API that answers from tables and keeps the requests. The SQL texts must be those of the official
 // tool (test/vectors/admin-vectors.json, cli-sql-*), because servers are tested with these.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { cli } from "./run.mjs";
+import { cli, home, start } from "./run.mjs";
+
+// How many looks at the same thing came before the tool was ended; at least three, or the test's time limit ends it.
+async function watched(admin, args) {
+  const child = start(admin.url, args);
+  admin.requests = [];
+  while (admin.requests.filter((q) => q.path === admin.requests.at(-1).path).length < 3) await new Promise((resolve) => setTimeout(resolve, 10));
+  child.kill();
+  await new Promise((resolve) => child.once("close", resolve));
+  return admin.requests.filter((q) => q.path === admin.requests.at(-1).path).length;
+}
 
 const collapsed = (sql) => sql.replace(/\s+/g, " ").trim();
 const vectors = JSON.parse(readFileSync(new URL("../vectors/admin-vectors.json", import.meta.url)));
@@ -87,6 +98,21 @@ const backingOff = {
   pinned_deployment_exists: false,
 };
 
+const queue = {
+  id: "vq_1dTsTd1TAKSz3jIGNYIZ6sbulpOw6n2npn",
+  is_active: true,
+  queue_is_paused: true,
+  service_name: "Greeter",
+  scope: "acme",
+  limit_key: "user/42",
+  created_at: "2026-11-22T17:32:05.895Z",
+  num_inbox: 3,
+  num_running: 2,
+  num_suspended: 1,
+  num_paused: 0,
+  num_finished: 7,
+};
+
 describe("requests of the restate tool", () => {
   const admin = new Admin();
   before(async () => {
@@ -109,6 +135,8 @@ describe("requests of the restate tool", () => {
       [/^select key, value from state/, [{ key: "last", value: "7b226e223a377d" }, { key: "count", value: "37" }]],
       [/FROM state WHERE/, [{ service_name: "Counter", service_key: "s1", key: "count", value: "37" }]],
       [/FROM sys_rules/, []],
+      [/FROM sys_vqueue_meta/, [queue]],
+      [/FROM sys_vqueues/, [{ entry_id: "inv_1a", entry_kind: "invocation", stage: "inbox", status: "new", has_lock: false, num_attempts: 0, created_at: "2026-11-22T17:32:05.895Z" }]],
     ];
   });
   after(() => admin.server.close());
@@ -174,6 +202,9 @@ describe("requests of the restate tool", () => {
       [["state", "clear", "Counter"], ["36"]],
       [["rules", "list"], ["03"]],
       [["rules", "delete", "scope1/*"], ["37"]],
+      [["vqueues", "list"], ["04"]],
+      [["vqueues", "describe", queue.id], ["40", "42"]],
+      [["vqueues", "get", "--newest-first", "--limit", "3", queue.id], ["41"]],
     ];
     for (const [args, ids] of cases) {
       await run(...args);
@@ -225,6 +256,107 @@ describe("requests of the restate tool", () => {
     const no = await run("invocations", "kill", "Greeter");
     assert.match(no.err, /^Error: User aborted/);
     admin.requests = [];
+  });
+
+  test("virtual queues: what is shown", async () => {
+    const list = await run("vqueues", "ls");
+    assert.match(list.out, /^ ID +SERVICE +SCOPE +LIMIT-KEY +LOCK +QUEUE-PAUSED +INBOX +RUNNING +SUSPENDED +PAUSED ENTRIES +FINISHED \n vq_\w+ +Greeter +acme +user\/42 +- +true +3 +2 +1 +0 +7 +\n$/);
+    assert.equal(JSON.parse((await run("vqueues", "list", "--json")).out).vqueues[0].limit_key, "user/42");
+    const one = await run("vqueues", "describe", queue.id);
+    assert.match(one.out, /^\n Virtual Queue Information:\n―+\n ID: +vq_\w+ *\n Service: +Greeter *\n Scope: +acme *\n Limit key: +user\/42 *\n Lock: +- *\n Active: +true *\n Paused: +true *\n/);
+    assert.match(one.out, / Created at: +Sun 22 Nov 2026 17:32:05 \+00:00 *\n Last enqueued at: +- *\n/);
+    assert.match(one.out, / inv_1a +invocation +inbox +new +false +0 +Sun 22 Nov 2026 17:32:05 \+00:00 +- *\n$/);
+    assert.equal(one.err, "Showing 1/13 entries.\n");
+    const malformed = await run("vqueues", "describe", "vq_10000");
+    assert.equal(malformed.code, 2);
+    assert.match(malformed.err, /^error: invalid value 'vq_10000' for '<VQUEUE_ID>': bad length\n/);
+    const rows = admin.rows;
+    admin.rows = [[/FROM sys_vqueue_meta/, []]];
+    assert.equal((await run("vqueues", "list")).out, "No virtual queues found.\n");
+    const absent = await run("vqueues", "describe", queue.id);
+    assert.equal(absent.code, 1);
+    assert.equal(absent.err, `Error: Virtual queue ${queue.id} not found!\n`);
+    admin.rows = rows;
+    admin.requests = [];
+  });
+
+  test("services status: so many active keys, and how long they have been locked", async () => {
+    const rows = admin.rows;
+    const lock = (i) => ({ service_name: "Counter", service_key: `k${i}`, invocation_status: "running", invocation_holding_lock: `inv_1${i}`, invocation_method_holding_lock: "add", modified_at: new Date(Date.now() - 60_000).toISOString(), last_start_at: new Date(Date.now() - 30_000).toISOString(), num_pending: 0, num_retries: 1 });
+    admin.rows = [[/FIRST_VALUE|num_pending DESC/, []], [/first_value\(id\) as invocation_holding_lock/, [0, 1, 2, 3, 4, 5, 6].map(lock)], ...rows];
+    const keys = async (...options) => [...(await run("services", "status", "Counter", ...options)).out.matchAll(/^ {3}k\d .*$/gm)].map((m) => m[0]);
+    assert.equal((await keys()).length, 5);
+    assert.equal((await keys("--locked-keys-limit", "2")).length, 2);
+    assert.match((await keys())[0], /in-flight for 30 seconds.*\. It's been holding the lock for 1 minute/);
+    assert.doesNotMatch((await keys("--locked-key-held-threshold-second", "100"))[0], /holding the lock/);
+    const json = JSON.parse((await run("services", "status", "Counter", "--json")).out);
+    assert.deepEqual(json.active_keys.map((row) => `${row.service}/${row.key}`), [0, 1, 2, 3, 4, 5, 6].map((i) => `Counter/k${i}`));
+    assert.deepEqual([json.summary.length, json.summary[0].service, json.summary[0].handler, json.summary[0].running], [1, "Counter", "add", "0"]);
+    admin.requests = [];
+    await run("services", "status", "Counter", "--sample-invocations-limit", "3");
+    assert.ok(admin.sql().some((sql) => /^SELECT id FROM sys_invocation inv .* LIMIT 3$/.test(sql)));
+    admin.rows = rows;
+  });
+
+  test("Kafka: properties from files", async () => {
+    const file = (name, text) => (writeFileSync(join(home, name), text), join(home, name));
+    const sent = () => JSON.parse(admin.requests.findLast((q) => q.method !== "GET").body);
+    admin.routes["POST /v4/kafka-clusters"] = [201, { name: "c" }];
+    admin.routes["POST /v4/subscriptions"] = [201, { id: "sub_1" }];
+    admin.routes["PATCH /v4/kafka-clusters/c"] = [200, {}];
+    admin.routes["GET /v4/kafka-clusters/c"] = { name: "c", properties: { "bootstrap.servers": "old:9092", "client.id": "x" } };
+    for (const [flag, name] of [["--from-file", "k.toml"], ["-f", "k.toml"], ["--from-file", "k.properties"], ["--file", "k.properties"]]) {
+      file("k.toml", 'title = "not a property"\n[properties]\n"bootstrap.servers" = "b:9092"\n"client.id" = "é"\n');
+      file("k.properties", "# brokers\nbootstrap.servers=b:9092\nclient.id = é\n");
+      const r = await run("kafka-clusters", "create", "-y", flag, join(home, name), "c");
+      assert.equal(r.code, 0, r.err);
+      assert.deepEqual(sent(), { name: "c", properties: { "bootstrap.servers": "b:9092", "client.id": "é" } });
+    }
+    // the file is the new base, --set and --unset come after it
+    const patched = await run("kafka-clusters", "patch", "-y", "c", "-f", join(home, "k.properties"), "--unset", "client.id", "--set", "acks=all");
+    assert.equal(patched.code, 0, patched.err);
+    assert.deepEqual(sent(), { properties: { "bootstrap.servers": "b:9092", acks: "all" } });
+    for (const name of ["s.toml", "s.conf"]) {
+      file("s.toml", 'source = "kafka://c/t"\nsink = "service://Greeter/greet"\n[options]\n"group.id" = "g"\n');
+      file("s.conf", "source=kafka://c/t\nsink=service://Greeter/greet\ngroup.id=g\n");
+      assert.equal((await run("subscriptions", "create", "-y", "-f", join(home, name))).code, 0);
+      assert.deepEqual(sent(), { source: "kafka://c/t", sink: "service://Greeter/greet", options: { "group.id": "g" } });
+      assert.equal((await run("subscriptions", "create", "-y", "-f", join(home, name), "kafka://c/other", "service://Greeter/more")).code, 0);
+      assert.deepEqual(sent(), { source: "kafka://c/other", sink: "service://Greeter/more", options: { "group.id": "g" } });
+    }
+    const bad = async (code, pattern, ...args) => {
+      const r = await run("-y", ...args);
+      assert.equal(r.code, code, r.err);
+      assert.match(r.err, pattern);
+    };
+    admin.requests = [];
+    await bad(1, /no-such-file/, "kafka-clusters", "create", "-f", join(home, "no-such-file"), "c");
+    await bad(1, /the table `\[properties\]` is missing/, "kafka-clusters", "create", "-f", file("no.toml", 'a = "b"'), "c");
+    await bad(1, /is no TOML/, "kafka-clusters", "create", "-f", file("no.toml", "[properties"), "c");
+    await bad(1, /the value of `retries` must be a text/, "kafka-clusters", "create", "-f", file("no.toml", "[properties]\nretries = 3"), "c");
+    await bad(1, /a name with dots needs quotes/, "subscriptions", "create", "-f", file("no.toml", '[options]\ngroup.id = "3"'), "kafka://c/t", "service://G/g");
+    await bad(2, /`source` is required/, "subscriptions", "create");
+    await bad(2, /`sink` is required/, "subscriptions", "create", "kafka://c/t");
+    assert.ok(admin.requests.every((q) => q.method === "GET"));
+    admin.requests = [];
+  });
+
+  test("-w repeats every list, -n alone does not", async () => {
+    admin.routes["GET /v4/subscriptions"] = { subscriptions: [] };
+    admin.routes["GET /v4/kafka-clusters"] = { clusters: [] };
+    for (const command of [["rules", "list"], ["vqueues", "list"], ["kafka-clusters", "list"], ["subscriptions", "list"], ["services", "list"]]) {
+      admin.requests = [];
+      assert.equal((await run(...command, "-n", "0.01")).code, 0);
+      assert.equal(admin.requests.filter((q) => q.path !== "/version").length, command[0] === "services" ? 2 : 1);
+      assert.ok((await watched(admin, [...command, "-w", "-n", "0.01"])) >= 3, command.join(" "));
+    }
+    admin.requests = [];
+  });
+
+  test("a rule that lets nothing run is refused", async () => {
+    const r = await run("rules", "set", "acme", "--concurrency", "0");
+    assert.equal(r.code, 2);
+    assert.match(r.err, /invalid value '0' for '--concurrency <CONCURRENCY>'/);
   });
 
   test("state: bodies and versions", async () => {

@@ -1,4 +1,4 @@
-// The rest of the acceptance list of spec/admin-api.md §21.1 to §21.6 and §21.9 (what restate.test.mjs does not run): the official `restate`
+// The rest of the acceptance list of spec/admin-api.md §21.1 to §21.6, §21.8 (virtual queues) and §21.9 (what restate.test.mjs does not run): the official `restate`
 // CLI 1.7.12 and ours, the same commands, against a real server.
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
@@ -29,7 +29,7 @@ for (const [tool, binary] of Object.entries(tools)) {
     let server, home, first, second, third;
     before(async () => {
       home = mkdtempSync(join(tmpdir(), "restate-cli-"));
-      server = await Server.start({ env: { RESTATE_DEFAULT_NUM_PARTITIONS: "2" } });
+      server = await Server.start({ env: { RESTATE_DEFAULT_NUM_PARTITIONS: "2", RESTATE_EXPERIMENTAL_ENABLE_VQUEUES: "true" } });
       first = await Endpoint.start(greeter, counter);
       second = await Endpoint.start(changed);
       third = await Endpoint.with({ services: [asObject], http1: true });
@@ -155,6 +155,32 @@ for (const [tool, binary] of Object.entries(tools)) {
       await run("-y", "inv", "cancel", "--kill", "Counter/p/park");
       await run("-y", "inv", "purge", id);
       await eventually(async () => (await status()) === undefined);
+    });
+
+    test("vqueues list, describe; a paused one", async () => {
+      assert.match(await run("vqueues", "list"), /No virtual queues found\./);
+      for (const user of ["a", "b"]) {
+        const scoped = await fetch(`${server.ingress}/restate/scope/acme/call/Greeter/greet`, { method: "POST", headers: { "content-type": "application/json", "x-restate-limit-key": `user/${user}` }, body: '"x"' });
+        assert.equal(scoped.status, 200, await scoped.text());
+      }
+      await eventually(async () => (await server.sql("select num_finished from sys_vqueue_meta")).every((q) => q.num_finished === 1));
+      const [{ id }] = await server.sql("select id from sys_vqueue_meta where limit_key = 'user/a'");
+      const list = await run("vqueues", "ls");
+      assert.match(list, /^ ID +SERVICE +SCOPE +LIMIT-KEY +LOCK +QUEUE-PAUSED +INBOX +RUNNING +SUSPENDED +PAUSED ENTRIES +FINISHED *\n/);
+      assert.match(list, new RegExp(`\\n ${id} +Greeter +acme +user/a +- +false +0 +0 +0 +0 +1 *\\n`));
+      assert.equal((await run("vqueues", "list", "--limit", "1")).trim().split("\n").length, 2);
+      await server.adminRequest(`/vqueues/${id}/pause`, { method: "POST" });
+      await eventually(async () => /Paused: +true/.test(await run("vqueues", "get", id)));
+      const one = await run("vqueues", "describe", id, "--newest-first", "--limit", "10");
+      assert.match(one, /Limit key: +user\/a/);
+      assert.match(one, / inv_\w+ +invocation +finished +succeeded +false +1 /);
+      assert.match(one, /Showing 1\/1 entries\./);
+      const unknown = await cli("vqueues", "describe", "vq_1dTsTd1TAKSz3jIGNYIZ6sbulpOw6n2npn");
+      assert.equal(unknown.code, 1);
+      assert.match(unknown.all, /Virtual queue vq_\w+ not found!/);
+      const malformed = await cli("vqueues", "describe", "vq_10000");
+      assert.equal(malformed.code, 2);
+      assert.match(malformed.all, /bad length/);
     });
 
     test("completions, environments, help and versions, usage errors", async () => {
