@@ -275,11 +275,20 @@ bool api_ready(struct tool *t)
     struct api_call health = {.method = "GET", .path = "/health", .no_prefix = true};
     if (call.status)
         api_run(t, &health, 1);
-    if (!api_good(&health)) {
-        tool_fail(t,
-                  "Unable to connect to the Restate server '%s'. Please make sure that it is running and "
-                  "reachable.",
-                  c->base);
+    if (call.status && !api_good(&health)) {
+        tool_fail(
+            t,
+            "What answers at '%s' is not the admin API of a Restate server: %d to GET /version, %d to GET "
+            "/health.",
+            c->base, call.status, health.status);
+        return false;
+    }
+    if (!call.status) {
+        tool_fail_cause(
+            t, call.err.msg,
+            "Unable to connect to the Restate server '%s'. Please make sure that it is running and "
+            "reachable.",
+            c->base);
         return false;
     }
     tool_warning_box(

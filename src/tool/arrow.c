@@ -6,7 +6,6 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "base/time.h"
 
 /* ---- FlatBuffers ---- */
 
@@ -117,7 +116,24 @@ static enum rc read_field(struct arrow_reader *r, const struct table *t, struct 
     case ARROW_TIMESTAMP:
         f->bits = 64;
         f->unit = (unsigned)scalar(&type, 0, 2, 0);
+        f->zoned = slot(&type, 1, 4) != 0;
         if (f->unit <= 3)
+            return RC_OK;
+        break;
+    case ARROW_DURATION:
+        f->bits = 64;
+        f->unit = (unsigned)scalar(&type, 0, 2, 1);
+        if (f->unit <= 3)
+            return RC_OK;
+        break;
+    case ARROW_DATE: /* days */
+        f->bits = 32;
+        if (scalar(&type, 0, 2, 1) == 0)
+            return RC_OK;
+        break;
+    case ARROW_INTERVAL: /* months, days, nanoseconds */
+        f->bits = 128;
+        if (scalar(&type, 0, 2, 0) == 2)
             return RC_OK;
         break;
     case ARROW_LIST:
@@ -354,16 +370,88 @@ static void print_float(struct writer *w, const struct arrow_array *a, size_t ro
     write_fmt(w, "%s%s", out, strpbrk(out, ".eni") ? "" : ".0");
 }
 
-static void print_timestamp(struct writer *w, const struct arrow_array *a, size_t row, bool json)
+static const int64_t per_second[] = {1, 1000, 1000000, 1000000000};
+
+/* Days since 1970 in the Gregorian calendar; an era has 400 years, a year begins in March. */
+static void print_day(struct writer *w, int64_t days)
 {
-    static const uint64_t per_second[] = {1, 1000, 1000000, 1000000000};
-    uint64_t unit = per_second[a->field->unit];
+    days += 719468;
+    int64_t era = (days >= 0 ? days : days - 146096) / 146097, of_era = days - era * 146097;
+    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
+    int64_t day = of_year - (153 * month + 2) / 5 + 1;
+    month = month < 10 ? month + 3 : month - 9;
+    year += era * 400 + (month <= 2);
+    write_fmt(w, "%s%04lld-%02lld-%02lld", year < 0 ? "-" : "", (long long)llabs(year), (long long)month,
+              (long long)day);
+}
+
+static void print_timestamp(struct writer *w, const struct arrow_array *a, size_t row)
+{
+    int64_t unit = per_second[a->field->unit], v = (int64_t)raw_value(a, row), per_day = 86400 * unit;
+    int64_t days = v / per_day - (v % per_day < 0), rest = v - days * per_day, seconds = rest / unit;
+    print_day(w, days);
+    write_fmt(w, "T%02lld:%02lld:%02lld", (long long)(seconds / 3600), (long long)(seconds / 60 % 60),
+              (long long)(seconds % 60));
+    int64_t part = rest % unit;
+    int digits = (int)(3 * a->field->unit);
+    for (; part && part % 1000 == 0; part /= 1000)
+        digits -= 3;
+    if (part)
+        write_fmt(w, ".%0*lld", digits, (long long)part);
+    write_fmt(w, a->field->zoned ? "Z" : "");
+}
+
+/* ISO 8601 in seconds: `PT86400S`, `-PT1.5S`, `P0D`. */
+static void print_duration(struct writer *w, const struct arrow_array *a, size_t row)
+{
     int64_t v = (int64_t)raw_value(a, row);
-    uint64_t us = v < 0 ? 0 : (uint64_t)v / unit * 1000000 + (uint64_t)v % unit * 1000000 / unit;
-    bool fraction = v > 0 && (uint64_t)v % unit != 0;
-    write_fmt(w, json ? "\"" : "");
-    time_format_rfc3339(w, us, fraction ? (int)(3 * MIN(a->field->unit, 2)) : 0, "Z");
-    write_fmt(w, json ? "\"" : "");
+    uint64_t size = v < 0 ? 0 - (uint64_t)v : (uint64_t)v, unit = (uint64_t)per_second[a->field->unit];
+    uint64_t part = size % unit;
+    int digits = (int)(3 * a->field->unit);
+    write_fmt(w, v ? "%sPT%llu" : "P0D", v < 0 ? "-" : "", (unsigned long long)(size / unit));
+    for (; part && part % 10 == 0; part /= 10)
+        digits--;
+    if (part)
+        write_fmt(w, ".%0*llu", digits, (unsigned long long)part);
+    if (v)
+        write_u8(w, 'S');
+}
+
+/* `-1 mons 3 days 2 hours 1.500000000 secs`; what is zero is left out. */
+static void print_interval(struct writer *w, const struct arrow_array *a, size_t row)
+{
+    const uint8_t *p = a->data.ptr + 16 * row;
+    int64_t ns = (int64_t)get_u64le(p + 8), s = ns / 1000000000, part = ns % 1000000000;
+    const struct {
+        int64_t n;
+        const char *name;
+    } parts[] = {{(int32_t)get_u32le(p), "mons"},
+                 {(int32_t)get_u32le(p + 4), "days"},
+                 {s / 3600, "hours"},
+                 {s / 60 % 60, "mins"}};
+    size_t start = w->len;
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+        if (parts[i].n)
+            write_fmt(w, "%s%lld %s", w->len > start ? " " : "", (long long)parts[i].n, parts[i].name);
+    if (s % 60 || part)
+        write_fmt(w, "%s%s%lld.%09lld secs", w->len > start ? " " : "", ns < 0 ? "-" : "", llabs(s % 60),
+                  llabs(part));
+    if (w->len == start)
+        write_fmt(w, "0 secs");
+}
+
+/* What is a text between quotes as JSON, although it is none. */
+static void print_time(struct writer *w, const struct arrow_array *a, size_t row)
+{
+    if (a->field->type == ARROW_TIMESTAMP)
+        print_timestamp(w, a, row);
+    else if (a->field->type == ARROW_DURATION)
+        print_duration(w, a, row);
+    else if (a->field->type == ARROW_INTERVAL)
+        print_interval(w, a, row);
+    else
+        print_day(w, (int32_t)raw_value(a, row));
 }
 
 static struct slice blob(const struct arrow_array *a, size_t row)
@@ -401,8 +489,13 @@ void arrow_print(struct writer *w, const struct arrow_array *a, size_t row, bool
     case ARROW_BOOL:
         write_fmt(w, a->data.ptr[row / 8] >> (row % 8) & 1 ? "true" : "false");
         break;
+    case ARROW_DATE:
     case ARROW_TIMESTAMP:
-        print_timestamp(w, a, row, json);
+    case ARROW_INTERVAL:
+    case ARROW_DURATION:
+        write_fmt(w, json ? "\"" : "");
+        print_time(w, a, row);
+        write_fmt(w, json ? "\"" : "");
         break;
     case ARROW_UTF8:
     case ARROW_LARGE_UTF8:

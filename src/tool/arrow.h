@@ -1,6 +1,6 @@
 /* Reading an Arrow IPC stream, as much of it as SQL answers use (spec/restatectl.md §9.2): uncompressed,
- * little-endian, no dictionaries; null, integers, doubles, text, booleans, timestamps in milliseconds, lists
- * of these. The bytes come from a server and are not trusted. */
+ * little-endian, no dictionaries; null, integers, doubles, text, booleans, timestamps, dates, durations,
+ * intervals, lists of these. The bytes come from a server and are not trusted. */
 #pragma once
 #include "base/codec.h"
 #include "metadata/arena.h"
@@ -12,8 +12,11 @@ enum arrow_type {
     ARROW_BINARY = 4,
     ARROW_UTF8 = 5,
     ARROW_BOOL = 6,
+    ARROW_DATE = 8,
     ARROW_TIMESTAMP = 10,
+    ARROW_INTERVAL = 11,
     ARROW_LIST = 12,
+    ARROW_DURATION = 18,
     /* the same with 64-bit offsets */
     ARROW_LARGE_BINARY = 19,
     ARROW_LARGE_UTF8 = 20,
@@ -27,7 +30,8 @@ struct arrow_field {
     enum arrow_type type;
     unsigned bits; /* ARROW_INT: 8, 16, 32, 64 */
     bool is_signed;
-    unsigned unit;             /* ARROW_TIMESTAMP: 0 s, 1 ms, 2 us, 3 ns */
+    unsigned unit;             /* ARROW_TIMESTAMP, ARROW_DURATION: 0 s, 1 ms, 2 us, 3 ns */
+    bool zoned;                /* ARROW_TIMESTAMP: of a time zone, which is UTC here */
     struct arrow_field *child; /* ARROW_LIST */
 };
 struct arrow_schema {

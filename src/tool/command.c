@@ -381,6 +381,12 @@ enum rc command_parse(struct tool *t, int argc, char **argv, struct parsed *out,
     enum rc rc = RC_OK;
     out->path[0] = t->root;
     out->depth = 1;
+    /* a key of an object with a replaced character would be another key */
+    for (int i = 1; i < argc; i++)
+        if (!slice_is_utf8(slice_cstr(argv[i]))) {
+            *exit_code = tool_usage_error(t, "invalid UTF-8 was detected in one or more arguments");
+            return RC_INVALID;
+        }
     while (rc == RC_OK && ps.at < argc)
         rc = word(&ps, argv[ps.at++]);
     if (rc == RC_OK && command_has_children(current(&ps))) {

@@ -1,6 +1,8 @@
 /* A run of a command-line tool: see tool.h. */
 #include "tool/tool.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -88,11 +90,23 @@ static void interrupted(int signum)
     _exit(1);
 }
 
+/* Standard streams that were closed would become the numbers of sockets. */
+static void open_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
+}
+
 int tool_main(int argc, char **argv, const struct command *root, const char *version, void *app,
               int (*before)(struct tool *t))
 {
     struct tool t;
     int exit_code = 0;
+    open_standard_streams();
     signal(SIGINT, interrupted);
     load_dotenv();
     tool_init(&t, root, version, app);
@@ -108,6 +122,11 @@ int tool_main(int argc, char **argv, const struct command *root, const char *ver
     table_json_end(&t);
     tool_flush(&t);
     tool_free(&t);
+    /* whoever reads a pipe may have enough; a full disk is an error */
+    if (t.out_errno && t.out_errno != EPIPE) {
+        fprintf(stderr, "Error: cannot write to standard output: %s\n", strerror(t.out_errno));
+        return exit_code ? exit_code : 1;
+    }
     return exit_code;
 }
 
@@ -268,10 +287,10 @@ void tool_say(struct tool *t, const char *fmt, ...)
 
 void tool_flush(struct tool *t)
 {
-    if (t->out.len)
-        fwrite(t->out.buf->data, 1, t->out.len, stdout);
+    bool good = t->out.len == 0 || fwrite(t->out.buf->data, 1, t->out.len, stdout) == t->out.len;
+    if (fflush(stdout) != 0 || !good)
+        t->out_errno = errno ? errno : EIO;
     writer_reset(&t->out);
-    fflush(stdout);
 }
 
 const char *style_begin(bool on, unsigned style)

@@ -27,6 +27,7 @@ struct tool {
     struct parsed parsed;
     struct arena arena;
     struct writer out;     /* not written yet */
+    int out_errno;         /* standard output cannot be written; 0: it can */
     bool color, color_err; /* styles on standard output, standard error */
     unsigned columns;      /* width of the terminal; 0: standard output is none */
     bool borders;          /* table style */

@@ -14,10 +14,14 @@ const environment = (admin, env = {}) => ({ PATH: process.env.PATH, HOME: home, 
 export const start = (admin, args, env) => spawn(binary, args, { env: environment(admin, env), stdio: ["ignore", "pipe", "pipe"] });
 
 // {code, out, err}; `env` may name another admin API.
-export function cli(admin, args, env = {}) {
+export const cli = (admin, args, env) => execute(admin, binary, args, env);
+// The same through a shell, in whose `command` the tool is "$R".
+export const shell = (admin, command) => execute(admin, "/bin/sh", ["-c", command], { R: binary });
+
+function execute(admin, program, args, env) {
   return new Promise((resolve) => {
     const child = execFile(
-      binary,
+      program,
       args,
       { env: environment(admin, env), timeout: 30_000 },
       (error, out, err) => resolve({ code: error ? (error.code ?? -1) : 0, out, err }),

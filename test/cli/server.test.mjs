@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { Endpoint, eventually, restate, Server } from "../sdk/harness.mjs";
-import { cli, home } from "./run.mjs";
+import { cli, home, shell } from "./run.mjs";
 
 const greeter = restate.service({ name: "Greeter", handlers: { greet: async (ctx, name) => `Hi ${name}`, slow: async (ctx) => ctx.sleep(600_000) } });
 const counter = restate.object({
@@ -91,6 +91,47 @@ describe("the restate tool and a server", () => {
     assert.deepEqual(rows, [{ target: "Counter/k/add", status: "completed" }]);
   });
 
+  test("queries: all columns of every table; times, dates, durations and intervals as the official tool prints them", async () => {
+    const tables = (await server.sql("select table_name from information_schema.tables where table_schema = 'public'")).map((r) => r.table_name);
+    assert.ok(tables.length > 10);
+    for (const table of tables) await good("sql", `select * from ${table}`);
+    // captured from the official tool and server
+    const values = [
+      ["timestamp '2026-11-22 10:00:00'", "2026-11-22T10:00:00"],
+      ["timestamp '1960-02-29 00:00:01.5'", "1960-02-29T00:00:01.500"],
+      ["timestamp '1969-12-31 23:59:59.000001'", "1969-12-31T23:59:59.000001"],
+      ["date '2000-02-29'", "2000-02-29"],
+      ["date '1969-12-31'", "1969-12-31"],
+      ["timestamp '2026-11-22 10:00:00' - timestamp '2026-11-21 10:00:00'", "PT86400S"],
+      ["timestamp '2026-11-22 10:00:00' - timestamp '2026-11-22 10:00:01.5'", "-PT1.5S"],
+      ["timestamp '2026-11-22 10:00:00' - timestamp '2026-11-22 10:00:00'", "P0D"],
+      ["interval '0 day'", "0 secs"],
+      ["interval '14 month'", "14 mons"],
+      ["interval '-1 month 3 day'", "-1 mons 3 days"],
+      ["interval '1 day 100 hour 2 minute 3.5 seconds'", "1 days 100 hours 2 mins 3.500000000 secs"],
+      ["interval '-1.5 seconds'", "-1.500000000 secs"],
+    ];
+    for (const [sql, text] of values) {
+      assert.equal(await good("sql", "--jsonl", `select ${sql} as x`), `{"x":"${text}"}\n`, sql);
+      assert.equal((await good("sql", `select ${sql} as x`)).split("\n")[1].trim(), text);
+    }
+  });
+
+  test("standard streams that are closed, full or early gone; arguments that are no text", async () => {
+    const sh = (command) => shell(server.admin, command);
+    for (const closed of ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"]) assert.equal((await sh(`"$R" services list ${closed}`)).code, 0, closed);
+    for (const command of ["services list", "services list --json", "--help", "completions man", 'sql --jsonl "select 1"']) {
+      const full = await sh(`"$R" ${command} >/dev/full`);
+      assert.equal(full.code, 1, command);
+      assert.match(full.err, /Error: cannot write to standard output: No space left on device\n$/);
+    }
+    const early = await sh(`"$R" completions man | head -c 10`);
+    assert.deepEqual([early.code, early.out.length, early.err], [0, 10, ""]);
+    const bytes = await sh(`"$R" -y kv clear "$(printf 'Counter/\\377')"`);
+    assert.equal(bytes.code, 2);
+    assert.match(bytes.err, /^error: invalid UTF-8 was detected in one or more arguments\n/);
+  });
+
   test("rules: list, set, disable, enable, delete", async () => {
     assert.match(await good("rules", "list"), /No rules defined/);
     assert.match(await good("rules", "set", "acme/*", "--concurrency", "3", "--description", "hello"), /\[OK\]: Created rule 'acme\/\*' \(version v\d+\)/);
@@ -131,6 +172,11 @@ describe("the restate tool and a server", () => {
       assert.match(r.err, /^Error: .*(not part of this tool|not downloaded by this tool|contains no server)/);
     }
     const lost = await cli("http://127.0.0.1:1", ["dep", "ls"]);
-    assert.equal(lost.err, "Error: Unable to connect to the Restate server 'http://127.0.0.1:1/'. Please make sure that it is running and reachable.\n");
+    assert.equal(
+      lost.err,
+      "Error: Unable to connect to the Restate server 'http://127.0.0.1:1/'. Please make sure that it is running and reachable.\n  ├─ cannot connect to 127.0.0.1:1: connection refused\n",
+    );
+    assert.match((await cli("localhost:9070", ["dep", "ls"])).err, /├─ invalid URI 'localhost:9070\/'/);
+    assert.match((await cli(server.ingress, ["dep", "ls"])).err, /^Error: What answers at 'http\S+' is not the admin API of a Restate server: 400 to GET \/version, 400 to GET \/health\.\n/);
   });
 });
