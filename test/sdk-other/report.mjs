@@ -1,11 +1,12 @@
-// Writes the results of one language (a file of "language TAB suite TAB case TAB result" lines, first line "# date TAB versions") into
-// docs/conformance.md, between its two markers of the other SDKs: a row in the list of runs and a column in the table of cases. Other
-// languages' columns stay.
+// Writes the results of one language (a file of "language TAB suite TAB case TAB result" lines, first line "# date TAB versions", last line
+// "# all") into docs/conformance.md, between its two markers of the other SDKs: a row in the list of runs and a column in the table of
+// cases. Other languages' columns stay.
 import { readFileSync, writeFileSync } from "node:fs";
 
 const [report, document] = process.argv.slice(2);
 const [first, ...lines] = readFileSync(report, "utf8").trim().split("\n");
 const [date, versions] = first.slice(2).split("\t");
+if (lines.pop() !== "# all") throw new Error(`${report} is of a run that was broken off`);
 const rows = lines.map((line) => line.split("\t"));
 if (rows.length === 0) throw new Error(`${report} has no results`);
 const language = rows[0][0];

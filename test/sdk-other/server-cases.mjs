@@ -195,7 +195,6 @@ export function memorySuite() {
             RESTATE_WORKER__INVOKER__MEMORY_LIMIT: "4MiB",
             RESTATE_WORKER__INVOKER__PER_INVOCATION_MEMORY_LIMIT: "256KiB",
             RESTATE_WORKER__INVOKER__INACTIVITY_TIMEOUT: "100ms",
-            RESTATE_DEFAULT_RETRY_POLICY__MAX_ATTEMPTS: "unlimited",
           },
         });
         await w.server.register(w.program);

@@ -1,7 +1,8 @@
 // The cases of spec/invocation-lifecycle.md §15 with services written in another language (test/sdk-<language>), under several settings
 // of the server. Not part of `make test`: run by `make test-sdk-<language>`. README.md here is the contract of the services.
-// SUITE=<name> runs one setting, REPORT=<file> appends a line per case for docs/conformance.md.
+// SUITE=<name> runs one setting, REPORT=<file> appends a line per case for docs/conformance.md, and "# all" at the end.
 import { after, before, describe } from "node:test";
+import { appendFileSync } from "node:fs";
 import assert from "node:assert/strict";
 import { Server, eventually, sleep } from "../sdk/harness.mjs";
 import { Program, language } from "./program.mjs";
@@ -50,6 +51,7 @@ for (const [suite, { env = {}, programEnv = {}, registration = {} }] of Object.e
 scopeSuites(wanted);
 if (wanted("memory")) memorySuite();
 if (wanted("signed requests")) signingSuite();
+after(() => process.env.REPORT && appendFileSync(process.env.REPORT, "# all\n"));
 
 // Cases that may run at the same time: each has keys of its own.
 function concurrentCases(w) {
