@@ -40,6 +40,15 @@ bool slice_ends_with(struct slice s, struct slice suffix)
            (suffix.len == 0 || memcmp(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len) == 0);
 }
 
+struct slice slice_trim(struct slice s)
+{
+    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
+        s = slice_sub(s, 1, s.len - 1);
+    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
 ptrdiff_t slice_find(struct slice s, uint8_t c, size_t from)
 {
     if (from >= s.len)

@@ -48,6 +48,7 @@ int slice_cmp(struct slice a, struct slice b);
 bool slice_eq_nocase(struct slice a, struct slice b); /* ASCII only */
 bool slice_starts_with(struct slice s, struct slice prefix);
 bool slice_ends_with(struct slice s, struct slice suffix);
+struct slice slice_trim(struct slice s); /* without spaces and tabs at both ends */
 /* Index of byte `c` at or after `from`, or -1. */
 ptrdiff_t slice_find(struct slice s, uint8_t c, size_t from);
 bool slice_is_utf8(struct slice s);

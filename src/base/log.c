@@ -50,15 +50,6 @@ static int parse_level(struct slice s)
     return -1;
 }
 
-static struct slice trim(struct slice s)
-{
-    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_sub(s, 1, s.len - 1);
-    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static bool is_target(struct slice s)
 {
     for (size_t i = 0; i < s.len; i++) {
@@ -113,7 +104,7 @@ static enum rc filter_parse_directive(struct filter *f, struct slice s, struct e
         if (close < 0)
             return err_set(err, RC_INVALID, "missing ']' in log filter directive '%.*s'", SLICE_FMT(s));
         target = slice_sub(s, 0, (size_t)open);
-        struct slice rest = trim(slice_sub(s, (size_t)close + 1, s.len - (size_t)close - 1));
+        struct slice rest = slice_trim(slice_sub(s, (size_t)close + 1, s.len - (size_t)close - 1));
         if (rest.len) {
             if (rest.ptr[0] != '=')
                 return err_set(err, RC_INVALID, "unexpected text after ']' in log filter");
@@ -128,7 +119,7 @@ static enum rc filter_parse_directive(struct filter *f, struct slice s, struct e
             level = slice_sub(s, (size_t)eq + 1, s.len - (size_t)eq - 1);
         }
     }
-    return filter_add(f, trim(target), trim(level), had_level, open >= 0, err);
+    return filter_add(f, slice_trim(target), slice_trim(level), had_level, open >= 0, err);
 }
 
 static void filter_free(struct filter *f)
@@ -157,7 +148,7 @@ static struct filter *filter_parse(struct slice s, struct err *err)
             depth += (c == '[' || c == '{') - (c == ']' || c == '}');
         if (i < s.len && (c != ',' || depth > 0 || quoted))
             continue;
-        struct slice part = trim(slice_sub(s, from, i - from));
+        struct slice part = slice_trim(slice_sub(s, from, i - from));
         from = i + 1;
         if (part.len && filter_parse_directive(f, part, err)) {
             filter_free(f);

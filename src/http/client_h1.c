@@ -14,22 +14,9 @@ static int h1_on_message_begin(h1_parser *p)
     if (!h->current)
         return -1; /* bytes that nobody asked for */
     http_head_reset(&h->current->response);
-    h->has_field = h->in_value = h->in_trailers = false;
+    h->pieces.begun = h->pieces.in_value = h->in_trailers = false;
     h->head_bytes = 0;
     return 0;
-}
-
-static void h1_push_field(struct client_h1 *h)
-{
-    struct http_head *head = &h->current->response;
-    struct http_head_field *f = &h->field;
-    if (!h->has_field)
-        return;
-    while (f->value_len && (head->text[f->value + f->value_len - 1] == ' ' ||
-                            head->text[f->value + f->value_len - 1] == '\t'))
-        f->value_len--;
-    h->has_field = h->in_value = false;
-    VEC_PUSH(&head->fields, *f);
 }
 
 static int h1_on_header_field(h1_parser *p, const char *at, size_t len)
@@ -40,14 +27,9 @@ static int h1_on_header_field(h1_parser *p, const char *at, size_t len)
         return -1;
     if (h->in_trailers)
         return 0;
-    if (h->in_value)
-        h1_push_field(h);
-    uint32_t off = http_head_append_lower(&h->current->response, at, len);
-    if (!h->has_field) {
-        h->field = (struct http_head_field){.name = off};
-        h->has_field = true;
-    }
-    h->field.name_len += (uint32_t)len;
+    if (h->pieces.in_value)
+        http_head_end_pieces(&h->current->response, &h->pieces);
+    http_head_name_piece(&h->current->response, &h->pieces, at, len);
     return 0;
 }
 
@@ -57,14 +39,8 @@ static int h1_on_header_value(h1_parser *p, const char *at, size_t len)
     struct client_h1 *h = &c->h1;
     if ((h->head_bytes += len) > H1_MAX_HEAD_BYTES)
         return -1;
-    if (h->in_trailers)
-        return 0;
-    uint32_t off = http_head_append(&h->current->response, at, len);
-    if (!h->in_value) {
-        h->field.value = off;
-        h->in_value = true;
-    }
-    h->field.value_len += (uint32_t)len;
+    if (!h->in_trailers)
+        http_head_value_piece(&h->current->response, &h->pieces, at, len);
     return 0;
 }
 
@@ -72,7 +48,7 @@ static int h1_on_headers_complete(h1_parser *p)
 {
     struct client_conn *c = p->data;
     struct http_stream *s = c->h1.current;
-    h1_push_field(&c->h1);
+    http_head_end_pieces(&s->response, &c->h1.pieces);
     h1_parser_ignore_upgrade(p);
     s->status = (int)p->status_code;
     if (s->status < 200)

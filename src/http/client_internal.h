@@ -48,8 +48,8 @@ struct http_stream {
 struct client_h1 {
     h1_parser parser;
     struct http_stream *current;
-    struct http_head_field field;
-    bool has_field, in_value, in_trailers;
+    struct http_head_pieces pieces; /* of the field that is being received */
+    bool in_trailers;
     bool head_sent, chunked, end_sent;
     bool response_done, keep_alive, broken, paused;
     size_t head_bytes;

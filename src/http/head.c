@@ -67,6 +67,35 @@ void http_head_add(struct http_head *h, struct slice name, struct slice value)
     VEC_PUSH(&h->fields, f);
 }
 
+void http_head_name_piece(struct http_head *h, struct http_head_pieces *p, const void *ptr, size_t len)
+{
+    uint32_t off = http_head_append_lower(h, ptr, len);
+    if (!p->begun)
+        *p = (struct http_head_pieces){.field.name = off, .begun = true};
+    p->field.name_len += (uint32_t)len;
+}
+
+void http_head_value_piece(struct http_head *h, struct http_head_pieces *p, const void *ptr, size_t len)
+{
+    uint32_t off = http_head_append(h, ptr, len);
+    if (!p->in_value)
+        p->field.value = off;
+    p->in_value = true;
+    p->field.value_len += (uint32_t)len;
+}
+
+void http_head_end_pieces(struct http_head *h, struct http_head_pieces *p)
+{
+    if (!p->begun)
+        return;
+    struct http_head_field f = p->field;
+    while (f.value_len &&
+           (h->text[f.value + f.value_len - 1] == ' ' || h->text[f.value + f.value_len - 1] == '\t'))
+        f.value_len--;
+    VEC_PUSH(&h->fields, f);
+    p->begun = p->in_value = false;
+}
+
 void http_head_resolve(struct http_head *h)
 {
     if (h->headers_cap < h->fields.len) {

@@ -27,6 +27,15 @@ uint32_t http_head_append(struct http_head *h, const void *ptr, size_t len);
 uint32_t http_head_append_lower(struct http_head *h, const void *ptr, size_t len);
 /* Add a complete field; the name is lower-cased. */
 void http_head_add(struct http_head *h, struct slice name, struct slice value);
+/* The same for a field that arrives in pieces (HTTP/1): of the name, then of the value. When it is complete,
+ * white space at its end is dropped and it is filed; without a field nothing happens. */
+struct http_head_pieces {
+    struct http_head_field field;
+    bool begun, in_value;
+};
+void http_head_name_piece(struct http_head *h, struct http_head_pieces *p, const void *ptr, size_t len);
+void http_head_value_piece(struct http_head *h, struct http_head_pieces *p, const void *ptr, size_t len);
+void http_head_end_pieces(struct http_head *h, struct http_head_pieces *p);
 /* Text at an offset. Valid until the next append. */
 static inline struct slice http_head_text(const struct http_head *h, uint32_t off, size_t len)
 {

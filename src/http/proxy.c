@@ -129,22 +129,13 @@ static bool domain_has(struct slice entry, struct slice host)
            (above == 0 || host.ptr[above - 1] == '.');
 }
 
-static struct slice trimmed(struct slice s)
-{
-    while (s.len > 0 && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_sub(s, 1, s.len - 1);
-    while (s.len > 0 && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 bool http_proxy_serves(const struct http_proxy *p, const char *host)
 {
     uint8_t address[ADDRESS_MAX];
     size_t address_len = address_parse(host, address);
     for (const char *at = p->no_proxy; *at;) {
         size_t len = strcspn(at, ",");
-        struct slice entry = trimmed(slice_make(at, len));
+        struct slice entry = slice_trim(slice_make(at, len));
         at += len + (at[len] == ',');
         if (slice_eq_cstr(entry, "*"))
             return false;

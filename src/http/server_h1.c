@@ -19,7 +19,7 @@ static int h1_on_message_begin(h1_parser *p)
     struct server_h1 *h = &c->h1;
     ASSERT(h->current == NULL);
     h->current = server_request_new(c);
-    h->has_field = h->in_value = h->in_trailers = h->continue_sent = false;
+    h->pieces.begun = h->pieces.in_value = h->in_trailers = h->continue_sent = false;
     h->head_bytes = 0;
     h->reject_status = 0;
     return 0;
@@ -50,23 +50,18 @@ static bool h1_is_field_name(struct slice name)
     return name.len > 0;
 }
 
-/* The field that was being received is complete: drop white space at its end and file it. */
-static int h1_push_field(struct server_conn *c)
+/* The field that was being received is complete. */
+static int h1_end_field(struct server_conn *c)
 {
     struct server_h1 *h = &c->h1;
     struct http_head *head = &h->current->head;
-    if (!h->has_field)
+    if (!h->pieces.begun)
         return 0;
-    struct http_head_field *f = &h->field;
-    while (f->value_len && (head->text[f->value + f->value_len - 1] == ' ' ||
-                            head->text[f->value + f->value_len - 1] == '\t'))
-        f->value_len--;
-    h->has_field = h->in_value = false;
-    if (!h1_is_field_name(slice_make(head->text + f->name, f->name_len)))
+    if (!h1_is_field_name(http_head_text(head, h->pieces.field.name, h->pieces.field.name_len)))
         return h1_refuse(c, 400);
     if (head->fields.len >= c->server->config.max_header_fields)
         return h1_refuse(c, 431);
-    VEC_PUSH(&head->fields, *f);
+    http_head_end_pieces(head, &h->pieces);
     return 0;
 }
 
@@ -82,16 +77,11 @@ static int h1_on_header_field(h1_parser *p, const char *at, size_t len)
     struct server_h1 *h = &c->h1;
     if (h->in_trailers)
         return h1_count_head(c, len);
-    if (h->in_value && h1_push_field(c) != 0)
+    if (h->pieces.in_value && h1_end_field(c) != 0)
         return -1;
-    if (h1_count_head(c, len + (h->has_field ? 0 : 4)) != 0)
+    if (h1_count_head(c, len + (h->pieces.begun ? 0 : 4)) != 0)
         return -1;
-    uint32_t off = http_head_append_lower(&h->current->head, at, len);
-    if (!h->has_field) {
-        h->field = (struct http_head_field){.name = off};
-        h->has_field = true;
-    }
-    h->field.name_len += (uint32_t)len;
+    http_head_name_piece(&h->current->head, &h->pieces, at, len);
     return 0;
 }
 
@@ -101,14 +91,8 @@ static int h1_on_header_value(h1_parser *p, const char *at, size_t len)
     struct server_h1 *h = &c->h1;
     if (h1_count_head(c, len) != 0)
         return -1;
-    if (h->in_trailers)
-        return 0;
-    uint32_t off = http_head_append(&h->current->head, at, len);
-    if (!h->in_value) {
-        h->field.value = off;
-        h->in_value = true;
-    }
-    h->field.value_len += (uint32_t)len;
+    if (!h->in_trailers)
+        http_head_value_piece(&h->current->head, &h->pieces, at, len);
     return 0;
 }
 
@@ -144,7 +128,7 @@ static int h1_on_headers_complete(h1_parser *p)
     struct server_conn *c = p->data;
     struct server_h1 *h = &c->h1;
     struct http_request *r = h->current;
-    if (h1_push_field(c) != 0)
+    if (h1_end_field(c) != 0)
         return -1;
     if (p->http_major != 1 || p->http_minor > 1)
         return h1_refuse(c, 400);

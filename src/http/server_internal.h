@@ -73,9 +73,9 @@ struct http_request {
 
 struct server_h1 {
     h1_parser parser;
-    struct http_request *current; /* being received or answered */
-    struct http_head_field field; /* being received */
-    bool in_value, has_field, in_trailers;
+    struct http_request *current;   /* being received or answered */
+    struct http_head_pieces pieces; /* of the field that is being received */
+    bool in_trailers;
     size_t head_bytes;
     int reject_status; /* set by a callback that refuses the head */
     bool blocked;      /* the request is complete; later input waits in `stash` */

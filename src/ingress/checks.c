@@ -84,15 +84,6 @@ bool delay_parse(struct slice delay, uint64_t now_ms, uint64_t *execution_time_m
 
 /* ---- input and output ---- */
 
-static struct slice trim(struct slice s)
-{
-    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_sub(s, 1, s.len - 1);
-    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static bool content_type_matches(struct slice value, struct slice rule)
 {
     if (slice_eq_cstr(rule, "*/*"))
@@ -100,7 +91,7 @@ static bool content_type_matches(struct slice value, struct slice rule)
     ptrdiff_t semicolon = slice_find(value, ';', 0);
     if (semicolon >= 0)
         value.len = (size_t)semicolon;
-    value = trim(value);
+    value = slice_trim(value);
     ptrdiff_t value_slash = slice_find(value, '/', 0), rule_slash = slice_find(rule, '/', 0);
     if (value_slash < 0 || rule_slash < 0)
         return false;

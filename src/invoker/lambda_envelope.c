@@ -183,15 +183,6 @@ static enum rc decompress(struct slice in, struct bytes *out, struct err *err)
     return rc;
 }
 
-static struct slice trim(struct slice s)
-{
-    while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t'))
-        s = slice_sub(s, 1, s.len - 1);
-    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
-        s.len--;
-    return s;
-}
-
 static enum rc read_body(json_t *o, struct lambda_answer *out, struct err *err)
 {
     json_t *body = json_object_get(o, "body"), *flag = json_object_get(o, "isBase64Encoded");
@@ -214,7 +205,7 @@ static enum rc read_body(json_t *o, struct lambda_answer *out, struct err *err)
         if (!ok)
             return err_set(err, RC_INVALID, "the function answered with a body that is not base64");
     }
-    struct slice encoding = trim(http_header_find(out->headers, out->n_headers, "content-encoding"));
+    struct slice encoding = slice_trim(http_header_find(out->headers, out->n_headers, "content-encoding"));
     if (!slice_eq_nocase(encoding, SLICE_LIT("zstd")))
         return RC_OK;
     struct bytes plain = BYTES_EMPTY;

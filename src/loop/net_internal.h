@@ -30,15 +30,18 @@ struct net_attempt {
     struct err err;   /* of the last address */
 };
 
+/* Of a connection or a listener. */
+union net_handle {
+    uv_handle_t handle;
+    uv_stream_t stream;
+    uv_tcp_t tcp;
+    uv_pipe_t pipe;
+};
+
 struct net_conn {
     struct loop_resource resource;
     struct loop *loop;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
+    union net_handle uv;
     enum net_family family;
     enum conn_state state;
     bool handle_live; /* initialised and its close callback has not run */

@@ -16,12 +16,7 @@
 struct net_listener {
     struct loop_resource resource;
     struct loop *loop;
-    union {
-        uv_handle_t handle;
-        uv_stream_t stream;
-        uv_tcp_t tcp;
-        uv_pipe_t pipe;
-    } uv;
+    union net_handle uv;
     struct net_address address;
     bool shared; /* counted in shared_ports */
     const struct net_listener_ops *ops;

@@ -25,6 +25,10 @@ static void test_slice_compare(void **state)
     assert_false(slice_starts_with(SLICE_LIT("a"), SLICE_LIT("ab")));
     assert_true(slice_starts_with(SLICE_EMPTY, SLICE_EMPTY));
     assert_true(slice_ends_with(SLICE_LIT("abc"), SLICE_LIT("bc")));
+    assert_true(slice_eq_cstr(slice_trim(SLICE_LIT(" \t a\tb \t")), "a\tb"));
+    assert_true(slice_eq_cstr(slice_trim(SLICE_LIT("\r\n")), "\r\n")); /* no other white space */
+    assert_int_equal(slice_trim(SLICE_LIT(" \t ")).len, 0);
+    assert_int_equal(slice_trim(SLICE_EMPTY).len, 0);
     assert_int_equal(slice_find(SLICE_LIT("a/b/c"), '/', 0), 1);
     assert_int_equal(slice_find(SLICE_LIT("a/b/c"), '/', 2), 3);
     assert_int_equal(slice_find(SLICE_LIT("a/b/c"), '/', 4), -1);
