@@ -11,7 +11,7 @@
 /* The release whose semantics this build implements; a barrier above it stops the replica (§5.10). */
 static const uint32_t implemented_version[3] = {1, 7, 9999};
 
-static enum rc corrupt(const struct machine *m, enum command_kind kind, struct err *err)
+enum rc machine_undecodable(const struct machine *m, enum command_kind kind, struct err *err)
 {
     return err_set(err, RC_CORRUPT, "the %s record at LSN %lu cannot be decoded", command_kind_name(kind),
                    (unsigned long)m->lsn);
@@ -39,7 +39,7 @@ static enum rc apply_announce_leader(struct machine *m, struct apply_result *res
     struct cmd_announce_leader c;
     struct reader r = reader_make(m->body);
     if (!cmd_announce_leader_read(&r, &c))
-        return corrupt(m, CMD_ANNOUNCE_LEADER, err);
+        return machine_undecodable(m, CMD_ANNOUNCE_LEADER, err);
     m->vars->leader_epoch = c.epoch;
     m->vars->leader_node_id = c.node_id;
     m->vars->leader_node_generation = c.node_generation;
@@ -55,7 +55,7 @@ static enum rc apply_version_barrier(struct machine *m, struct err *err)
     struct cmd_version_barrier c;
     struct reader r = reader_make(m->body);
     if (!cmd_version_barrier_read(&r, &c))
-        return corrupt(m, CMD_VERSION_BARRIER, err);
+        return machine_undecodable(m, CMD_VERSION_BARRIER, err);
     if (version_too_new(c.min_version) || (c.features & ~KNOWN_FEATURES))
         return err_set(err, RC_UNSUPPORTED, "the partition needs version %.*s or features %#lx: %.*s",
                        SLICE_FMT(c.min_version), (unsigned long)c.features, SLICE_FMT(c.reason));
@@ -68,7 +68,7 @@ static enum rc apply_partition_durability(struct machine *m, struct err *err)
     struct cmd_partition_durability c;
     struct reader r = reader_make(m->body);
     if (!cmd_partition_durability_read(&r, &c))
-        return corrupt(m, CMD_PARTITION_DURABILITY, err);
+        return machine_undecodable(m, CMD_PARTITION_DURABILITY, err);
     m->vars->durable_lsn = MAX(m->vars->durable_lsn, c.durable_lsn);
     return RC_OK;
 }
@@ -78,7 +78,7 @@ static enum rc apply_truncate_outbox(struct machine *m, struct err *err)
     struct cmd_truncate_outbox c;
     struct reader r = reader_make(m->body);
     if (!cmd_truncate_outbox_read(&r, &c))
-        return corrupt(m, CMD_TRUNCATE_OUTBOX, err);
+        return machine_undecodable(m, CMD_TRUNCATE_OUTBOX, err);
     if (c.index >= m->vars->outbox_head && c.index < m->vars->outbox_seq)
         store_outbox_truncate(m->store, c.index);
     return RC_OK;
@@ -89,7 +89,7 @@ static enum rc apply_forget_producers(struct machine *m, struct err *err)
     struct cmd_forget_producers c;
     struct reader r = reader_make(m->body);
     if (!cmd_forget_producers_read(&r, &c))
-        return corrupt(m, CMD_FORGET_PRODUCERS, err);
+        return machine_undecodable(m, CMD_FORGET_PRODUCERS, err);
     size_t n = store_dedup_forget(m->store, c.tag, c.schema_version);
     LOG0(LOG_DEBUG, "restate_partition::machine",
          "partition %u: %zu topic partitions of a deleted subscription are forgotten", m->partition_id, n);

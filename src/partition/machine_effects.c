@@ -166,8 +166,7 @@ enum rc apply_invoker_effects(struct machine *m, struct err *err)
     struct reader r = reader_make(m->body);
     struct effects_head head;
     if (!effects_begin_read(&r, &head))
-        return err_set(err, RC_CORRUPT, "the InvokerEffects record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_INVOKER_EFFECTS, err);
     struct invocation *inv = store_invocation_get(m->store, head.id);
     if (!inv || inv->status != INV_INVOKED) {
         machine_action(m, ACTION_ABORT, head.id);

@@ -17,6 +17,9 @@ struct machine {
     uint16_t partition_id;
 };
 
+/* RC_CORRUPT: the body of the record, which is of this kind. */
+enum rc machine_undecodable(const struct machine *m, enum command_kind kind, struct err *err);
+
 /* ---- machine_send.c: what leaves the machine ---- */
 
 /* A new zeroed action, or NULL on a follower. */

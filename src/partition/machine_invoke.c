@@ -182,8 +182,7 @@ enum rc apply_invoke(struct machine *m, struct err *err)
     struct service_invocation si;
     struct reader r = reader_make(m->body);
     if (!service_invocation_read(&r, &si))
-        return err_set(err, RC_CORRUPT, "the Invoke record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_INVOKE, err);
     struct invocation *inv = store_invocation_get(m->store, si.id);
     if (inv) {
         invoke_existing(m, inv, &si);
@@ -213,8 +212,7 @@ enum rc apply_proxy_through(struct machine *m, struct err *err)
     struct service_invocation si;
     struct reader r = reader_make(m->body);
     if (!service_invocation_read(&r, &si))
-        return err_set(err, RC_CORRUPT, "the ProxyThrough record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_PROXY_THROUGH, err);
     struct writer w = WRITER_INIT;
     record_begin(&w, m->body.len);
     write_slice_raw(&w, m->body);
@@ -227,8 +225,7 @@ enum rc apply_attach(struct machine *m, struct err *err)
     struct cmd_attach c;
     struct reader r = reader_make(m->body);
     if (!cmd_attach_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the AttachInvocation record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_ATTACH, err);
     enum command_kind message = c.block ? CMD_INVOCATION_RESPONSE : CMD_OUTPUT_RESPONSE;
     struct invocation *inv = store_invocation_get(m->store, c.id);
     switch (inv ? inv->status : INV_FREE) {

@@ -86,8 +86,7 @@ enum rc apply_rule_book(struct machine *m, struct err *err)
     struct cmd_rule_book c;
     struct reader r = reader_make(m->body);
     if (!cmd_rule_book_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the UpsertRuleBook record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_RULE_BOOK, err);
     if (c.version <= store_rules_version(m->store))
         return RC_OK;
     struct bytes encoded = bytes_part(m->record, m->body);
@@ -103,8 +102,7 @@ enum rc apply_queue(struct machine *m, bool pause, struct err *err)
     struct cmd_target_id c;
     struct reader r = reader_make(m->body);
     if (!cmd_target_id_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the %s record at LSN %lu cannot be decoded",
-                       command_kind_name(pause ? CMD_PAUSE_QUEUE : CMD_RESUME_QUEUE), (unsigned long)m->lsn);
+        return machine_undecodable(m, pause ? CMD_PAUSE_QUEUE : CMD_RESUME_QUEUE, err);
     enum rpc_status status = RPC_OK;
     if (!pause)
         store_queue_resume(m->store, c.id);

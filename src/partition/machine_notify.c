@@ -95,8 +95,7 @@ enum rc apply_response(struct machine *m, enum command_kind kind, struct err *er
     struct cmd_invocation_response c;
     struct reader r = reader_make(m->body);
     if (!cmd_invocation_response_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the %s record at LSN %lu cannot be decoded", command_kind_name(kind),
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, kind, err);
     struct invocation *inv = store_invocation_get(m->store, c.caller);
     if (!inv || !status_in_flight(inv->status))
         return RC_OK;
@@ -117,8 +116,7 @@ enum rc apply_signal(struct machine *m, struct err *err)
     struct cmd_signal c;
     struct reader r = reader_make(m->body);
     if (!cmd_signal_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the NotifySignal record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_SIGNAL, err);
     if (!c.named && c.index == SIGNAL_INDEX_CANCEL) {
         machine_terminate(m, c.id, false, (struct u128){0});
         return RC_OK;
@@ -141,8 +139,7 @@ enum rc apply_timer(struct machine *m, struct err *err)
     struct timer_key key;
     struct reader r = reader_make(m->body);
     if (!timer_key_read(&r, &key))
-        return err_set(err, RC_CORRUPT, "the Timer record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_TIMER, err);
     if (!machine_timer_delete(m, &key))
         return RC_OK; /* fired or removed before */
     struct invocation *inv = store_invocation_get(m->store, key.id);

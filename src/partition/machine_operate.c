@@ -1,12 +1,6 @@
 /* Operator actions: cancel, kill, purge, pause, resume, restart as new (spec/invocation-lifecycle.md §8). */
 #include "partition/machine_internal.h"
 
-static enum rc undecodable(struct machine *m, enum command_kind kind, struct err *err)
-{
-    return err_set(err, RC_CORRUPT, "the %s record at LSN %lu cannot be decoded", command_kind_name(kind),
-                   (unsigned long)m->lsn);
-}
-
 /* What an operation finds: held invocations are like those in an inbox until they have begun, then like
  * suspended ones. */
 static enum invocation_status operated_status(const struct invocation *inv)
@@ -113,7 +107,7 @@ enum rc apply_terminate(struct machine *m, struct err *err)
     struct cmd_terminate c;
     struct reader r = reader_make(m->body);
     if (!cmd_terminate_read(&r, &c))
-        return undecodable(m, CMD_TERMINATE, err);
+        return machine_undecodable(m, CMD_TERMINATE, err);
     machine_terminate(m, c.id, c.kill, c.reply_request_id);
     return RC_OK;
 }
@@ -125,7 +119,7 @@ enum rc apply_purge(struct machine *m, bool journal_only, struct err *err)
     struct cmd_target_id c;
     struct reader r = reader_make(m->body);
     if (!cmd_target_id_read(&r, &c))
-        return undecodable(m, journal_only ? CMD_PURGE_JOURNAL : CMD_PURGE, err);
+        return machine_undecodable(m, journal_only ? CMD_PURGE_JOURNAL : CMD_PURGE, err);
     struct invocation *inv = store_invocation_get(m->store, c.id);
     enum rpc_status status = RPC_OK;
     if (!inv) {
@@ -180,7 +174,7 @@ enum rc apply_pause(struct machine *m, struct err *err)
     struct cmd_target_id c;
     struct reader r = reader_make(m->body);
     if (!cmd_target_id_read(&r, &c))
-        return undecodable(m, CMD_PAUSE, err);
+        return machine_undecodable(m, CMD_PAUSE, err);
     enum rpc_status status = pause_invocation(m, store_invocation_get(m->store, c.id));
     machine_operation_reply(m, c.reply_request_id, c.id, status, (struct invocation_id){0});
     return RC_OK;
@@ -212,7 +206,7 @@ enum rc apply_resume(struct machine *m, struct err *err)
     struct cmd_resume c;
     struct reader r = reader_make(m->body);
     if (!cmd_resume_read(&r, &c))
-        return undecodable(m, CMD_RESUME, err);
+        return machine_undecodable(m, CMD_RESUME, err);
     struct invocation *inv = store_invocation_get(m->store, c.id);
     enum rpc_status status = machine_resume_check(inv, c.repin);
     if (status == RPC_OK && inv->status == INV_INVOKED) {
@@ -355,7 +349,7 @@ enum rc apply_restart_as_new(struct machine *m, struct err *err)
     struct cmd_restart_as_new c;
     struct reader r = reader_make(m->body);
     if (!cmd_restart_as_new_read(&r, &c))
-        return undecodable(m, CMD_RESTART_AS_NEW, err);
+        return machine_undecodable(m, CMD_RESTART_AS_NEW, err);
     struct invocation *existing = store_invocation_get(m->store, c.new_id);
     enum rpc_status status;
     if (existing) /* the same request once more, or an id that is taken */

@@ -39,8 +39,7 @@ enum rc apply_patch_state(struct machine *m, struct err *err)
     struct cmd_patch_state c;
     struct reader r = reader_make(m->body);
     if (!cmd_patch_state_read(&r, &c))
-        return err_set(err, RC_CORRUPT, "the PatchState record at LSN %lu cannot be decoded",
-                       (unsigned long)m->lsn);
+        return machine_undecodable(m, CMD_PATCH_STATE, err);
     struct bytes patch = bytes_part(m->record, m->body);
     struct object_name o = object_name_make(c.service, c.key, c.scope);
     struct invocation_id owner;
