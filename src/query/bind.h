@@ -100,7 +100,9 @@ enum function_result {
     RESULT_SUM,
     RESULT_LIST, /* of the first argument's type */
     RESULT_ELEMENT,
-    RESULT_PART, /* date_part */
+    RESULT_PART,    /* date_part */
+    RESULT_LENGTH,  /* Int64 of LargeUtf8, Int32 of other texts */
+    RESULT_AVERAGE, /* Duration of durations, else Float64 */
 };
 /* How the call is written. */
 enum function_form {
@@ -123,7 +125,8 @@ enum function_form {
 struct sql_function {
     const char *name;
     enum function_class class;
-    /* One letter per argument: a any, s text, n number, i integer, t time, l list, b boolean, v interval;
+    /* One letter per argument: a any, s text, n number, d number or duration, i integer, t time, p time or
+     * duration, l list, b boolean, v interval;
      * after '?' arguments may be left out; '*' at the end repeats the last. */
     const char *args;
     enum function_result result;

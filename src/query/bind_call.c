@@ -9,11 +9,15 @@ static bool argument_fits(char class, enum sql_type t)
     case 's':
         return !sql_is_list(t);
     case 'n':
-        return sql_is_number(t) || sql_is_text(t) || t == SQL_DURATION_MS;
+        return sql_is_number(t);
+    case 'd':
+        return sql_is_number(t) || t == SQL_DURATION_MS;
     case 'i':
         return sql_is_integer(t) && t != SQL_U64_KEY;
     case 't':
         return sql_is_time(t) || sql_is_text(t);
+    case 'p':
+        return sql_is_time(t) || sql_is_text(t) || t == SQL_DURATION_MS;
     case 'l':
         return sql_is_list(t);
     case 'b':
@@ -128,6 +132,12 @@ static bool result_type(struct binder *b, struct expr *e)
         e->type = e->args[0]->kind == E_STRING && slice_eq_nocase(e->args[0]->text, SLICE_LIT("epoch"))
                       ? SQL_F64
                       : SQL_I32;
+        break;
+    case RESULT_LENGTH:
+        e->type = first == SQL_LARGE_UTF8 ? SQL_I64 : SQL_I32;
+        break;
+    case RESULT_AVERAGE:
+        e->type = first == SQL_DURATION_MS ? first : SQL_F64;
         break;
     case RESULT_ELEMENT:
         e->type = sql_is_list(first) ? sql_list_element(first) : SQL_NULL;

@@ -311,8 +311,16 @@ static bool bind_cast(struct binder *b, struct expr *e)
 {
     if (e->flag)
         return sql_fail(b->err, SQL_ERROR_NOT_IMPLEMENTED, "a cast to a list");
-    enum sql_type from = e->args[0]->type;
+    const struct expr *x = e->args[0];
+    enum sql_type from = x->type;
     e->type = e->cast_type;
+    if (x->kind == E_STRING && e->type == SQL_INTERVAL &&
+        sql_interval_parse(x->text, NULL, &e->interval)) { /* '1 day'::interval is a literal */
+        e->kind = E_INTERVAL;
+        e->text = x->text;
+        e->n_args = 0;
+        return true;
+    }
     e->nullable = e->args[0]->nullable || e->cast_try;
     if (!castable(from, e->type))
         return sql_fail(b->err, SQL_ERROR_PLAN_POSITION, "Unsupported CAST from %s to %s",

@@ -427,7 +427,7 @@ static const struct sql_column is_views_columns[] = {
 static const struct sql_column is_schemata_columns[] = {
     REQ("catalog_name", UTF8),
     REQ("schema_name", UTF8),
-    REQ("schema_owner", UTF8),
+    COL("schema_owner", UTF8),
     COL("default_character_set_catalog", UTF8),
     COL("default_character_set_schema", UTF8),
     COL("default_character_set_name", UTF8),

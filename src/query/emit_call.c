@@ -7,11 +7,9 @@ static void emit_argument(struct emitter *m, const struct expr *x, char class)
 {
     if (class == 's' && !sql_is_text(x->type))
         emit_as(m, x, SQL_UTF8);
-    else if (class == 'n' && sql_is_text(x->type))
+    else if ((class == 'n' || class == 'd') && x->type == SQL_U64_KEY)
         emit_as(m, x, SQL_F64);
-    else if (class == 'n' && x->type == SQL_U64_KEY)
-        emit_as(m, x, SQL_F64);
-    else if (class == 't' && sql_is_text(x->type))
+    else if ((class == 't' || class == 'p') && sql_is_text(x->type))
         emit_as(m, x, SQL_TIME_NS);
     else
         emit_expr(m, x);
@@ -104,6 +102,12 @@ static void emit_bin(struct emitter *m, const struct expr *e)
 static void emit_trunc(struct emitter *m, const struct expr *e)
 {
     enum sql_type t = time_type(e->args[1]);
+    if (e->args[1]->type == SQL_DURATION_MS) { /* only date_part takes it */
+        emit_text(m, "sql_duration_part(");
+        emit_arguments(m, e, 0);
+        emit_text(m, ")");
+        return;
+    }
     write_fmt(m->w, "%s(", e->function->emit);
     emit_argument(m, e->args[0], 's');
     emit_text(m, ", ");
@@ -136,9 +140,24 @@ static void emit_unixtime(struct emitter *m, const struct expr *e)
     write_fmt(m->w, ", %" PRId64 ")", units_per_second(t));
 }
 
+static bool aggregates(const struct expr *e)
+{
+    for (size_t i = 0; i < e->n_args; i++)
+        if (aggregates(e->args[i]))
+            return true;
+    return e->aggregate;
+}
+
+/* The argument is not computed, but an aggregate in it makes the statement one. */
 static void emit_typeof(struct emitter *m, const struct expr *e)
 {
-    emit_string(m, slice_cstr(sql_type_name(e->args[0]->type)));
+    bool grouped = aggregates(e->args[0]);
+    emit_text(m, grouped ? "iif(count(*), " : "");
+    for (int i = 0; i < (grouped ? 2 : 1); i++) {
+        emit_text(m, i ? ", " : "");
+        emit_string(m, slice_cstr(sql_type_name(e->args[0]->type)));
+    }
+    emit_text(m, grouped ? ")" : "");
 }
 
 /* ---- aggregates ---- */
@@ -287,6 +306,9 @@ static void emit_form(struct emitter *m, const struct expr *e)
 
 void emit_call(struct emitter *m, const struct expr *e)
 {
+    /* SQLite's is a float whatever it is taken of. */
+    bool whole = e->function->result == RESULT_AVERAGE && e->type == SQL_DURATION_MS;
+    emit_text(m, whole ? "CAST(" : "");
     emit_form(m, e);
     if (e->filter) {
         emit_text(m, " FILTER (WHERE ");
@@ -295,4 +317,5 @@ void emit_call(struct emitter *m, const struct expr *e)
     }
     if (e->window)
         emit_over(m, e->window);
+    emit_text(m, whole ? " AS INTEGER)" : "");
 }

@@ -195,12 +195,30 @@ static void emit_temporal(struct emitter *m, const struct expr *e)
         emit_pair(m, l, sign < 0 ? " - " : " + ", r, SQL_DURATION_MS);
 }
 
+static bool not_zero(const struct expr *e)
+{
+    return (e->kind == E_INT && e->integer != 0) || (e->kind == E_FLOAT && e->real != 0);
+}
+
+static void emit_quotient(struct emitter *m, const struct expr *l, const struct expr *r)
+{
+    emit_text(m, "sql_quotient(");
+    emit_as(m, l, SQL_F64);
+    emit_text(m, ", ");
+    emit_as(m, r, SQL_F64);
+    write_fmt(m->w, ", %d)", sql_is_integer(l->type) && sql_is_integer(r->type));
+}
+
 static void emit_arithmetic(struct emitter *m, const struct expr *e)
 {
     const struct expr *l = e->args[0], *r = e->args[1];
     char op[4] = {' ', e->op[0], ' ', '\0'};
     bool divides = e->op[0] == '/' || e->op[0] == '%';
     bool safe = r->kind == E_INT && r->integer != 0 && r->integer != -1;
+    if (e->type == SQL_F64 && e->op[0] == '/' && !not_zero(r)) {
+        emit_quotient(m, l, r);
+        return;
+    }
     if (e->type == SQL_F64 && e->op[0] == '%')
         emit_text(m, "sql_fmod(");
     else if (divides && e->type != SQL_F64 && !safe)
@@ -374,6 +392,24 @@ static void emit_is(struct emitter *m, const struct expr *e)
     write_fmt(m->w, " IS %s%s)", e->negated ? "NOT " : "", word);
 }
 
+/* More rows than one are an error, where SQLite takes the first. */
+static bool at_most_one_row(const struct select *s)
+{
+    if (s->limit && s->limit->kind == E_INT && s->limit->integer <= 1)
+        return true;
+    if (s->set_op || s->values)
+        return s->values && s->n_values <= 1;
+    return (s->bound->grouped && s->n_group_by == 0) || (!s->from && s->bound->n_unnests == 0);
+}
+
+static void emit_scalar_query(struct emitter *m, const struct expr *e)
+{
+    bool one = at_most_one_row(e->query);
+    emit_text(m, one ? "(" : "(SELECT sql_only(c0) FROM (");
+    emit_select(m, e->query, NULL);
+    emit_text(m, one ? ")" : "))");
+}
+
 static void emit_array(struct emitter *m, const struct expr *e)
 {
     bool text = sql_is_text(sql_list_element(e->type));
@@ -451,9 +487,11 @@ static void emit_by_kind(struct emitter *m, const struct expr *e)
     case E_CAST:
         emit_cast(m, e);
         break;
-    case E_EXISTS:
     case E_SUBQUERY:
-        emit_text(m, e->kind == E_EXISTS ? "EXISTS (" : "(");
+        emit_scalar_query(m, e);
+        break;
+    case E_EXISTS:
+        emit_text(m, "EXISTS (");
         emit_select(m, e->query, NULL);
         emit_text(m, ")");
         break;

@@ -148,6 +148,18 @@ static void sql_mod(sqlite3_context *c, int n, sqlite3_value **v)
         sqlite3_result_int64(c, b == -1 ? 0 : a % b);
 }
 
+/* In floats; whole numbers (the third argument) know no infinity. */
+static void sql_quotient(sqlite3_context *c, int n, sqlite3_value **v)
+{
+    if (any_null(n, v))
+        return;
+    double a = sqlite3_value_double(v[0]), b = sqlite3_value_double(v[1]);
+    if (b == 0 && sqlite3_value_int(v[2]))
+        divisor_ok(c, 0);
+    else
+        sqlite3_result_double(c, a / b);
+}
+
 static void sql_fmod(sqlite3_context *c, int n, sqlite3_value **v)
 {
     if (!any_null(n, v))
@@ -236,6 +248,7 @@ const struct function_entry number_functions[] = {
     {"sql_mul", 2, sql_mul},
     {"sql_div", 2, sql_div},
     {"sql_mod", 2, sql_mod},
+    {"sql_quotient", 3, sql_quotient},
     {"sql_fmod", 2, sql_fmod},
     {"sql_floor_div", 2, sql_floor_div},
     {"sql_round", -1, sql_round},
@@ -320,7 +333,7 @@ static bool calendar_part(struct slice part, const struct sql_civil *d, int64_t 
     else if (slice_eq_nocase(part, SLICE_LIT("dow")))
         *out = weekday;
     else if (slice_eq_nocase(part, SLICE_LIT("isodow")))
-        *out = (weekday + 6) % 7;
+        *out = (weekday + 6) % 7 + 1;
     else if (slice_eq_nocase(part, SLICE_LIT("doy")))
         *out = days - sql_days_from_civil(d->year, 1, 1) + 1;
     else if (slice_eq_nocase(part, SLICE_LIT("week"))) { /* ISO: the week of its Thursday */
@@ -360,6 +373,34 @@ static void sql_date_part(sqlite3_context *c, int n, sqlite3_value **v)
         result_error(c, "Execution error: Date part '%.*s' not supported", SLICE_FMT(part));
 }
 
+static void sql_duration_part(sqlite3_context *c, int n, sqlite3_value **v)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"week", 604800000}, {"day", 86400000}, {"hour", 3600000},
+                 {"minute", 60000},   {"second", 1000},  {"millisecond", 1}};
+    if (any_null(n, v))
+        return;
+    struct slice part = value_text(v[0]);
+    int64_t ms = sqlite3_value_int64(v[1]);
+    if (slice_eq_nocase(part, SLICE_LIT("epoch"))) {
+        sqlite3_result_double(c, (double)ms / 1000);
+        return;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+        if (slice_eq_nocase(part, slice_cstr(units[i].name))) {
+            int64_t whole = ms / units[i].ms;
+            if (whole < INT32_MIN || whole > INT32_MAX)
+                result_error(c, "Execution error: Date part '%.*s' is out of range", SLICE_FMT(part));
+            else
+                sqlite3_result_int64(c, whole);
+            return;
+        }
+    }
+    result_error(c, "Arrow error: Compute error: %.*s does not support: Duration(ms)", SLICE_FMT(part));
+}
+
 static void sql_add_months(sqlite3_context *c, int n, sqlite3_value **v)
 {
     if (!any_null(n, v))
@@ -368,11 +409,9 @@ static void sql_add_months(sqlite3_context *c, int n, sqlite3_value **v)
 }
 
 const struct function_entry time_functions[] = {
-    {"sql_date_bin", 3, sql_date_bin},
-    {"sql_date_trunc", 3, sql_date_trunc},
-    {"sql_date_part", 3, sql_date_part},
-    {"sql_add_months", 3, sql_add_months},
-    {NULL, 0, NULL},
+    {"sql_date_bin", 3, sql_date_bin},     {"sql_date_trunc", 3, sql_date_trunc},
+    {"sql_date_part", 3, sql_date_part},   {"sql_duration_part", 2, sql_duration_part},
+    {"sql_add_months", 3, sql_add_months}, {NULL, 0, NULL},
 };
 
 /* ---- registration ---- */

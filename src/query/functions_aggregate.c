@@ -146,6 +146,16 @@ static void last_step(sqlite3_context *c, int n, sqlite3_value **v)
     keep(c, n, v, true);
 }
 
+/* The value of a scalar subquery. */
+static void only_step(sqlite3_context *c, int n, sqlite3_value **v)
+{
+    struct group *g = group_of(c);
+    if (g && g->len)
+        result_error(c, "Execution error: Scalar subquery returned more than one row");
+    else if (g)
+        add(c, g, v[0], NULL);
+}
+
 static void kept(sqlite3_context *c)
 {
     struct group *g = sqlite3_aggregate_context(c, 0);
@@ -315,6 +325,7 @@ static void var_pop_final(sqlite3_context *c)
 }
 
 const struct aggregate_entry aggregates[] = {
+    {"sql_only", 1, only_step, kept},
     {"sql_first", 1, first_step, kept},
     {"sql_last", 1, last_step, kept},
     {"sql_first_by", -1, first_step, kept},

@@ -39,6 +39,7 @@ bool word_reserved(const char *word);
 
 struct expr *expr_new(struct parser *p, enum expr_kind kind);
 struct expr *parse_expr(struct parser *p);
+struct expr *parse_before_in(struct parser *p);         /* what stands before IN */
 struct expr **parse_exprs(struct parser *p, size_t *n); /* comma separated, at least one */
 bool parse_order(struct parser *p, struct order_list *out);
 struct select *parse_query(struct parser *p);

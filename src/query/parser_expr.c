@@ -41,6 +41,11 @@ struct expr *parse_expr(struct parser *p)
     return parse_power(p, 0);
 }
 
+struct expr *parse_before_in(struct parser *p)
+{
+    return parse_power(p, POWER_LIKE);
+}
+
 struct expr **parse_exprs(struct parser *p, size_t *n)
 {
     struct {

@@ -304,8 +304,13 @@ static struct expr *parse_keyword_call(struct parser *p, struct expr *e)
         e->op = "rtrim";
     else if (trim)
         take_word(p, "both");
-    struct expr *args[3] = {parse_expr(p)};
+    struct expr *args[3] = {strcmp(e->op, "position") == 0 ? parse_before_in(p) : parse_expr(p)};
     size_t n = 1;
+    if (args[0] && strcmp(e->op, "substring") == 0 && take_word(p, "for")) { /* from the first character */
+        args[n] = expr_new(p, E_INT);
+        args[n++]->integer = 1;
+        args[n++] = parse_expr(p);
+    }
     while (args[n - 1] && n < 3 &&
            (take_symbol(p, ",") || take_word(p, "from") || take_word(p, "for") || take_word(p, "in")))
         args[n++] = parse_expr(p);
@@ -321,7 +326,7 @@ static struct expr *parse_keyword_call(struct parser *p, struct expr *e)
     return e;
 }
 
-/* Does FROM or IN stand at the top level of these parentheses? */
+/* Does FROM, FOR or IN stand at the top level of these parentheses? */
 static bool keyword_arguments(const struct parser *p)
 {
     unsigned depth = 0;
@@ -331,7 +336,8 @@ static bool keyword_arguments(const struct parser *p)
             return false;
         if (token_is(t, TOKEN_SYMBOL, "("))
             depth++;
-        if (depth == 0 && (token_is(t, TOKEN_WORD, "from") || token_is(t, TOKEN_WORD, "in")))
+        if (depth == 0 && (token_is(t, TOKEN_WORD, "from") || token_is(t, TOKEN_WORD, "for") ||
+                           token_is(t, TOKEN_WORD, "in")))
             return true;
     }
 }

@@ -77,7 +77,7 @@ static void json_value(struct writer *w, enum sql_type type, sqlite3_stmt *row, 
     if (type == SQL_F64) {
         double x = v.kind == VALUE_REAL ? v.real : (double)v.integer;
         if (isfinite(x))
-            sql_float_write(w, x);
+            sql_float_json(w, x);
         else
             write_slice_raw(w, SLICE_LIT("null"));
     } else if (sql_is_list(type) || type == SQL_BOOL || sql_is_integer(type)) {

@@ -85,7 +85,7 @@ static const struct sql_table *listed(const struct cursor *c, size_t at, bool vi
 
 static const struct sql_table *table_of(struct cursor *c)
 {
-    return listed(c, c->index, c->aux->table->id != TABLE_IS_COLUMNS);
+    return listed(c, c->index, c->aux->table->id == TABLE_IS_TABLES);
 }
 
 static void tables_column(struct cursor *c, sqlite3_context *out, int column)
@@ -107,7 +107,7 @@ static void columns_column(struct cursor *c, sqlite3_context *out, int column)
 {
     const struct sql_table *t = table_of(c);
     const struct sql_column *col = &t->columns[c->column];
-    bool integer = sql_is_integer(col->type);
+    bool sized = sql_is_integer(col->type) && col->type != SQL_U64 && col->type != SQL_U64_KEY;
     switch (column) {
     case 0:
         out_cstr(out, "restate");
@@ -137,11 +137,11 @@ static void columns_column(struct cursor *c, sqlite3_context *out, int column)
             sqlite3_result_int64(out, INT32_MAX);
         break;
     case 10:
-        if (integer)
+        if (sized)
             sqlite3_result_int(out, col->type == SQL_I32 || col->type == SQL_U32 ? 32 : 64);
         break;
     case 11:
-        if (integer)
+        if (sized)
             sqlite3_result_int(out, 2);
         break;
     default:
@@ -151,8 +151,8 @@ static void columns_column(struct cursor *c, sqlite3_context *out, int column)
 
 static void schemata_column(struct cursor *c, sqlite3_context *out, int column)
 {
-    static const char *const values[] = {"restate", "public", "restate"};
-    if (column < 3)
+    static const char *const values[] = {"restate", "public"};
+    if (column < 2)
         out_cstr(out, values[column]);
 }
 

@@ -453,7 +453,8 @@ void sql_interval_write(struct writer *w, struct sql_interval v)
 }
 
 /* Shortest digits that read back equal (seventeen always do), written plainly between 1e-5 and 1e16. */
-void sql_float_write(struct writer *w, double v)
+/* Decimals up to this exponent of ten, then the form with an exponent. */
+static void write_float(struct writer *w, double v, int plain_below, bool always_decimals)
 {
     char text[40];
     if (!isfinite(v)) {
@@ -467,7 +468,7 @@ void sql_float_write(struct writer *w, double v)
     }
     char *e = strchr(text, 'e');
     int exponent = atoi(e + 1);
-    if (v == 0 || (exponent >= -5 && exponent < 16)) {
+    if (v == 0 || (exponent >= -5 && exponent < plain_below)) {
         size_t mantissa = (size_t)(e - text) - (text[0] == '-');
         int decimals = (mantissa > 1 ? (int)mantissa - 2 : 0) - exponent;
         snprintf(text, sizeof(text), "%.*f", MAX(decimals, 1), v);
@@ -475,5 +476,15 @@ void sql_float_write(struct writer *w, double v)
         return;
     }
     *e = '\0';
-    write_fmt(w, "%s%se%d", text, strchr(text, '.') ? "" : ".0", exponent);
+    write_fmt(w, "%s%se%d", text, strchr(text, '.') || !always_decimals ? "" : ".0", exponent);
+}
+
+void sql_float_write(struct writer *w, double v)
+{
+    write_float(w, v, 16, false);
+}
+
+void sql_float_json(struct writer *w, double v)
+{
+    write_float(w, v, 10, true);
 }

@@ -86,4 +86,5 @@ void sql_time_ns_write(struct writer *w, int64_t ns);
 void sql_date_write(struct writer *w, int64_t days);
 void sql_duration_write(struct writer *w, int64_t ms);
 void sql_interval_write(struct writer *w, struct sql_interval v);
-void sql_float_write(struct writer *w, double v); /* also "NaN", "inf", "-inf" */
+void sql_float_write(struct writer *w, double v); /* as a cast to text: 1e16; also "NaN", "inf", "-inf" */
+void sql_float_json(struct writer *w, double v);  /* 1.0e10 */

@@ -33,6 +33,9 @@ void sql_value_write(struct writer *w, const struct sql_value *v, enum sql_type 
     case SQL_BOOL:
         write_slice_raw(w, v->integer ? SLICE_LIT("true") : SLICE_LIT("false"));
         break;
+    case SQL_U64:
+        write_fmt(w, "%" PRIu64, (uint64_t)v->integer);
+        break;
     case SQL_U64_KEY:
         write_fmt(w, "%" PRIu64, u64_from_key(v->integer));
         break;

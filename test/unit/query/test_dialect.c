@@ -33,7 +33,24 @@ static void numbers(void **state)
         {"select 18446744073709551615 as m", "{\"m\":18446744073709551615}"},
         {"select 1/0", "Arrow error: Divide by zero error"},
         {"select 1%0", "Arrow error: Divide by zero error"},
-        {"select 1.0/0 as a, abs(-3) as b, round(2.567, 2) as c", "{\"b\":3,\"c\":2.57}"},
+        {"select 1.0/0 as a, abs(-3) as b, round(2.567, 2) as c", "{\"a\":null,\"b\":3,\"c\":2.57}"},
+        {"select -1.0/0 < 5 as a, 1.0/(1-1) > 5 as b, cast(1.0/0 as varchar) as c",
+         "{\"a\":true,\"b\":true,\"c\":\"inf\"}"},
+        {"select 1e9 as a, 1e10 as b, 123456789012.5 as c, 1e-5 as d, 1e-6 as e, -1.5e15 as f",
+         "{\"a\":1000000000.0,\"b\":1.0e10,\"c\":1.234567890125e11,\"d\":0.00001,\"e\":1.0e-6,\"f\":-1."
+         "5e15}"},
+        {"select cast(1e15 as varchar) as a, cast(1e16 as varchar) as b, 1.5e-7::text as c, 1e-6::text as d",
+         "{\"a\":\"1000000000000000.0\",\"b\":\"1e16\",\"c\":\"1.5e-7\",\"d\":\"1e-6\"}"},
+        {"select ordinal_position / 0 from information_schema.columns", "Arrow error: Divide by zero error"},
+        {"select ordinal_position / (ordinal_position - ordinal_position) from information_schema.columns",
+         "Arrow error: Divide by zero error"},
+        {"select ordinal_position % 0 from information_schema.columns", "Arrow error: Divide by zero error"},
+        {"select min(ordinal_position) - sum(ordinal_position) as u from information_schema.columns where "
+         "ordinal_position < 2 and table_name = 'state'",
+         "{\"u\":18446744073709551615}"},
+        {"select sqrt('4')",
+         "Error during planning: Internal error: Failed to match any signature, errors: No function matches "
+         "the given name and argument types 'sqrt(Utf8)'. You might need to add explicit type casts."},
         {"select sum(x) as s, avg(x) as a, count(*) as n from (values (1),(2),(4)) t(x)",
          "{\"s\":7,\"a\":2.3333333333333335,\"n\":3}"},
         {"select cast('12' as bigint) as a, '1'::int as b, 1::text as c, cast('x' as int)",
@@ -58,6 +75,15 @@ static void texts(void **state)
         {"select split_part('a/b/c', '/', 2) as a, starts_with('abc', 'ab') as b, replace('aba', 'a', 'x') "
          "as c",
          "{\"a\":\"b\",\"b\":true,\"c\":\"xbx\"}"},
+        {"select substring('hello' for 2) as a, substring('hello' from 2 for 3) as b, position('l' in "
+         "'hello') as c, "
+         "position('b' in 'abc') in (2) as d",
+         "{\"a\":\"he\",\"b\":\"ell\",\"c\":3,\"d\":true}"},
+        {"select arrow_typeof(max(length(key))) as a, arrow_typeof(octet_length('x')) as b, "
+         "arrow_typeof(max(strpos(key, 'x'))) as c from state",
+         "{\"a\":\"Int64\",\"b\":\"Int32\",\"c\":\"Int64\"}"},
+        {"select arrow_typeof(max(ordinal_position)) as a, count(*) > 1 as b from information_schema.columns",
+         "{\"a\":\"UInt64\",\"b\":true}"},
         {"select encode('hi', 'hex') as a, encode('hi', 'base64') as b", "{\"a\":\"6869\",\"b\":\"aGk\"}"},
         {"select json_get_int('{\"a\":{\"b\":5}}', 'a', 'b') as a, '{\"x\":1}' ->> 'x' as b",
          "{\"a\":5,\"b\":\"1\"}"},
@@ -75,6 +101,22 @@ static void times(void **state)
          "{\"d\":\"PT86400S\",\"m\":\"2026-02-28T00:00:00\"}"},
         {"select interval '1 day 2 hours' as a, interval '90' minute as b",
          "{\"a\":\"1 days 2 hours\",\"b\":\"1 hours 30 mins\"}"},
+        {"select timestamp '2026-11-22' - '1 day'::interval as a, cast('-90 minutes' as interval) + "
+         "timestamp "
+         "'2026-11-22' as b",
+         "{\"a\":\"2026-11-21T00:00:00\",\"b\":\"2026-11-21T22:30:00\"}"},
+        {"select avg(d) as a, avg(d) filter (where d > interval '1 minute') as b, arrow_typeof(avg(d)) as t "
+         "from "
+         "(select timestamp '2026-01-01 00:01:00' - x as d from (values (timestamp '2026-01-01'), (timestamp "
+         "'2026-01-01 00:00:57')) t(x))",
+         "{\"a\":\"PT31.5S\",\"t\":\"Duration(ms)\"}"},
+        {"select date_part('epoch', d) as e, date_part('hour', d) as h, date_part('second', d) as s from "
+         "(select "
+         "timestamp '2026-01-02 00:00:01.5' - timestamp '2026-01-01' as d)",
+         "{\"e\":86401.5,\"h\":24,\"s\":86401}"},
+        {"select date_part('isodow', timestamp '2026-11-22') as a, date_part('isodow', timestamp "
+         "'2026-11-23') as b",
+         "{\"a\":7,\"b\":1}"},
         {"select now() as a, current_date as b, now() - now() as c",
          "{\"a\":\"1970-01-01T00:16:40\",\"b\":\"1970-01-01\",\"c\":\"P0D\"}"},
         {"select date_trunc('hour', timestamp '2026-11-22 17:45:01') as a, date_part('hour', timestamp "
@@ -111,6 +153,30 @@ static void queries(void **state)
         {"with t as (select 1 as x union all select 2) select sum(x) as s from t", "{\"s\":3}"},
         {"select x from (values (1),(2),(3)) t(x) where x not in (select 2) order by x",
          "{\"x\":1},{\"x\":3}"},
+        {"select (select x from (values (1),(2)) t(x) where x > 1) as a, (select x from (values (1)) t(x) "
+         "where x > 1) "
+         "as b, (select max(x) from (values (1),(2)) t(x)) as c, (select x from (values (1),(2)) t(x) order "
+         "by x desc "
+         "limit 1) as d",
+         "{\"a\":2,\"c\":2,\"d\":2}"},
+        {"select t.x, (select u.y from (values (1,'a'),(2,'b')) u(x,y) where u.x = t.x) as y from (values "
+         "(1),(2),(3)) "
+         "t(x) order by 1",
+         "{\"x\":1,\"y\":\"a\"},{\"x\":2,\"y\":\"b\"},{\"x\":3}"},
+        {"select (select x from (values (1),(2)) t(x)) as a",
+         "Execution error: Scalar subquery returned more than one row"},
+        {"select x from (values (1),(2)) t(x) where x = (values (1), (2))",
+         "Execution error: Scalar subquery returned more than one row"},
+        {"select (select y from (values (1),(1)) u(y) where u.y = t.x) as a from (values (1)) t(x)",
+         "Execution error: Scalar subquery returned more than one row"},
+        {"select schema_name, schema_owner from information_schema.schemata", "{\"schema_name\":\"public\"}"},
+        {"select count(*) as n from information_schema.views where table_name in ('tables', 'views', "
+         "'columns')",
+         "{\"n\":0}"},
+        {"select column_name as c, numeric_precision as p from information_schema.columns where table_name = "
+         "'sys_journal' and "
+         "column_name in ('partition_key', 'index') order by 1",
+         "{\"c\":\"index\",\"p\":32},{\"c\":\"partition_key\"}"},
         {"values (1), (2) except select 1", "{\"column1\":2}"},
         {"select x, row_number() over (order by x desc) as r from (values (5),(6)) t(x) order by x",
          "{\"x\":5,\"r\":2},{\"x\":6,\"r\":1}"},
