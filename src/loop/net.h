@@ -37,14 +37,19 @@ struct net_address {
     uint16_t port;
 };
 
-/* Bind and listen. TCP: SO_REUSEADDR, dual stack for `::`, SO_REUSEPORT if `reuse_port` so that several loops
- * can listen on one port. NET_UNIX: an existing socket file is removed first. RC_IO with a sentence if the
- * address is taken. */
+/* Bind and listen: from now on the kernel takes connections, which wait for net_listener_start. TCP:
+ * SO_REUSEADDR, dual stack for `::`, SO_REUSEPORT if `reuse_port` so that several loops can listen on one
+ * port. NET_UNIX: an existing socket file is removed first. RC_IO with a sentence if the address is taken. */
 enum rc net_listen(struct loop *l, const struct net_address *addr, bool reuse_port,
                    const struct net_listener_ops *ops, void *ctx, struct net_listener **out, struct err *err);
+/* Hand a listener that was not started over to a loop whose thread does not run yet: the same socket, with
+ * what waits there. `from` is gone unless this fails. */
+enum rc net_listener_move(struct net_listener *from, struct loop *to, const struct net_listener_ops *ops,
+                          void *ctx, struct net_listener **out, struct err *err);
 /* The bound address with the real port. */
 void net_listener_address(const struct net_listener *nl, struct net_address *out);
-/* Begin accepting (a new listener is bound but silent, so that ports can be reserved early). */
+/* Begin accepting. Until then whoever connects is kept waiting, not turned away: a node that starts takes its
+ * ports early (spec/ingress.md §1.4). */
 enum rc net_listener_start(struct net_listener *nl, struct err *err);
 /* Stop accepting and free; removes a unix socket file. */
 void net_listener_close(struct net_listener *nl);

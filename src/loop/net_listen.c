@@ -1,6 +1,7 @@
 /* Listeners: bind, accept (loop/net.h). */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +102,23 @@ static int bind_shared(int fd, struct sockaddr_storage *addr, socklen_t len)
 
 /* ---- opening ---- */
 
+/* Make the socket one of the listener's loop. */
+static void adopt(struct net_listener *nl, int fd)
+{
+    bool is_unix = nl->address.family == NET_UNIX;
+    int rc = is_unix ? uv_pipe_init(&nl->loop->uv, &nl->uv.pipe, 0) : uv_tcp_init(&nl->loop->uv, &nl->uv.tcp);
+    ASSERT(rc == 0);
+    rc = is_unix ? uv_pipe_open(&nl->uv.pipe, fd) : uv_tcp_open(&nl->uv.tcp, fd);
+    ASSERT_MSG(rc == 0, "opening a listener's socket: %s", uv_strerror(rc));
+    nl->uv.handle.data = nl;
+}
+
+static enum rc bind_failed(int fd, int error, const char *address, struct err *err)
+{
+    close(fd);
+    return err_set_errno(err, RC_IO, error, "failed binding to address '%s'", address);
+}
+
 static enum rc open_tcp(struct net_listener *nl, bool reuse_port, struct err *err)
 {
     const struct net_address *a = &nl->address;
@@ -127,19 +145,20 @@ static enum rc open_tcp(struct net_listener *nl, bool reuse_port, struct err *er
         error = bind_shared(fd, &sa, len);
     else if (bind(fd, (struct sockaddr *)&sa, len))
         error = errno;
-    if (error) {
-        close(fd);
-        return err_set_errno(err, RC_IO, error, "failed binding to address '%s'", text);
-    }
-    nl->shared = reuse_port;
+    if (error)
+        return bind_failed(fd, error, text, err);
     int rc = getsockname(fd, (struct sockaddr *)&sa, &len);
     ASSERT(rc == 0);
+    if (listen(fd, LISTEN_BACKLOG)) {
+        error = errno;
+        if (reuse_port)
+            shared_release(&sa);
+        return bind_failed(fd, error, text, err);
+    }
+    nl->shared = reuse_port;
     nl->address.port = ntohs(sa.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&sa)->sin6_port
                                                       : ((struct sockaddr_in *)&sa)->sin_port);
-    rc = uv_tcp_init(&nl->loop->uv, &nl->uv.tcp);
-    ASSERT(rc == 0);
-    rc = uv_tcp_open(&nl->uv.tcp, fd);
-    ASSERT_MSG(rc == 0, "uv_tcp_open: %s", uv_strerror(rc));
+    adopt(nl, fd);
     return RC_OK;
 }
 
@@ -157,15 +176,9 @@ static enum rc open_unix(struct net_listener *nl, struct err *err)
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return err_set_errno(err, RC_IO, errno, "cannot create a socket for '%s'", path);
-    if (bind(fd, (struct sockaddr *)&sa, sizeof(sa))) {
-        int error = errno;
-        close(fd);
-        return err_set_errno(err, RC_IO, error, "failed binding to address '%s'", path);
-    }
-    int rc = uv_pipe_init(&nl->loop->uv, &nl->uv.pipe, 0);
-    ASSERT(rc == 0);
-    rc = uv_pipe_open(&nl->uv.pipe, fd);
-    ASSERT_MSG(rc == 0, "uv_pipe_open: %s", uv_strerror(rc));
+    if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) || listen(fd, LISTEN_BACKLOG))
+        return bind_failed(fd, errno, path, err);
+    adopt(nl, fd);
     return RC_OK;
 }
 
@@ -199,8 +212,30 @@ enum rc net_listen(struct loop *l, const struct net_address *addr, bool reuse_po
         free(nl);
         return rc;
     }
-    nl->uv.handle.data = nl;
     loop_resource_add(l, &nl->resource, listener_destroy);
+    *out = nl;
+    return RC_OK;
+}
+
+enum rc net_listener_move(struct net_listener *from, struct loop *to, const struct net_listener_ops *ops,
+                          void *ctx, struct net_listener **out, struct err *err)
+{
+    uv_os_fd_t old;
+    int rc = uv_fileno(&from->uv.handle, &old);
+    ASSERT_MSG(rc == 0, "uv_fileno: %s", uv_strerror(rc));
+    int fd = fcntl(old, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return err_set_errno(err, RC_IO, errno, "cannot hand over the socket of '%s'", from->address.host);
+    struct net_listener *nl = xcalloc(1, sizeof(*nl));
+    nl->loop = to;
+    nl->address = from->address;
+    nl->shared = from->shared;
+    nl->ops = ops;
+    nl->ctx = ctx;
+    adopt(nl, fd);
+    loop_resource_add(to, &nl->resource, listener_destroy);
+    loop_resource_remove(&from->resource);
+    uv_close(&from->uv.handle, listener_closed);
     *out = nl;
     return RC_OK;
 }

@@ -124,6 +124,7 @@ void node_fail(struct node *n, const struct err *err);
 enum rc node_bind_admin(struct node *n, struct err *err);
 enum rc node_bind_fabric(struct node *n, struct err *err); /* serves at once */
 enum rc node_bind_ingress(struct node *n, struct err *err);
+enum rc node_spread_ingress(struct node *n, struct err *err); /* over the shards, before they start */
 void node_log_listening(const struct service *s, const char *target, const char *message);
 
 /* node_health.c */

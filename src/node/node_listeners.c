@@ -34,26 +34,32 @@ enum rc node_bind_admin(struct node *n, struct err *err)
                         &admin_listener_ops, n, err);
 }
 
+/* The shards that will accept do not exist before the node has joined; connections wait until then. */
 enum rc node_bind_ingress(struct node *n, struct err *err)
 {
+    n->ingress_service = (struct service){.name = "http-ingress-server", .socket_name = "ingress.sock"};
+    return service_bind(&n->ingress_service, n->loop, &n->config->ingress, n->dir.path, n->config->shards > 1,
+                        &ingress_listener_ops, NULL, err);
+}
+
+/* The first shard takes over what is bound, the others join its port. */
+enum rc node_spread_ingress(struct node *n, struct err *err)
+{
     struct listener_config config = n->config->ingress;
-    for (uint32_t i = 0; i < n->n_shards; i++) {
-        struct service *s = &n->ingress_listeners[i];
-        s->name = "http-ingress-server";
-        s->socket_name = i == 0 ? "ingress.sock" : NULL;
-        if (i > 0 && config.mode == LISTEN_UNIX)
-            break;
-        enum rc rc = service_bind(s, shard_loop(n->shards[i]), &config, n->dir.path, n->n_shards > 1,
-                                  &ingress_listener_ops, shard_ingress(n->shards[i]), err);
-        if (rc != RC_OK)
-            return rc;
-        for (size_t l = 0; i == 0 && l < s->n_listeners; l++) {
-            if (s->bound[l].family == NET_TCP)
-                config.bind_port = s->bound[l].port; /* the others join the same, possibly random, port */
-        }
+    enum rc rc = service_move(&n->ingress_service, shard_loop(n->shards[0]), &ingress_listener_ops,
+                              shard_ingress(n->shards[0]), err);
+    n->ingress_listeners[0] = n->ingress_service;
+    for (size_t l = 0; l < n->ingress_service.n_listeners; l++) {
+        if (n->ingress_service.bound[l].family == NET_TCP)
+            config.bind_port = n->ingress_service.bound[l].port; /* maybe a random one */
     }
-    n->ingress_service = n->ingress_listeners[0];
-    return RC_OK;
+    for (uint32_t i = 1; i < n->n_shards && rc == RC_OK && config.mode != LISTEN_UNIX; i++) {
+        struct service *s = &n->ingress_listeners[i];
+        s->name = n->ingress_service.name;
+        rc = service_bind(s, shard_loop(n->shards[i]), &config, n->dir.path, true, &ingress_listener_ops,
+                          shard_ingress(n->shards[i]), err);
+    }
+    return rc;
 }
 
 static void fabric_health(void *ctx, struct health_report *out)

@@ -294,7 +294,7 @@ void node_start_partitions(struct node *n)
     n->shared.snapshots = n->snapshots;
     node_watch_snapshots(n);
     prepare_shards(n);
-    if (n->config->roles & ROLE_HTTP_INGRESS && node_bind_ingress(n, &err) != RC_OK) {
+    if (n->config->roles & ROLE_HTTP_INGRESS && node_spread_ingress(n, &err) != RC_OK) {
         node_fail(n, &err);
         return;
     }

@@ -157,6 +157,8 @@ static enum rc start(struct node *n, struct err *err)
         return rc;
     if (c->roles & ROLE_ADMIN)
         rc = node_bind_admin(n, err);
+    if (rc == RC_OK && c->roles & ROLE_HTTP_INGRESS)
+        rc = node_bind_ingress(n, err);
     if (rc == RC_OK)
         rc = node_bind_fabric(n, err);
     if (rc != RC_OK)

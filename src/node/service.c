@@ -105,6 +105,15 @@ enum rc service_bind(struct service *s, struct loop *loop, const struct listener
     return RC_OK;
 }
 
+enum rc service_move(struct service *s, struct loop *to, const struct net_listener_ops *ops, void *ctx,
+                     struct err *err)
+{
+    enum rc rc = RC_OK;
+    for (size_t i = 0; i < s->n_listeners && rc == RC_OK; i++)
+        rc = net_listener_move(s->listeners[i], to, ops, ctx, &s->listeners[i], err);
+    return rc;
+}
+
 void service_not_bound(struct service *s, uint16_t default_port)
 {
     snprintf(s->advertised, sizeof(s->advertised), "http://127.0.0.1:%u/", default_port);

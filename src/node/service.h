@@ -14,10 +14,13 @@ struct service {
     struct net_address bound[SERVICE_MAX_LISTENERS];
     char advertised[700]; /* with trailing slash */
 };
-/* Bind TCP and/or the unix socket as configured; nothing is accepted yet. On failure the sentence of
- * spec/config.md §1.6. */
+/* Bind TCP and/or the unix socket as configured; connections wait for service_start. On failure the sentence
+ * of spec/config.md §1.6. */
 enum rc service_bind(struct service *s, struct loop *loop, const struct listener_config *config,
                      const char *data_dir, bool reuse_port, const struct net_listener_ops *ops, void *ctx,
+                     struct err *err);
+/* Hand the listeners, not started yet, over to another loop (net_listener_move). */
+enum rc service_move(struct service *s, struct loop *to, const struct net_listener_ops *ops, void *ctx,
                      struct err *err);
 /* What is shown for a service that does not run here. */
 void service_not_bound(struct service *s, uint16_t default_port);

@@ -132,6 +132,9 @@ scenario("A-24 A-40 A-41: no auto-provisioning: nodes wait, restatectl provision
   await eventually(() => /restatectl provision/.test(c.node(2).tail(80)), { timeoutMs: 20_000 });
   const health = await send(`${c.node(2).admin}/cluster-health`, { method: "GET", timeoutMs: 2000 }).catch(() => null);
   if (health) assert.equal(health.status, 503);
+  // spec/ingress.md §1.4: the ports take connections, and requests wait.
+  const early = c.nodes.map((node) => send(`${node.ingress}/restate/health`, { method: "GET", timeoutMs: 60_000 }));
+  assert.equal(await Promise.race([Promise.any(early), sleep(1000, "waiting")]), "waiting");
   const declined = await c.node(2).ctl("provision");
   assert.notEqual(declined.code, 0, "without --yes and a terminal nothing happens");
   const r = await c.node(1).ctl("provision", "--address", c.node(2).fabric, "--yes");
@@ -140,6 +143,7 @@ scenario("A-24 A-40 A-41: no auto-provisioning: nodes wait, restatectl provision
   const again = await c.node(1).ctl("provision", "--address", c.node(2).fabric, "--yes");
   assert.match(again.stdout + again.stderr, /already been provisioned|provisioned by somebody else/);
   await c.ready();
+  assert.deepEqual((await Promise.all(early)).map((r) => r.status), [200, 200, 200]);
   const settings = (await c.node(3).ctl("config", "get")).stdout;
   assert.match(settings, /5/);
   assert.match(settings, /\{node: 2\}/);

@@ -328,12 +328,12 @@ static void connect_expecting_error(const char *host, uint16_t port, uint64_t ti
 
 static void test_connect_errors(void **state)
 {
-    struct net_listener *nl;
-    struct net_address addr = loopback;
-    assert_int_equal(net_listen(loop, &addr, false, &listener_ops, NULL, &nl, NULL),
-                     0); /* bound, not listening */
-    net_listener_address(nl, &addr);
-    connect_expecting_error("127.0.0.1", addr.port, 5000);
+    int fd = socket(AF_INET, SOCK_STREAM, 0); /* bound, not listening */
+    struct sockaddr_in sa = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(sa);
+    assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&sa, &len), 0);
+    connect_expecting_error("127.0.0.1", ntohs(sa.sin_port), 5000);
     assert_int_equal(connect_error.rc, RC_CLOSED);
     assert_non_null(strstr(connect_error.msg, "connection refused"));
     assert_non_null(strstr(connect_error.msg, "127.0.0.1:"));
@@ -346,7 +346,7 @@ static void test_connect_errors(void **state)
     long_name[254] = '\0';
     connect_expecting_error(long_name, 1, 5000);
     assert_int_equal(connect_error.rc, RC_UNAVAILABLE);
-    net_listener_close(nl);
+    close(fd);
 }
 
 /* A listener whose backlog is full does not answer: the attempt ends by its timeout. */
@@ -487,6 +487,40 @@ static void test_free_with_open_connections(void **state)
     write_text(client.conn, "queued");
 }
 
+/* A node that starts takes its ports early: who connects then waits until the node accepts. */
+static void waits_for_start(struct net_address addr, bool moved)
+{
+    struct net_listener *nl;
+    struct err err = {0};
+    prepare(0, 0);
+    assert_int_equal(net_listen(loop, &addr, false, &listener_ops, NULL, &nl, &err), 0);
+    connect_client(nl);
+    struct env_timer t;
+    env_timer_init(&t, stop_loop);
+    env_timer_arm(loop_env(loop), &t, 50);
+    loop_run(loop);
+    assert_int_equal(client.connected, 1);
+    assert_null(server.conn);
+    if (moved)
+        assert_int_equal(net_listener_move(nl, loop, &listener_ops, NULL, &nl, &err), 0);
+    assert_int_equal(net_listener_start(nl, &err), 0);
+    env_timer_arm(loop_env(loop), &t, 50);
+    loop_run(loop);
+    assert_non_null(server.conn);
+    net_listener_close(nl);
+}
+
+static void test_connections_wait_for_the_start(void **state)
+{
+    waits_for_start(loopback, false);
+    waits_for_start(loopback, true);
+    struct net_address at = {.family = NET_UNIX};
+    snprintf(at.host, sizeof(at.host), "/tmp/net-start-%d.sock", (int)getpid());
+    waits_for_start(at, false);
+    waits_for_start(at, true);
+    assert_int_equal(access(at.host, F_OK), -1);
+}
+
 static void test_port_taken(void **state)
 {
     struct net_listener *a, *b, *c;
@@ -556,6 +590,7 @@ int main(void)
         NET_TEST(test_busy_loop_takes_nobody_for_silent),
         NET_TEST(test_cancelled_connect),
         NET_TEST(test_free_with_open_connections),
+        NET_TEST(test_connections_wait_for_the_start),
         NET_TEST(test_port_taken),
         NET_TEST(test_peer_resets),
     };
