@@ -286,6 +286,14 @@ static void list_schemas(struct slice sql, struct pg_local *l)
     row_end(&l->rows);
 }
 
+/* What pools of asyncpg ask of a connection that comes back. */
+static void unlock_all(struct slice sql, struct pg_local *l)
+{
+    TEXTS(l, "pg_advisory_unlock_all");
+    row_fmt(&l->rows, "%s", "");
+    row_end(&l->rows);
+}
+
 /* Things that do not exist here: their columns, no rows. */
 static void no_policies(struct slice sql, struct pg_local *l)
 {
@@ -327,6 +335,7 @@ static const struct {
     {"pg_catalog.pg_policy", "polname", no_policies},
     {"pg_catalog.pg_statistic_ext", "stx", no_statistics},
     {"pg_catalog.pg_publication", "pubname", no_publications},
+    {"pg_advisory_unlock_all", "(", unlock_all},
     {"pg_catalog.pg_inherits", "relkind", no_children},
     {"pg_catalog.pg_inherits", "regclass", no_parents},
     {"pg_get_viewdef", "pg_catalog", no_view_definition},
@@ -356,6 +365,7 @@ enum pg_statement pg_classify(struct slice sql, const char **tag)
         {"discard", "DISCARD ALL"},
         {"deallocate", "DEALLOCATE"},
         {"close", "CLOSE CURSOR"},
+        {"unlisten", "UNLISTEN"},
         {"savepoint", "SAVEPOINT"},
         {"release", "RELEASE"},
     };

@@ -24,6 +24,8 @@ static const char *sqlstate(const struct sql_error *e)
         return "0A000";
     case SQL_ERROR_PLAN:
     case SQL_ERROR_PLAN_POSITION:
+        if (message_has(e, "DML not supported: COPY"))
+            return "0A000";
         return message_has(e, "' not found")                                    ? "42P01"
                : message_has(e, "Invalid function")                             ? "42883"
                : message_has(e, "DDL not supp") || message_has(e, "DML not su") ? "25006"
@@ -447,8 +449,31 @@ static void describe_text(struct pg_session *s, struct slice sql, const bool *fo
     }
 }
 
-static void describe_prepared(struct pg_session *s, const struct pg_prepared *p)
+/* The types that the client left open follow from where the parameters stand. */
+static void infer_parameters(struct pg_prepared *p)
 {
+    const char *tag;
+    if (p->n_parameters == 0 || pg_classify(p->text, &tag) != PG_STATEMENT_QUERY)
+        return;
+    if (p->n_oids < p->n_parameters) {
+        p->oids = xrealloc(p->oids, p->n_parameters * sizeof(uint32_t));
+        for (; p->n_oids < p->n_parameters; p->n_oids++)
+            p->oids[p->n_oids] = 0;
+    }
+    struct sql_plan plan;
+    struct sql_error err; /* what is wrong with it, the description says */
+    enum sql_type *types = xcalloc(p->n_parameters, sizeof(*types));
+    if (sql_plan_describe(&plan, p->text, SQL_CONTEXT_ADMIN, types, p->n_parameters, &err))
+        for (unsigned i = 0; i < p->n_parameters; i++)
+            if (p->oids[i] == 0 && types[i] != SQL_NULL)
+                p->oids[i] = pg_type_of(types[i]);
+    sql_plan_free(&plan);
+    free(types);
+}
+
+static void describe_prepared(struct pg_session *s, struct pg_prepared *p)
+{
+    infer_parameters(p);
     size_t at = pg_begin(&s->out, 't');
     write_u16be(&s->out, (uint16_t)p->n_parameters);
     for (unsigned i = 0; i < p->n_parameters; i++)
@@ -472,7 +497,7 @@ static void describe(struct pg_session *s, struct slice body)
         pg_fail(s, "08P01", "invalid Describe message");
         return;
     }
-    const struct pg_prepared *p = kind == 'S' ? find_prepared(s, name) : NULL;
+    struct pg_prepared *p = kind == 'S' ? find_prepared(s, name) : NULL;
     const struct pg_portal *portal = kind == 'P' ? find_portal(s, name) : NULL;
     if (p)
         describe_prepared(s, p);

@@ -94,11 +94,63 @@ static bool put_text_value(struct substitution *s, struct slice v, uint32_t oid)
             return refuse(s, "22P02", "invalid input syntax for type boolean");
         write_fmt(s->w, "%s", strchr("tTyY1", v.ptr[0]) ? "true" : "false");
         return true;
+    case PG_INTERVAL:
+        write_fmt(s->w, "INTERVAL ");
+        return put_string(s, v);
     default:
         if (s->after_limit && is_integer(v))
             return put_number(s, v, true);
         return put_string(s, v);
     }
+}
+
+#define EPOCH_2000_DAYS 10957 /* PostgreSQL counts from 2000 */
+
+static bool put_date(struct substitution *s, int32_t days)
+{
+    if (days == INT32_MAX || days == INT32_MIN)
+        return refuse(s, "22008", "infinite dates are not supported");
+    write_fmt(s->w, "DATE '");
+    sql_date_write(s->w, (int64_t)days + EPOCH_2000_DAYS);
+    write_u8(s->w, '\'');
+    return true;
+}
+
+static bool put_timestamp(struct substitution *s, int64_t us)
+{
+    int64_t ns;
+    if (__builtin_add_overflow(us, EPOCH_2000_DAYS * INT64_C(86400000000), &us) ||
+        __builtin_mul_overflow(us, 1000, &ns))
+        return refuse(s, "22008", "timestamp out of range");
+    write_fmt(s->w, "TIMESTAMP '");
+    sql_time_ns_write(s->w, ns);
+    write_u8(s->w, '\'');
+    return true;
+}
+
+/* Digits to the base of 10,000: how many, the weight of the first, sign, digits to show, and the digits. */
+static bool put_numeric(struct substitution *s, struct slice v)
+{
+    enum { GROUPS_MAX = 10 };
+    int digits = v.len >= 8 ? get_u16be(v.ptr) : 0, weight = v.len >= 8 ? (int16_t)get_u16be(v.ptr + 2) : 0;
+    unsigned sign = v.len >= 8 ? get_u16be(v.ptr + 4) : 1;
+    if ((sign != 0 && sign != 0x4000) || v.len != 8 + 2 * (size_t)digits)
+        return refuse(s, "22P03", "a numeric that is not finite, or incorrect");
+    if (digits > GROUPS_MAX || weight >= GROUPS_MAX || weight < -GROUPS_MAX)
+        return refuse(s, "22003", "numeric out of range");
+    write_fmt(s->w, sign ? "(-" : "");
+    int first = MAX(weight, 0);
+    for (int power = first; power >= MIN(weight - digits + 1, 0); power--) {
+        int at = weight - power;
+        unsigned group = at >= 0 && at < digits ? get_u16be(v.ptr + 8 + 2 * at) : 0;
+        if (group > 9999)
+            return refuse(s, "22P03", "incorrect numeric");
+        if (power == -1)
+            write_u8(s->w, '.');
+        write_fmt(s->w, power == first ? "%u" : "%04u", group);
+    }
+    write_fmt(s->w, sign ? ")" : "");
+    return true;
 }
 
 static bool put_binary_value(struct substitution *s, struct slice v, uint32_t oid)
@@ -123,6 +175,15 @@ static bool put_binary_value(struct substitution *s, struct slice v, uint32_t oi
         write_fmt(s->w, "CAST('%.9g' AS DOUBLE)", (double)f);
     } else if (oid == PG_BOOL && v.len == 1) {
         write_fmt(s->w, "%s", v.ptr[0] ? "true" : "false");
+    } else if (oid == PG_DATE && v.len == 4) {
+        return put_date(s, (int32_t)get_u32be(v.ptr));
+    } else if ((oid == PG_TIMESTAMP || oid == PG_TIMESTAMPTZ) && v.len == 8) {
+        return put_timestamp(s, (int64_t)get_u64be(v.ptr));
+    } else if (oid == PG_INTERVAL && v.len == 16) {
+        write_fmt(s->w, "INTERVAL '%" PRId32 " months %" PRId32 " days %" PRId64 " microseconds'",
+                  (int32_t)get_u32be(v.ptr + 12), (int32_t)get_u32be(v.ptr + 8), (int64_t)get_u64be(v.ptr));
+    } else if (oid == PG_NUMERIC) {
+        return put_numeric(s, v);
     } else if (oid == PG_TEXT || oid == PG_VARCHAR || oid == PG_BPCHAR || oid == PG_NAME ||
                oid == PG_UNKNOWN || oid == PG_BYTEA || oid == 0) {
         return put_string(s, v);

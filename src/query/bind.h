@@ -44,6 +44,10 @@ struct binder {
     struct sql_error *err;
     enum sql_context context;
     int64_t now_ns; /* what now() is in this statement */
+    /* What each $n is taken as where it stands; SQL_NULL: anything. Only when a statement is described: to
+     * run, it has values in their place. */
+    enum sql_type *parameters;
+    size_t n_parameters;
     unsigned next_number, next_cte;
     unsigned depth;
     struct scope *scope;

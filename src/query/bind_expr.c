@@ -395,6 +395,10 @@ static bool bind_by_kind(struct binder *b, struct expr *e)
 {
     switch (e->kind) {
     case E_NULL:
+        if (e->integer && (uint64_t)e->integer > b->n_parameters)
+            return sql_fail(b->err, SQL_ERROR_EXECUTION,
+                            "Execution error: Placeholder '$%lld' was not provided a value for execution.",
+                            (long long)e->integer);
         e->type = SQL_NULL;
         e->nullable = true;
         return true;

@@ -22,6 +22,10 @@ void emit_order(struct emitter *m, const struct order_list *order, const struct 
 
 static void emit_limit(struct emitter *m, const struct select *s)
 {
+    if (s->limit)
+        emit_wanted(m, s->limit, SQL_I64);
+    if (s->offset)
+        emit_wanted(m, s->offset, SQL_I64);
     bool limited = s->limit && s->limit->kind == E_INT;
     if (limited)
         write_fmt(m->w, " LIMIT %lld", (long long)s->limit->integer);

@@ -7,6 +7,8 @@ struct emitter {
     struct writer *w;
     unsigned depth;
 };
+/* `e`, maybe a parameter, stands where a `type` is wanted. */
+void emit_wanted(struct emitter *m, const struct expr *e, enum sql_type type);
 void emit_text(struct emitter *m, const char *text);
 void emit_expr(struct emitter *m, const struct expr *e);
 /* Converted to `type`. */

@@ -70,6 +70,13 @@ static void emit_value(struct emitter *m, const struct sql_value *v)
     }
 }
 
+void emit_wanted(struct emitter *m, const struct expr *e, enum sql_type type)
+{
+    if (e->kind == E_NULL && e->integer && (uint64_t)e->integer <= m->b->n_parameters &&
+        m->b->parameters[e->integer - 1] == SQL_NULL)
+        m->b->parameters[e->integer - 1] = type;
+}
+
 static void emit_constant(struct emitter *m, const struct expr *e, enum sql_type to)
 {
     struct sql_value v = {.kind = VALUE_INT, .integer = e->integer};
@@ -112,6 +119,7 @@ static bool same_form(enum sql_type from, enum sql_type to)
 
 void emit_as(struct emitter *m, const struct expr *e, enum sql_type type)
 {
+    emit_wanted(m, e, type);
     if (expr_is_constant(e)) {
         emit_constant(m, e, type);
     } else if (same_form(e->type, type)) {

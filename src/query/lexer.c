@@ -199,6 +199,18 @@ static bool symbol(struct lexer *l)
     return refuse(l, l->line, l->column, what);
 }
 
+static bool parameter(struct lexer *l)
+{
+    uint32_t line = l->line, column = l->column;
+    step(l);
+    const uint8_t *from = l->p;
+    while (l->p < l->end && digit(*l->p))
+        step(l);
+    struct slice text = slice_make(from, (size_t)(l->p - from));
+    add(l, TOKEN_PARAMETER, text, text, line, column);
+    return true;
+}
+
 static bool next(struct lexer *l)
 {
     int c = at(l, 0);
@@ -212,6 +224,8 @@ static bool next(struct lexer *l)
         return quoted(l, '"', TOKEN_QUOTED, false);
     if (digit(c) || (c == '.' && digit(at(l, 1))))
         return number(l);
+    if (c == '$' && digit(at(l, 1)))
+        return parameter(l);
     if (!word_start(c))
         return symbol(l);
     uint32_t line = l->line, column = l->column;

@@ -433,6 +433,18 @@ static struct expr *parse_word(struct parser *p)
     return parse_column(p);
 }
 
+static struct expr *parse_parameter(struct parser *p)
+{
+    struct expr *e = expr_new(p, E_NULL);
+    e->integer = strtoll(peek(p)->text, NULL, 10);
+    if (e->integer == 0) {
+        parse_refuse(p, "an expression");
+        return NULL;
+    }
+    p->at++;
+    return e;
+}
+
 struct expr *parse_primary(struct parser *p)
 {
     const struct token *t = peek(p);
@@ -443,6 +455,8 @@ struct expr *parse_primary(struct parser *p)
         return parse_string(p);
     case TOKEN_QUOTED:
         return parse_column(p);
+    case TOKEN_PARAMETER:
+        return parse_parameter(p);
     case TOKEN_WORD:
         return parse_word(p);
     case TOKEN_SYMBOL:

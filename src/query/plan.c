@@ -33,20 +33,20 @@ static void explain(struct sql_plan *p, struct writer *w)
     p->n_columns = ARRAY_LEN(explain_columns);
 }
 
-bool sql_plan_make(struct sql_plan *p, struct slice sql, enum sql_context context, int64_t now_ns,
-                   struct sql_error *err)
+static bool make(struct sql_plan *p, struct slice sql, struct binder b)
 {
+    struct sql_error *err = b.err;
     *p = (struct sql_plan){0};
     *err = (struct sql_error){0};
     if (sql.len > SQL_TEXT_MAX)
         return sql_fail(err, SQL_ERROR_PLAN, "the statement is longer than %u bytes", SQL_TEXT_MAX);
     struct statement s;
-    if (!sql_parse(&p->arena, sql, context, &s, err))
+    if (!sql_parse(&p->arena, sql, b.context, &s, err))
         return false;
     if (s.kind == STATEMENT_SET)
         return true;
     p->returns = true;
-    struct binder b = {.arena = &p->arena, .err = err, .context = context, .now_ns = now_ns};
+    b.arena = &p->arena;
     struct writer w = WRITER_INIT;
     bool ok = bind_query(&b, s.query) && emit_query(&b, s.query, &w);
     if (ok) {
@@ -57,6 +57,22 @@ bool sql_plan_make(struct sql_plan *p, struct slice sql, enum sql_context contex
     }
     writer_free(&w);
     return ok;
+}
+
+bool sql_plan_make(struct sql_plan *p, struct slice sql, enum sql_context context, int64_t now_ns,
+                   struct sql_error *err)
+{
+    return make(p, sql, (struct binder){.err = err, .context = context, .now_ns = now_ns});
+}
+
+bool sql_plan_describe(struct sql_plan *p, struct slice sql, enum sql_context context,
+                       enum sql_type *parameters, size_t n_parameters, struct sql_error *err)
+{
+    for (size_t i = 0; i < n_parameters; i++)
+        parameters[i] = SQL_NULL;
+    return make(p, sql,
+                (struct binder){
+                    .err = err, .context = context, .parameters = parameters, .n_parameters = n_parameters});
 }
 
 void sql_plan_free(struct sql_plan *p)

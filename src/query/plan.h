@@ -16,6 +16,10 @@ struct sql_plan {
 /* `now_ns` is what now() stands for. False with `err`; sql_plan_free in either case. */
 bool sql_plan_make(struct sql_plan *p, struct slice sql, enum sql_context context, int64_t now_ns,
                    struct sql_error *err);
+/* The columns of a statement with parameters, and what these are: parameters[n - 1] is the type of $n,
+ * SQL_NULL if anything will do. It cannot be run. */
+bool sql_plan_describe(struct sql_plan *p, struct slice sql, enum sql_context context,
+                       enum sql_type *parameters, size_t n_parameters, struct sql_error *err);
 void sql_plan_free(struct sql_plan *p);
 
 /* The error as clients see it: "Datafusion error: SQL error: ParserError(\"...\")"; gRPC leaves the first

@@ -37,7 +37,8 @@ enum token_kind {
     TOKEN_QUOTED, /* "name" */
     TOKEN_STRING, /* 'text', E'...' */
     TOKEN_NUMBER,
-    TOKEN_SYMBOL, /* an operator or punctuation, verbatim */
+    TOKEN_PARAMETER, /* $1: text "1" */
+    TOKEN_SYMBOL,    /* an operator or punctuation, verbatim */
 };
 struct token {
     enum token_kind kind;
@@ -51,7 +52,7 @@ bool sql_tokenize(struct arena *a, struct slice sql, struct token **out, size_t 
 
 /* ---- expressions ---- */
 enum expr_kind {
-    E_NULL,
+    E_NULL,   /* integer: n of the parameter $n, 0: none */
     E_BOOL,   /* integer */
     E_INT,    /* integer */
     E_UINT,   /* above 2^63-1: integer as its bits */

@@ -168,6 +168,33 @@ describe("the PostgreSQL endpoint", () => {
     assert.match((await exchange(huge)).toString("latin1"), /08P01.*too large/);
   });
 
+  // What asyncpg and pgx do: ask for the types of the parameters, then send values of these types in binary.
+  test("by hand: types of parameters follow from where they stand", async () => {
+    const message = (type, body) => {
+      const head = Buffer.from(`${type}\0\0\0\0`, "latin1");
+      head.writeUInt32BE(body.length + 4, 1);
+      return Buffer.concat([head, Buffer.from(body, "latin1")]);
+    };
+    const sql = "select count(*) as n from sys_invocation where created_at > $1 and journal_size >= $2 and status <> $3 limit $4";
+    const time = "\0\0\0\x08\0\0\0\0\0\0\0\0"; // 2000-01-01
+    const int8 = (n) => `\0\0\0\x08\0\0\0\0\0\0\0${String.fromCharCode(n)}`;
+    const got = await exchange(
+      Buffer.concat([
+        startup(196608, "user\0u\0\0"),
+        message("P", `s\0${sql}\0\0\0`),
+        message("D", "Ss\0"),
+        message("B", `\0s\0\0\x01\0\x01\0\x04${time}${int8(1)}\0\0\0\x01x${int8(5)}\0\0`),
+        message("E", "\0\0\0\0\0"),
+        message("S", ""),
+      ]),
+      { until: (g) => g.toString("latin1").split("Z\0\0\0\x05I").length > 2 },
+    );
+    const at = got.indexOf("1\0\0\0\x04t");
+    const n = got.readUInt16BE(at + 10);
+    assert.deepEqual(Array.from({ length: n }, (_, i) => got.readUInt32BE(at + 12 + 4 * i)), [1114, 20, 1043, 20]);
+    assert.match(got.toString("latin1"), /D\0\0\0.\0\x01\0\0\0.\d+C\0\0\0\rSELECT 1/s);
+  });
+
   test("a second node with the same address says so", async () => {
     await assert.rejects(
       Server.start({ env: { RESTATE_ADMIN__QUERY_ENGINE__PGSQL_BIND_ADDRESS: `127.0.0.1:${port}` } }),

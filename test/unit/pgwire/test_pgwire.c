@@ -154,6 +154,42 @@ static void parameters(void **state)
     expect_substituted("'open $1", &text, 1, NULL, "'open $1");
 }
 
+static void binary_parameters(void **state)
+{
+    static const struct {
+        uint32_t oid;
+        const char *bytes;
+        size_t n;
+        const char *expected;
+    } cases[] = {
+        {PG_DATE, "\0\0\0\0", 4, "DATE '2000-01-01'"},
+        {PG_DATE, "\xff\xff\xff\xff", 4, "DATE '1999-12-31'"},
+        {PG_DATE, "\x7f\xff\xff\xff", 4, "22008"},
+        {PG_DATE, "\0\0\0", 3, "0A000"},
+        {PG_TIMESTAMP, "\0\0\0\0\0\x16\xe3\x60", 8, "TIMESTAMP '2000-01-01T00:00:01.500'"},
+        {PG_TIMESTAMPTZ, "\xff\xff\xff\xff\xff\xff\xff\xff", 8, "TIMESTAMP '1999-12-31T23:59:59.999999'"},
+        {PG_TIMESTAMP, "\x7f\xff\xff\xff\xff\xff\xff\xff", 8, "22008"},
+        {PG_INTERVAL, "\0\0\0\0\0\0\0\5\0\0\0\2\0\0\0\1", 16, "INTERVAL '1 months 2 days 5 microseconds'"},
+        {PG_NUMERIC, "\0\0\0\0\0\0\0\0", 8, "0"},
+        {PG_NUMERIC, "\0\2\0\0\x40\0\0\1\0\1\x13\x88", 12, "(-1.5000)"},
+        {PG_NUMERIC, "\0\1\xff\xff\0\0\0\4\0\1", 10, "0.0001"},
+        {PG_NUMERIC, "\0\1\xff\xfe\0\0\0\x8\0\1", 10, "0.00000001"},
+        {PG_NUMERIC, "\0\1\0\2\0\0\0\0\0\7", 10, "700000000"},
+        {PG_NUMERIC, "\0\1\0\0\xc0\0\0\0\0\0", 10, "22P03"},
+        {PG_NUMERIC, "\0\1\0\0\0\0\0\0\x27\x10", 10, "22P03"},
+        {PG_NUMERIC, "\0\2\0\0\0\0\0\0\0\1", 10, "22P03"},
+        {PG_NUMERIC, "\0\1\x7f\xff\0\0\0\0\0\1", 10, "22003"},
+        {PG_NUMERIC, "\0\0", 2, "22P03"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct pg_value v = {slice_make((const uint8_t *)cases[i].bytes, cases[i].n), true};
+        expect_substituted("$1", &v, 1, &cases[i].oid, cases[i].expected);
+    }
+    const uint32_t interval = PG_INTERVAL;
+    expect_substituted("now() - $1", &(struct pg_value){SLICE_LIT("1 day"), false}, 1, &interval,
+                       "now() - INTERVAL '1 day'");
+}
+
 static void statements(void **state)
 {
     struct slice rest = SLICE_LIT(" ;; select ';' -- ;\n, \"a;\" /* ; */ ; E'\\';' ;\n-- end");
@@ -175,6 +211,8 @@ static void statements(void **state)
         {"show tables", PG_STATEMENT_QUERY, NULL},
         {"select setting from x", PG_STATEMENT_QUERY, NULL},
         {"(select 1)", PG_STATEMENT_QUERY, NULL},
+        {"SELECT pg_advisory_unlock_all()", PG_STATEMENT_LOCAL, NULL},
+        {"UNLISTEN *", PG_STATEMENT_TAG, "UNLISTEN"},
         {"select 1 from pg_catalog.pg_type", PG_STATEMENT_UNKNOWN, NULL},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -213,8 +251,8 @@ static void messages(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(documented_bytes), cmocka_unit_test(values),   cmocka_unit_test(parameters),
-        cmocka_unit_test(statements),       cmocka_unit_test(messages),
+        cmocka_unit_test(documented_bytes),  cmocka_unit_test(values),     cmocka_unit_test(parameters),
+        cmocka_unit_test(binary_parameters), cmocka_unit_test(statements), cmocka_unit_test(messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -260,6 +260,44 @@ static void bounds(void **state)
     writer_free(&deep);
 }
 
+static void parameters(void **state)
+{
+    static const struct {
+        const char *sql;
+        enum sql_type types[3];
+    } cases[] = {
+        {"select * from sys_invocation where created_at > $2 and status = $1 and journal_size between $3 and "
+         "5",
+         {SQL_LARGE_UTF8, SQL_TIME_MS, SQL_I64}},
+        {"select id from sys_journal where index in (1, $1) and partition_key = $2 limit $3",
+         {SQL_I64, SQL_U64_KEY, SQL_I64}},
+        {"select $1::int + 1 as a, $2 as b, cast($3 as boolean) as c", {SQL_I32, SQL_NULL, SQL_BOOL}},
+        {"select coalesce($1, completed_at) from sys_invocation where $2 = completed_at and value_length(1) "
+         "= $3",
+         {SQL_NULL, SQL_NULL, SQL_NULL}}, /* no such function */
+        {"select case when public = $1 then revision else $2 end as x from sys_service where name like $3",
+         {SQL_BOOL, SQL_U64, SQL_NULL}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct sql_plan plan;
+        struct sql_error err;
+        enum sql_type types[3];
+        bool ok = sql_plan_describe(&plan, slice_cstr(cases[i].sql), SQL_CONTEXT_ADMIN, types, 3, &err);
+        assert_int_equal(ok, strstr(cases[i].sql, "value_length(") == NULL);
+        sql_plan_free(&plan);
+        for (size_t n = 0; n < 3 && ok; n++)
+            if (types[n] != cases[i].types[n])
+                fail_msg("%s: $%zu is %s", cases[i].sql, n + 1, sql_type_name(types[n]));
+    }
+    qf_expect(&f, "select $1", "Execution error: Placeholder '$1' was not provided a value for execution.");
+    qf_expect(&f, "select 1 limit $2",
+              "Execution error: Placeholder '$2' was not provided a value for execution.");
+    qf_expect(&f, "select $99999999999999999999999",
+              "Execution error: Placeholder '$9223372036854775807' was not provided a value for execution.");
+    qf_expect(&f, "select $0",
+              "SQL error: ParserError(\"Expected: an expression, found: 0 at Line: 1, Column: 8\")");
+}
+
 /* What clients write beyond the reference's own statements. */
 static void postgres_forms(void **state)
 {
@@ -319,6 +357,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(postgres_forms, setup, teardown),
+        cmocka_unit_test_setup_teardown(parameters, setup, teardown),
         cmocka_unit_test_setup_teardown(numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(texts, setup, teardown),
         cmocka_unit_test_setup_teardown(times, setup, teardown),
