@@ -5,28 +5,17 @@
  * --mutations switches off one rule after the other and shows that a check notices. */
 #include "sim/controller_sim.h"
 
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
-
-static bool fail_quietly;
-static char failure[300];
-static jmp_buf failed;
+#include "sim/seeds.h"
 
 void sim_fail(struct world *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(failure, sizeof(failure), fmt, args);
-    va_end(args);
-    if (fail_quietly)
-        longjmp(failed, 1);
-    printf("seed %llu failed at %llu ms: %s\nreproduce: sim_controller --seed %llu --trace\n",
-           (unsigned long long)w->seed, (unsigned long long)now_ms(w), failure, (unsigned long long)w->seed);
-    exit(1);
+    seeds_fail(w->seed, now_ms(w), fmt, args);
 }
 
 void sim_trace(struct world *w, const char *fmt, ...)
@@ -391,15 +380,12 @@ static void add_totals(const struct world *w)
     totals.max_placed_ms = MAX(totals.max_placed_ms, w->max_placed_ms);
 }
 
-/* False: a check failed, see `failure` (only when failing quietly; the world is then left as it is). */
-static bool run(uint64_t seed, enum controller_mutation mutation, bool trace)
+static void run(uint64_t seed, int mutation, bool trace)
 {
     struct world *w = xcalloc(1, sizeof(*w));
     w->seed = seed;
     w->trace = trace;
-    controller_mutation = mutation;
-    if (fail_quietly && setjmp(failed))
-        return false;
+    controller_mutation = (enum controller_mutation)mutation;
     build(w);
     while (now_ms(w) < CHAOS_MS)
         tick(w);
@@ -414,17 +400,28 @@ static bool run(uint64_t seed, enum controller_mutation mutation, bool trace)
     add_totals(w);
     tear_down(w);
     free(w);
-    return true;
 }
 
 /* ---- the program ---- */
 
-static int run_mutations(uint64_t seeds)
+static void passed(uint64_t seeds)
 {
-    static const struct {
-        enum controller_mutation mutation;
-        const char *name;
-    } all[] = {
+    printf("%llu seeds passed: %llu writes, %llu claims won, %llu comparisons lost, %llu undecided, %llu "
+           "hints, %llu "
+           "crashes, %llu edits, two active controllers in %llu seeds; after healing all led within %llu ms, "
+           "placed "
+           "within %llu ms; %llu fail-overs in time\n",
+           (unsigned long long)seeds, (unsigned long long)totals.writes, (unsigned long long)totals.claims,
+           (unsigned long long)totals.conflicts, (unsigned long long)totals.undecided,
+           (unsigned long long)totals.hints, (unsigned long long)totals.crashes,
+           (unsigned long long)totals.edits, (unsigned long long)totals.two_active,
+           (unsigned long long)totals.max_led_ms, (unsigned long long)totals.max_placed_ms,
+           (unsigned long long)totals.fail_overs);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct seeds_mutation mutations[] = {
         {CONTROLLER_MUT_BLIND_WRITE, "the controller writes without comparing"},
         {CONTROLLER_MUT_NEXT_VERSION, "a newer next has the version of the old one"},
         {CONTROLLER_MUT_CANCEL_NEXT, "a next that is not wanted any more is dropped"},
@@ -438,59 +435,11 @@ static int run_mutations(uint64_t seeds)
         {CLAIM_MUT_ANYBODY, "nodes claim that are not members"},
         {EPOCHS_MUT_BACKWARDS, "the cache takes older values"},
     };
-    int missed = 0;
-    fail_quietly = true;
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        uint64_t seed = 1;
-        while (seed <= seeds && run(seed, all[i].mutation, false))
-            seed++;
-        if (seed > seeds) {
-            printf("MISSED %s\n", all[i].name);
-            missed++;
-        } else {
-            printf("found  %s: seed %llu: %s\n", all[i].name, (unsigned long long)seed, failure);
-        }
-        fflush(stdout);
-    }
-    return missed ? 1 : 0;
-}
+    static const struct seeds_program program = {.source = "sim/controller_sim.c",
+                                                 .run = run,
 
-static void quiet_log(void *ctx, enum log_level level, struct slice line) {}
-
-int main(int argc, char **argv)
-{
-    uint64_t seeds = 100, first = 1;
-    bool trace = false, mutations = false;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "0";
-        if (!strcmp(argv[i], "--trace"))
-            trace = true;
-        else if (!strcmp(argv[i], "--mutations"))
-            mutations = true;
-        else if (!strcmp(argv[i], "--seeds"))
-            seeds = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--first"))
-            first = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seed"))
-            first = strtoull(value, NULL, 10), seeds = 1, i++;
-        else
-            return fprintf(stderr, "usage: see the head of sim/controller_sim.c\n"), 2;
-    }
-    log_set_sink(quiet_log, NULL);
-    if (mutations)
-        return run_mutations(seeds);
-    for (uint64_t s = first; s < first + seeds; s++)
-        run(s, CONTROLLER_MUT_NONE, trace);
-    printf("%llu seeds passed: %llu writes, %llu claims won, %llu comparisons lost, %llu undecided, %llu "
-           "hints, %llu "
-           "crashes, %llu edits, two active controllers in %llu seeds; after healing all led within %llu ms, "
-           "placed "
-           "within %llu ms; %llu fail-overs in time\n",
-           (unsigned long long)seeds, (unsigned long long)totals.writes, (unsigned long long)totals.claims,
-           (unsigned long long)totals.conflicts, (unsigned long long)totals.undecided,
-           (unsigned long long)totals.hints, (unsigned long long)totals.crashes,
-           (unsigned long long)totals.edits, (unsigned long long)totals.two_active,
-           (unsigned long long)totals.max_led_ms, (unsigned long long)totals.max_placed_ms,
-           (unsigned long long)totals.fail_overs);
-    return 0;
+                                                 .passed = passed,
+                                                 .mutations = mutations,
+                                                 .n_mutations = ARRAY_LEN(mutations)};
+    return seeds_main(&program, argc, argv);
 }

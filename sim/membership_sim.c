@@ -6,31 +6,21 @@
  *
  * A run: 1 to 5 nodes start, things go wrong for half a minute, then everything heals; what must hold is
  * checked every 20 ms, and agreement 10 s after the healing (F-2). */
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "sim/membership_sim.h"
+#include "sim/seeds.h"
 
 #define CHAOS_MS 30000u
 #define QUIET_MS 10000u
-
-bool sim_fail_quietly;
-char sim_failure[512];
-static jmp_buf failed;
 
 void sim_fail(struct world *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(sim_failure, sizeof(sim_failure), fmt, args);
-    va_end(args);
-    if (sim_fail_quietly)
-        longjmp(failed, 1);
-    fprintf(stderr, "seed %llu at %llu ms: %s\n", (unsigned long long)w->seed, (unsigned long long)sim_now(w),
-            sim_failure);
-    exit(1);
+    seeds_fail(w->seed, sim_now(w), fmt, args);
 }
 
 void sim_trace(struct world *w, const char *fmt, ...)
@@ -174,18 +164,18 @@ static void add_totals(const struct world *w)
 
 static struct world *current;
 
-/* False: a check failed, see sim_failure (only when failing quietly). */
-static bool run(uint64_t seed, enum membership_mutation mutation, bool trace)
+static void abandon(void)
+{
+    tear_down(current);
+    free(current);
+}
+
+static void run(uint64_t seed, int mutation, bool trace)
 {
     struct world *w = current = xcalloc(1, sizeof(*w));
     w->seed = seed;
-    w->mutation = membership_mutation = mutation;
+    w->mutation = membership_mutation = (enum membership_mutation)mutation;
     w->trace = trace;
-    if (sim_fail_quietly && setjmp(failed)) {
-        tear_down(current);
-        free(current);
-        return false;
-    }
     build(w);
     sim_checks_start(w);
     run_until(w, sim_below(w, 8000));
@@ -195,19 +185,25 @@ static bool run(uint64_t seed, enum membership_mutation mutation, bool trace)
     run_until(w, sim_now(w) + QUIET_MS);
     sim_check_end(w);
     add_totals(w);
-    tear_down(w);
-    free(w);
-    return true;
+    abandon();
 }
 
 /* ---- the program ---- */
 
-static int run_mutations(uint64_t seeds)
+static void passed(uint64_t seeds)
 {
-    static const struct {
-        enum membership_mutation mutation;
-        const char *name;
-    } all[] = {
+    printf(
+        "%llu seeds passed: %llu kills, %llu orderly stops, %llu pauses, %llu cuts, %llu hints, %llu claims, "
+        "%llu messages, %llu looks at everything\n",
+        (unsigned long long)seeds, (unsigned long long)totals.n_kills, (unsigned long long)totals.n_stops,
+        (unsigned long long)totals.n_pauses, (unsigned long long)totals.n_cuts,
+        (unsigned long long)totals.n_hints, (unsigned long long)totals.n_claims,
+        (unsigned long long)totals.n_packets, (unsigned long long)totals.n_samples);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct seeds_mutation mutations[] = {
         {MEMBERSHIP_MUT_OWN_GAPS, "own gaps count as silence of the others (B8)"},
         {MEMBERSHIP_MUT_OLD_GENERATION, "a lower generation overrides (F-3)"},
         {MEMBERSHIP_MUT_ANY_MENTION, "any mention of a node is a sign of its life"},
@@ -218,54 +214,11 @@ static int run_mutations(uint64_t seeds)
         {MEMBERSHIP_MUT_LAST_CLAIM, "the last claim leads, not the highest epoch"},
         {MEMBERSHIP_MUT_KEEP_ABSENT, "partitions that moved away are not forgotten"},
     };
-    int missed = 0;
-    sim_fail_quietly = true;
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        uint64_t seed = 1;
-        while (seed <= seeds && run(seed, all[i].mutation, false))
-            seed++;
-        if (seed > seeds) {
-            printf("MISSED %s\n", all[i].name);
-            missed++;
-        } else {
-            printf("found  %s: seed %llu: %s\n", all[i].name, (unsigned long long)seed, sim_failure);
-        }
-        fflush(stdout);
-    }
-    return missed ? 1 : 0;
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t seeds = 100, first = 1, one = 0;
-    bool trace = false, mutations = false;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "0";
-        if (!strcmp(argv[i], "--trace"))
-            trace = true;
-        else if (!strcmp(argv[i], "--mutations"))
-            mutations = true;
-        else if (!strcmp(argv[i], "--seeds"))
-            seeds = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--first"))
-            first = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seed"))
-            one = strtoull(value, NULL, 10), i++;
-        else
-            return fprintf(stderr, "usage: see the head of sim/membership_sim.c\n"), 2;
-    }
-    if (mutations)
-        return run_mutations(seeds);
-    if (one)
-        first = one, seeds = 1;
-    for (uint64_t s = first; s < first + seeds; s++)
-        run(s, MEMBERSHIP_MUT_NONE, trace);
-    printf(
-        "%llu seeds passed: %llu kills, %llu orderly stops, %llu pauses, %llu cuts, %llu hints, %llu claims, "
-        "%llu messages, %llu looks at everything\n",
-        (unsigned long long)seeds, (unsigned long long)totals.n_kills, (unsigned long long)totals.n_stops,
-        (unsigned long long)totals.n_pauses, (unsigned long long)totals.n_cuts,
-        (unsigned long long)totals.n_hints, (unsigned long long)totals.n_claims,
-        (unsigned long long)totals.n_packets, (unsigned long long)totals.n_samples);
-    return 0;
+    static const struct seeds_program program = {.source = "sim/membership_sim.c",
+                                                 .run = run,
+                                                 .abandon = abandon,
+                                                 .passed = passed,
+                                                 .mutations = mutations,
+                                                 .n_mutations = ARRAY_LEN(mutations)};
+    return seeds_main(&program, argc, argv);
 }

@@ -111,8 +111,6 @@ struct world {
     uint64_t n_kills, n_stops, n_pauses, n_cuts, n_hints, n_claims, n_packets, n_samples;
 };
 
-extern bool sim_fail_quietly; /* a mutation is expected to be found: remember instead of ending */
-extern char sim_failure[512];
 _Noreturn void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline uint64_t sim_now(const struct world *w)

@@ -6,33 +6,22 @@
  *
  * A run: a cluster of 1, 3 or 5 nodes comes up, clients work on a few keys while things go wrong, then
  * everything heals and must work again; invariants are checked all the time, the history at the end. */
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/log.h"
 #include "sim/metadata_sim.h"
+#include "sim/seeds.h"
 
 #define CHAOS_MS 12000u
 #define HEAL_MS  5000u /* until everything works again (spec V-1) */
 #define QUIET_MS 6000u /* and the rest is checked */
 
-bool sim_fail_quietly;
-char sim_failure[512];
-static jmp_buf failed;
-
 void sim_fail(struct world *w, const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    vsnprintf(sim_failure, sizeof(sim_failure), fmt, args);
-    va_end(args);
-    if (sim_fail_quietly)
-        longjmp(failed, 1);
-    fprintf(stderr, "seed %llu at %llu ms: %s\n", (unsigned long long)w->seed,
-            (unsigned long long)w->env.mono_ms, sim_failure);
-    exit(1);
+    seeds_fail(w->seed, w->env.mono_ms, fmt, args);
 }
 
 void sim_trace(struct world *w, const char *fmt, ...)
@@ -186,16 +175,13 @@ static void add_totals(const struct world *w)
     totals.n_transfers += w->n_transfers;
 }
 
-/* False: a check failed, see sim_failure (only when failing quietly; the world is then left as it is). */
-static bool run(uint64_t seed, enum sim_mutation mutation, bool trace)
+static void run(uint64_t seed, int mutation, bool trace)
 {
     struct world *w = xcalloc(1, sizeof(*w));
     w->seed = seed;
-    w->mutation = mutation;
+    w->mutation = (enum sim_mutation)mutation;
     w->trace = trace;
     raft_mutation = mutation < SIM_MUT_DISK_LIES ? (enum raft_mutation)mutation : RAFT_MUT_NONE;
-    if (sim_fail_quietly && setjmp(failed))
-        return false;
     build(w);
     run_until(w, 800);
     sim_faults_start(w);
@@ -210,73 +196,12 @@ static bool run(uint64_t seed, enum sim_mutation mutation, bool trace)
     add_totals(w);
     tear_down(w);
     free(w);
-    return true;
 }
 
 /* ---- the program ---- */
 
-static int run_mutations(uint64_t seeds)
+static void passed(uint64_t seeds)
 {
-    static const struct {
-        enum sim_mutation mutation;
-        const char *name;
-    } all[] = {
-        {(enum sim_mutation)RAFT_MUT_COMMIT_OLD_TERM, "commit entries of earlier terms by counting"},
-        {(enum sim_mutation)RAFT_MUT_READ_UNCONFIRMED, "reads without a round"},
-        {(enum sim_mutation)RAFT_MUT_ACK_EARLY, "acknowledge before the disk"},
-        {(enum sim_mutation)RAFT_MUT_VOTE_EARLY, "vote before the disk"},
-        {(enum sim_mutation)RAFT_MUT_CHANGE_ANYTIME, "membership changes at any time"},
-        {SIM_MUT_DISK_LIES, "a disk that lies about syncing"},
-        {SIM_MUT_WIPED_KEEPS_ID, "a wiped member keeps its id"},
-        {SIM_MUT_TIMEOUT_IS_NO, "a client takes undecided for no"},
-        {SIM_MUT_LOCAL_READS, "reads from the local copy"},
-        {SIM_MUT_OTHER_CLUSTER, "messages of another cluster"},
-    };
-    int missed = 0;
-    sim_fail_quietly = true;
-    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
-        uint64_t seed = 1;
-        while (seed <= seeds && run(seed, all[i].mutation, false))
-            seed++;
-        if (seed > seeds) {
-            printf("MISSED %s\n", all[i].name);
-            missed++;
-        } else {
-            printf("found  %s: seed %llu: %s\n", all[i].name, (unsigned long long)seed, sim_failure);
-        }
-        fflush(stdout);
-    }
-    return missed ? 1 : 0;
-}
-
-static void quiet_log(void *ctx, enum log_level level, struct slice line) {}
-
-int main(int argc, char **argv)
-{
-    uint64_t seeds = 100, first = 1, one = 0;
-    bool trace = false, mutations = false;
-    for (int i = 1; i < argc; i++) {
-        const char *value = i + 1 < argc ? argv[i + 1] : "0";
-        if (!strcmp(argv[i], "--trace"))
-            trace = true;
-        else if (!strcmp(argv[i], "--mutations"))
-            mutations = true;
-        else if (!strcmp(argv[i], "--seeds"))
-            seeds = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--first"))
-            first = strtoull(value, NULL, 10), i++;
-        else if (!strcmp(argv[i], "--seed"))
-            one = strtoull(value, NULL, 10), i++;
-        else
-            return fprintf(stderr, "usage: see the head of sim/metadata_sim.c\n"), 2;
-    }
-    log_set_sink(quiet_log, NULL);
-    if (mutations)
-        return run_mutations(seeds);
-    if (one)
-        first = one, seeds = 1;
-    for (uint64_t s = first; s < first + seeds; s++)
-        run(s, SIM_MUT_NONE, trace);
     printf(
         "%llu seeds passed: %llu operations done, %llu undecided or not done, %llu crashes, %llu lost disks, "
         "%llu snapshots restored, %llu membership changes, %llu joins refused, %llu orderly stops\n",
@@ -284,5 +209,27 @@ int main(int argc, char **argv)
         (unsigned long long)totals.n_crashes, (unsigned long long)totals.n_wipes,
         (unsigned long long)totals.n_restores, (unsigned long long)totals.n_changes,
         (unsigned long long)totals.n_refused, (unsigned long long)totals.n_transfers);
-    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct seeds_mutation mutations[] = {
+        {RAFT_MUT_COMMIT_OLD_TERM, "commit entries of earlier terms by counting"},
+        {RAFT_MUT_READ_UNCONFIRMED, "reads without a round"},
+        {RAFT_MUT_ACK_EARLY, "acknowledge before the disk"},
+        {RAFT_MUT_VOTE_EARLY, "vote before the disk"},
+        {RAFT_MUT_CHANGE_ANYTIME, "membership changes at any time"},
+        {SIM_MUT_DISK_LIES, "a disk that lies about syncing"},
+        {SIM_MUT_WIPED_KEEPS_ID, "a wiped member keeps its id"},
+        {SIM_MUT_TIMEOUT_IS_NO, "a client takes undecided for no"},
+        {SIM_MUT_LOCAL_READS, "reads from the local copy"},
+        {SIM_MUT_OTHER_CLUSTER, "messages of another cluster"},
+    };
+    static const struct seeds_program program = {.source = "sim/metadata_sim.c",
+                                                 .run = run,
+
+                                                 .passed = passed,
+                                                 .mutations = mutations,
+                                                 .n_mutations = ARRAY_LEN(mutations)};
+    return seeds_main(&program, argc, argv);
 }

@@ -143,8 +143,6 @@ struct world {
     uint64_t n_done, n_undecided, n_crashes, n_wipes, n_restores, n_changes, n_refused, n_transfers;
 };
 
-extern bool sim_fail_quietly; /* a mutation is expected to be found: remember instead of ending */
-extern char sim_failure[512];
 _Noreturn void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 static inline uint64_t sim_below(struct world *w, uint64_t n)
