@@ -128,38 +128,35 @@ static void on_tail(void *ctx, enum rc rc, lsn_t tail)
         sim_check_tail_end(t->world, t->log_id, t->least, tail);
 }
 
-void sim_node_find_tail(struct sim_node *n, unsigned log_id)
+/* NULL: the node has no such log now. */
+static struct tail_ask *tail_ask_new(struct sim_node *n, unsigned log_id)
 {
     struct sim_handle *h = &n->handles[log_id];
     if (!n->up || !h->log || h->closing)
-        return;
+        return NULL;
     struct tail_ask *t = xcalloc(1, sizeof(*t));
     t->world = n->world;
     VEC_PUSH(&n->world->asks, t);
     t->log_id = log_id;
     sim_check_tail_begin(n->world, log_id, &t->least);
-    log_find_tail(h->log, on_tail, t);
-    sim_node_settle(n);
+    return t;
 }
 
-static void on_log_sealed(void *ctx, enum rc rc, lsn_t tail)
+void sim_node_find_tail(struct sim_node *n, unsigned log_id)
 {
-    struct tail_ask *t = ctx;
-    if (rc == RC_OK)
-        sim_check_tail_end(t->world, t->log_id, t->least, tail);
+    struct tail_ask *t = tail_ask_new(n, log_id);
+    if (!t)
+        return;
+    log_find_tail(n->handles[log_id].log, on_tail, t);
+    sim_node_settle(n);
 }
 
 void sim_node_seal_log(struct sim_node *n, unsigned log_id)
 {
-    struct sim_handle *h = &n->handles[log_id];
-    if (!n->up || !h->log || h->closing)
+    struct tail_ask *t = tail_ask_new(n, log_id);
+    if (!t)
         return;
-    struct tail_ask *t = xcalloc(1, sizeof(*t));
-    t->world = n->world;
-    VEC_PUSH(&n->world->asks, t);
-    t->log_id = log_id;
-    sim_check_tail_begin(n->world, log_id, &t->least);
-    log_seal(h->log, on_log_sealed, t);
+    log_seal(n->handles[log_id].log, on_tail, t);
     sim_node_settle(n);
 }
 
