@@ -521,7 +521,7 @@ void processor_set_rules(struct processor *p, uint32_t version, struct bytes enc
     bytes_unref(&p->rules);
     p->rules = bytes_ref(encoded);
     p->rules_version = version;
-    processor_schedule(p);
+    govern(p); /* at once: whoever was told of the rules must not overtake them with a request */
 }
 
 static void housekeeping(struct env_timer *t)

@@ -299,6 +299,21 @@ static void rules_get_into_the_log(void **state)
     assert_int_equal(store_rules_version(processor_store(r->p)), 2);
 }
 
+/* Found by the suite of the Rust SDK on a busy machine: requests that came in the same turn of the loop as
+ * the rules got into the log before them. */
+static void requests_do_not_overtake_rules(void **state)
+{
+    struct world *w = *state;
+    struct replica *r = &w->replicas[0];
+    r->idle = true;
+    struct test_rpc a = scoped_rpc(1, "s"), b = scoped_rpc(2, "s");
+    set_rules(r, 1, 1);
+    processor_rpc(r->p, &a.rpc);
+    processor_rpc(r->p, &b.rpc);
+    settle(w);
+    assert_int_equal(r->invoked, 1);
+}
+
 static void clients_are_refused_when_too_many_are_held(void **state)
 {
     struct world *w = *state;
@@ -758,6 +773,7 @@ int main(void)
         CASE(cancel_answers_once),
         CASE(refused_appends_fail_safely),
         CASE(rules_get_into_the_log),
+        CASE(requests_do_not_overtake_rules),
         CASE(clients_are_refused_when_too_many_are_held),
         CASE(undecodable_records_never_reach_the_log),
         CASE(timers_fire_even_when_many_and_refused),
