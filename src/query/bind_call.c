@@ -152,8 +152,10 @@ static bool result_type(struct binder *b, struct expr *e)
         break;
     case RESULT_COMMON:
         e->type = SQL_NULL;
-        for (size_t i = 0; i < e->n_args && e->type != SQL_TYPES; i++)
-            e->type = sql_common_type(e->type, e->args[i]->type);
+        for (size_t i = 0; i < e->n_args && e->type != SQL_TYPES; i++) {
+            struct expr so_far = {.type = e->type};
+            e->type = sql_compare_type(&so_far, e->args[i]); /* a text beside a number is a number */
+        }
         if (e->type == SQL_TYPES)
             return refuse_arguments(b, e);
         break;
@@ -172,7 +174,7 @@ static void result_nullable(struct expr *e)
         any |= e->args[i]->nullable;
         all &= e->args[i]->nullable;
     }
-    bool skips_null = strcmp(f->emit, "coalesce") == 0 || f->result == RESULT_COMMON;
+    bool skips_null = f->result == RESULT_COMMON;
     bool may_fail = strncmp(f->emit, "sql_json", 8) == 0 || f->result == RESULT_ELEMENT ||
                     strcmp(f->name, "nullif") == 0 || strncmp(f->emit, "sql_list", 8) == 0;
     e->nullable = may_fail || (skips_null ? all : any);

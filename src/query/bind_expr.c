@@ -174,10 +174,38 @@ static bool comparable(struct binder *b, struct expr *e, struct expr *x, struct 
                     sql_type_name(x->type), e->op ? e->op : "=", sql_type_name(y->type));
 }
 
+/* Intervals are literals, and so is their sum. */
+static bool fold_intervals(struct binder *b, struct expr *e)
+{
+    const struct expr *x = e->args[0], *y = e->args[1];
+    int64_t sign = e->op[0] == '-' ? -1 : 1, sign_ns;
+    struct sql_interval sum = x->interval;
+    if (x->kind != E_INTERVAL || y->kind != E_INTERVAL)
+        return sql_fail(b->err, SQL_ERROR_NOT_IMPLEMENTED, "intervals that are not literals");
+    if (__builtin_add_overflow(sum.months, sign * y->interval.months, &sum.months) ||
+        __builtin_add_overflow(sum.days, sign * y->interval.days, &sum.days) ||
+        __builtin_mul_overflow(sign, y->interval.ns, &sign_ns) ||
+        __builtin_add_overflow(sum.ns, sign_ns, &sum.ns))
+        return sql_fail(b->err, SQL_ERROR_EXECUTION,
+                        "Arrow error: Arithmetic overflow: the interval is too long");
+    e->kind = E_INTERVAL;
+    e->interval = sum;
+    e->text = x->text;
+    e->type = SQL_INTERVAL;
+    e->n_args = 0;
+    return true;
+}
+
 static bool arithmetic_of_times(struct binder *b, struct expr *e)
 {
     enum sql_type l = e->args[0]->type, r = e->args[1]->type;
     bool minus = strcmp(e->op, "-") == 0, plus = strcmp(e->op, "+") == 0;
+    if ((plus || minus) && l == SQL_INTERVAL && r == SQL_INTERVAL)
+        return fold_intervals(b, e);
+    if (minus && l == SQL_DATE && r == SQL_DATE) {
+        e->type = SQL_I64;
+        return true;
+    }
     /* a text beside a time is a time */
     if (minus && sql_is_time(l) && sql_is_text(r))
         r = l;
@@ -254,7 +282,9 @@ static bool bind_binary(struct binder *b, struct expr *e)
     }
     e->type = SQL_BOOL;
     if (strchr("~!", op[0]) && strcmp(op, "!=") != 0)
-        return (sql_is_text(l->type) && sql_is_text(r->type)) || refuse_operator(b, e, "regex");
+        return ((l->type == SQL_NULL || sql_is_text(l->type)) &&
+                (r->type == SQL_NULL || sql_is_text(r->type))) ||
+               refuse_operator(b, e, "regex");
     if (sql_compare_type(l, r) == SQL_TYPES)
         return refuse_operator(b, e, "comparison");
     return true;

@@ -43,12 +43,6 @@ static void emit_arguments(struct emitter *m, const struct expr *e, size_t from)
 static void emit_common(struct emitter *m, const struct expr *e, const char *name)
 {
     enum sql_type t = e->type;
-    if (e->function->result == RESULT_SAME) /* nullif compares */
-        t = sql_compare_type(e->args[0], e->args[1]);
-    if (t == SQL_TYPES) {
-        sql_fail(m->b->err, SQL_ERROR_PLAN_POSITION, "the arguments of %s have no common type", e->op);
-        return;
-    }
     if (e->n_args == 1) { /* coalesce needs two */
         emit_as(m, e->args[0], t);
         return;

@@ -193,7 +193,9 @@ static void emit_temporal(struct emitter *m, const struct expr *e)
 {
     const struct expr *l = e->args[0], *r = e->args[1];
     int sign = e->op[0] == '-' ? -1 : 1;
-    if (sql_is_time(l->type) && (sql_is_time(r->type) || sql_is_text(r->type)))
+    if (e->type == SQL_I64)
+        emit_pair(m, l, " - ", r, SQL_DATE);
+    else if (sql_is_time(l->type) && (sql_is_time(r->type) || sql_is_text(r->type)))
         emit_pair(m, l, " - ", r, SQL_TIME_MS);
     else if (sql_is_time(l->type))
         emit_time_plus(m, l, r, sign);

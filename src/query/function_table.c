@@ -21,7 +21,7 @@ static const struct sql_function functions[] = {
     S("coalesce", "a*", COMMON, COMMON, "coalesce"),
     S("nvl", "aa", COMMON, COMMON, "coalesce"),
     S("ifnull", "aa", COMMON, COMMON, "coalesce"),
-    S("nullif", "aa", SAME, COMMON, "nullif"),
+    S("nullif", "aa", COMMON, COMMON, "nullif"),
     S("greatest", "a*", COMMON, COMMON, "sql_greatest"),
     S("least", "a*", COMMON, COMMON, "sql_least"),
     /* time */

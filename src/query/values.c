@@ -219,6 +219,8 @@ static bool of_integer(struct sql_value *v, enum sql_type from, enum sql_type to
         v->integer = u64_to_key((uint64_t)v->integer);
     } else if (to == SQL_BOOL)
         v->integer = v->integer != 0;
+    else if (to == SQL_TIME_NS && __builtin_mul_overflow(v->integer, INT64_C(1000000000), &v->integer))
+        return false; /* seconds */
     return integer_in_range(v->integer, to);
 }
 

@@ -48,6 +48,10 @@ static void numbers(void **state)
         {"select min(ordinal_position) - sum(ordinal_position) as u from information_schema.columns where "
          "ordinal_position < 2 and table_name = 'state'",
          "{\"u\":18446744073709551615}"},
+        {"select nullif('12', 3) as a, nullif(3, 2.5) as b, nullif(1, 1) as c, nullif(null, 1) as d, "
+         "coalesce('12', 2.5) as "
+         "e, greatest(3, '12') as f, least('12', 2.5) as g",
+         "{\"a\":12,\"b\":3.0,\"e\":12.0,\"f\":12,\"g\":2.5}"},
         {"select sqrt('4')",
          "Error during planning: Internal error: Failed to match any signature, errors: No function matches "
          "the given name and argument types 'sqrt(Utf8)'. You might need to add explicit type casts."},
@@ -117,6 +121,17 @@ static void times(void **state)
         {"select date_part('isodow', timestamp '2026-11-22') as a, date_part('isodow', timestamp "
          "'2026-11-23') as b",
          "{\"a\":7,\"b\":1}"},
+        {"select interval '1 day 5 hours' - interval '1 month 2 hours' as a, timestamp '2026-01-01' + "
+         "(interval '1 day' + "
+         "interval '1 hour') as b",
+         "{\"a\":\"-1 mons 1 days 3 hours\",\"b\":\"2026-01-02T01:00:00\"}"},
+        {"select 'a' ~ null as a, null !~* 'a' as b, 1 as c", "{\"c\":1}"},
+        {"select date '2026-03-01' - date '2026-02-28' as a, cast(3 as timestamp) as b, cast(-7 as "
+         "timestamp) as c",
+         "{\"a\":1,\"b\":\"1970-01-01T00:00:03\",\"c\":\"1969-12-31T23:59:53\"}"},
+        {"select cast(9223372036854775807 as timestamp)",
+         "Arrow error: Cast error: Can't cast value 9223372036854775807 to type Timestamp(ns)"},
+        {"select nullif(date '2026-02-28', timestamp '2026-03-01') as a", "{\"a\":\"2026-02-28T00:00:00\"}"},
         {"select now() as a, current_date as b, now() - now() as c",
          "{\"a\":\"1970-01-01T00:16:40\",\"b\":\"1970-01-01\",\"c\":\"P0D\"}"},
         {"select date_trunc('hour', timestamp '2026-11-22 17:45:01') as a, date_part('hour', timestamp "
