@@ -84,6 +84,13 @@ int cli_watch(struct tool *t, int (*once)(struct tool *t))
 
 /* ---- one call ---- */
 
+static void arm_deadline(struct api_call *call)
+{
+    struct cli *c = call->cli;
+    if (c->request_timeout_ms)
+        env_timer_arm(loop_env(c->loop), &call->deadline, c->request_timeout_ms);
+}
+
 static void on_head(void *ctx, struct http_stream *s, int status, enum http_version version,
                     const struct http_header *headers, size_t n)
 {
@@ -98,6 +105,7 @@ static void on_data(void *ctx, struct http_stream *s, struct bytes data)
     struct api_call *call = ctx;
     http_stream_consumed(s, data.len);
     if (call->on_data && api_good(call)) {
+        arm_deadline(call); /* a long answer may take its time, silence may not */
         call->on_data(call, bytes_slice(data));
         return;
     }
@@ -171,8 +179,7 @@ static void start(struct tool *t, struct api_call *call, const struct http_uri *
     if (call->body)
         http_stream_write(call->stream, bytes_copy(slice_make(call->body, length)));
     http_stream_end(call->stream);
-    if (c->request_timeout_ms && !call->on_data)
-        env_timer_arm(loop_env(c->loop), &call->deadline, c->request_timeout_ms);
+    arm_deadline(call);
 }
 
 void api_run(struct tool *t, struct api_call *calls, size_t n)

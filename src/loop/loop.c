@@ -6,6 +6,7 @@
  * behind when the loop sleeps. */
 #define _GNU_SOURCE /* pthread_setname_np */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -256,6 +257,16 @@ static void seed_random(struct loop *l)
         }
     }
     l->random_state[0] |= 1; /* all zero is the one state to avoid */
+}
+
+void loop_open_standard_streams(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR); /* a child is to have them too */
+    } while (fd >= 0 && fd <= STDERR_FILENO);
+    if (fd > STDERR_FILENO)
+        close(fd);
 }
 
 struct loop *loop_new(const char *name)

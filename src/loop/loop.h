@@ -16,6 +16,10 @@ struct loop_msg {
     void (*deliver)(struct loop_msg *m);
 };
 
+/* Standard streams that are closed get /dev/null, else a socket or file would take their numbers, which libuv
+ * refuses to close. At the start of a process. */
+void loop_open_standard_streams(void);
+
 /* Creates the loop object; nothing runs yet. `name` (at most 15 bytes are shown as thread name) is copied. */
 struct loop *loop_new(const char *name);
 /* Start a thread that runs the loop until loop_stop. */

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "loop/loop.h"
 #include "node/config.h"
 #include "node/node.h"
 #include "node/recover.h"
@@ -17,6 +18,7 @@ int main(int argc, char **argv, char **envp)
     struct node_config *config;
     enum config_action action;
     int exit_code;
+    loop_open_standard_streams();
     if (node_recover(argc, argv, envp, &exit_code))
         return exit_code;
     if (config_load(argc, argv, envp, &config, &action, &exit_code) != RC_OK || action == CONFIG_EXIT)

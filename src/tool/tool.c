@@ -2,14 +2,15 @@
 #include "tool/tool.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/time.h"
+#include "loop/loop.h"
 #include "tool/table.h"
 
 void tool_init(struct tool *t, const struct command *root, const char *version, void *app)
@@ -90,23 +91,12 @@ static void interrupted(int signum)
     _exit(1);
 }
 
-/* Standard streams that were closed would become the numbers of sockets. */
-static void open_standard_streams(void)
-{
-    int fd;
-    do {
-        fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-    } while (fd >= 0 && fd <= STDERR_FILENO);
-    if (fd > STDERR_FILENO)
-        close(fd);
-}
-
 int tool_main(int argc, char **argv, const struct command *root, const char *version, void *app,
               int (*before)(struct tool *t))
 {
     struct tool t;
     int exit_code = 0;
-    open_standard_streams();
+    loop_open_standard_streams();
     signal(SIGINT, interrupted);
     load_dotenv();
     tool_init(&t, root, version, app);
@@ -285,9 +275,50 @@ void tool_say(struct tool *t, const char *fmt, ...)
     write_raw(&t->out, text, strlen(text));
 }
 
+/* Length of a style's escape sequence at the front, `ESC [ 1 ; 2 m`; 0: there is none. */
+static size_t style_sequence(struct slice s)
+{
+    size_t n = 2;
+    if (s.len < 3 || s.ptr[0] != '\033' || s.ptr[1] != '[')
+        return 0;
+    while (n < s.len && (s.ptr[n] == ';' || (s.ptr[n] >= '0' && s.ptr[n] <= '9')))
+        n++;
+    return n < s.len && s.ptr[n] == 'm' ? n + 1 : 0;
+}
+
+void write_for_terminal(struct writer *w, struct slice s)
+{
+    for (size_t i = 0; i < s.len;) {
+        uint8_t c = s.ptr[i];
+        size_t style = style_sequence(slice_sub(s, i, s.len - i));
+        size_t n = style ? style : 1;
+        bool second = c == 0xc2 && i + 1 < s.len && s.ptr[i + 1] >= 0x80 && s.ptr[i + 1] < 0xa0;
+        if (style || (c >= 0x20 && c != 0x7f && !second) || c == '\n' || c == '\t')
+            write_raw(w, s.ptr + i, n);
+        else if (c < 0x20)
+            write_utf8(w, 0x2400u + c); /* its picture */
+        else
+            write_utf8(w, 0x2421);
+        i += second ? 2 : n;
+    }
+}
+
+/* Texts come from services and their callers: on a terminal they must not move the cursor or set the title.
+ */
+static bool put(FILE *f, bool terminal, struct slice text)
+{
+    struct writer w = WRITER_INIT;
+    if (terminal)
+        write_for_terminal(&w, text);
+    struct slice out = terminal ? writer_slice(&w) : text;
+    bool good = out.len == 0 || fwrite(out.ptr, 1, out.len, f) == out.len;
+    writer_free(&w);
+    return good;
+}
+
 void tool_flush(struct tool *t)
 {
-    bool good = t->out.len == 0 || fwrite(t->out.buf->data, 1, t->out.len, stdout) == t->out.len;
+    bool good = put(stdout, t->columns > 0, writer_slice(&t->out));
     if (fflush(stdout) != 0 || !good)
         t->out_errno = errno ? errno : EIO;
     writer_reset(&t->out);
@@ -326,8 +357,10 @@ static void print_error(struct tool *t, const char *message)
 {
     table_json_end(t);
     tool_flush(t);
-    fprintf(stderr, "%sError:%s %s\n", style_begin(t->color_err, STYLE_RED | STYLE_BOLD),
-            style_end(t->color_err, STYLE_RED | STYLE_BOLD), message);
+    fprintf(stderr, "%sError:%s ", style_begin(t->color_err, STYLE_RED | STYLE_BOLD),
+            style_end(t->color_err, STYLE_RED | STYLE_BOLD));
+    put(stderr, isatty(STDERR_FILENO), slice_cstr(message));
+    fputc('\n', stderr);
 }
 
 int tool_fail(struct tool *t, const char *fmt, ...)
@@ -482,7 +515,7 @@ int tool_watch(struct tool *t, const char *what, uint64_t interval_ms, int (*onc
         t->arena = (struct arena){0};
         time_format_rfc3339(&when, os_wall_us(), 0, "Z");
         if (terminal)
-            tool_say(t, "\033[H\033[2J");
+            fputs("\033[H\033[2J", stdout);
         tool_say(t, "%.*s  %s  (Ctrl-C ends)\n\n", SLICE_FMT(writer_slice(&when)), what);
         writer_free(&when);
         once(t); /* an error is part of the view */

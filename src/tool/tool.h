@@ -64,6 +64,9 @@ char *tool_format_va(struct tool *t, const char *fmt, va_list ap);
 char *tool_take_text(struct tool *t, struct writer *w_take);
 void tool_say(struct tool *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void tool_flush(struct tool *t);
+/* `s` with its control characters as pictures (U+2400...), but for line ends, tabs and the sequences of
+ * styles. */
+void write_for_terminal(struct writer *w, struct slice s);
 /* `text` with the style's escape sequences, if styles are on. */
 const char *tool_styled(struct tool *t, unsigned style, const char *text);
 /* Bytes to switch a style on and off; "" if styles are off. */

@@ -44,6 +44,7 @@ class Admin {
     };
     this.requests.push({ method: request.method, path: request.url, headers: request.headers, body });
     if (request.url === "/version") return this.version ? send(200, this.version) : send(404, "{}");
+    if (this.silent) return;
     if (request.url === "/v4/query") {
       const sql = collapsed(JSON.parse(body).query);
       const found = this.rows.find(([pattern]) => pattern.test(sql));
@@ -407,6 +408,17 @@ describe("requests of the restate tool", () => {
     assert.equal(breaking.code, 1);
     assert.match(breaking.out, /Breaking changes detected:\n {2}META0006 /);
     assert.match(breaking.out, /restate deployment register http:\/\/127\.0\.0\.1:9080\/ --breaking/);
+    admin.requests = [];
+  });
+
+  test("a server that says nothing: every request ends in time, a query too", async () => {
+    for (const command of [["services", "list"], ["sql", "select 1"], ["rules", "list"]]) {
+      admin.silent = true;
+      const r = await run("--request-timeout", "200", ...command);
+      assert.equal(r.code, 1);
+      assert.match(r.err, /no answer within the time limit/, command.join(" "));
+    }
+    admin.silent = false;
     admin.requests = [];
   });
 

@@ -52,8 +52,9 @@ export async function eventually(probe, { timeoutMs = 10_000, everyMs = 20 } = {
 }
 
 export class Server {
-  static async start({ env = {}, args = [] } = {}) {
+  static async start({ env = {}, args = [], wrapper } = {}) {
     const server = new this();
+    server.wrapper = wrapper;
     server.dir = mkdtempSync(join(tmpdir(), "restate-test-"));
     server.ports = { ingress: await freePort(), admin: await freePort(), fabric: await freePort() };
     server.ingress = `http://127.0.0.1:${server.ports.ingress}`;
@@ -74,7 +75,8 @@ export class Server {
 
   spawn(args = []) {
     const log = openSync(this.logFile, "a");
-    return spawn(binary, ["--base-dir", join(this.dir, "data"), "--node-name", "node-1", ...this.args, ...args], {
+    const [program, ...rest] = [...(this.wrapper ?? []), binary]; // a wrapper runs what comes behind it
+    return spawn(program, [...rest, "--base-dir", join(this.dir, "data"), "--node-name", "node-1", ...this.args, ...args], {
       stdio: ["ignore", log, log],
       env: {
         PATH: process.env.PATH,

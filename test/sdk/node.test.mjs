@@ -88,6 +88,43 @@ describe("a node as its operator sees it", () => {
     }
   });
 
+  test("started with closed standard streams it serves and stops like any other", async () => {
+    for (const closed of ["<&-", "<&- >&- 2>&-"]) {
+      const server = await Server.start({ wrapper: ["/bin/sh", "-c", `exec "$0" "$@" ${closed}`] });
+      try {
+        assert.equal((await fetch(`${server.ingress}/restate/health`)).status, 200);
+        assert.deepEqual(await server.stop(), { code: 0, signal: null });
+      } finally {
+        await server.dispose();
+      }
+    }
+  });
+
+  test("every series has the kind and the labels that docs/metrics.md says", async () => {
+    const documented = new Map();
+    const rows = readFileSync(new URL("../../docs/metrics.md", import.meta.url), "utf8").matchAll(/^\| `(restate_\w+)`[ *]*\| (\w+) \| ([^|]*)\|/gm);
+    for (const [, name, kind, labels] of rows) {
+      assert.ok(!documented.has(name), `${name} stands in the list twice`);
+      documented.set(name, { kind, labels: new Set([...labels.matchAll(/`(\w+)[`=]/g)].map((m) => m[1])) });
+    }
+    const server = await Server.start();
+    try {
+      const metrics = (await server.get("/metrics", { base: server.fabric })).body;
+      for (const [, name, kind] of metrics.matchAll(/^# TYPE (\w+) (\w+)$/gm)) assert.equal(documented.get(name)?.kind, kind, name);
+      let n = 0;
+      for (const [, name, labels] of metrics.matchAll(/^(restate_\w+)\{([^}]*)\} /gm)) {
+        const row = documented.get(name) ?? documented.get(name.replace(/_(sum|count)$/, ""));
+        const [cluster, node, ...own] = [...labels.matchAll(/(\w+)="/g)].map((m) => m[1]);
+        assert.deepEqual([cluster, node], ["cluster_name", "node_name"], name);
+        for (const label of own) assert.ok(row.labels.has(label) || (row.kind === "summary" && label === "quantile"), `${name}: ${label}`);
+        n++;
+      }
+      assert.ok(n > 100, `${n} series`);
+    } finally {
+      await server.dispose();
+    }
+  });
+
   test("health and metrics of the node port", async () => {
     const server = await Server.start();
     try {

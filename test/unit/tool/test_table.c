@@ -112,6 +112,18 @@ static void widths(void **state)
                      2); /* no UTF-8: something is shown for each byte */
 }
 
+/* What a caller put into a key does not reach the terminal as a command. */
+static void control_characters(void **state)
+{
+    struct tool t;
+    tool_init(&t, &root, "1", NULL);
+    write_for_terminal(&t.out, SLICE_LIT("a\033]0;title\a\033[2Jb\rc\x7f\xc2\x9b"
+                                         "2J\033[1;31mred\033[0m\tcaf\xc3\xa9\xc2\xa0\n\033["));
+    EXPECT(&t, "a\u241b]0;title\u2407\u241b[2Jb\u240dc\u2421\u2421"
+               "2J\033[1;31mred\033[0m\tcaf\xc3\xa9\xc2\xa0\n\u241b[");
+    tool_free(&t);
+}
+
 static void differences(void **state)
 {
     struct tool t;
@@ -160,9 +172,10 @@ static void times(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(compact), cmocka_unit_test(lines_in_cells), cmocka_unit_test(narrow_terminal),
-        cmocka_unit_test(as_json), cmocka_unit_test(widths),         cmocka_unit_test(differences),
-        cmocka_unit_test(times),
+        cmocka_unit_test(compact),         cmocka_unit_test(lines_in_cells),
+        cmocka_unit_test(narrow_terminal), cmocka_unit_test(as_json),
+        cmocka_unit_test(widths),          cmocka_unit_test(differences),
+        cmocka_unit_test(times),           cmocka_unit_test(control_characters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
