@@ -154,8 +154,6 @@ static void answer_changed(struct admin_call *c, const struct cluster_change *k,
         return;
     }
     open_cluster(c, &o, found);
-    if (k->operation == CLUSTER_UPDATE)
-        write_subscriptions_of(c, &o, found->name, false);
     json_close(&o, '}');
     write_fmt(&location, "kafka-clusters/%s%c", k->name, 0);
     answer_json(c, k->operation == CLUSTER_CREATE ? 201 : 200, &w,

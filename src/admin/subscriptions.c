@@ -135,7 +135,9 @@ static bool read_uri(struct admin_call *c, const json_t *body, const char *key, 
     if (*out && kafka_uri_parse(slice_cstr(*out), &uri))
         return true;
     snprintf(missing, sizeof(missing), "missing field `%s`", key);
-    answer_bad_shape(c, *out ? key : "", *out ? "invalid uri character" : missing);
+    const char *malformed =
+        *out && strpbrk(*out, " \"<>\\^`{|}") ? "invalid uri character" : "invalid format";
+    answer_bad_shape(c, *out ? key : "", *out ? malformed : missing);
     return false;
 }
 

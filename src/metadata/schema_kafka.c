@@ -52,6 +52,8 @@ bool kafka_uri_parse(struct slice text, struct kafka_uri *out)
         rest = slice_sub(rest, 0, (size_t)query);
     ptrdiff_t slash = slice_find(rest, '/', 0);
     size_t authority = slash < 0 ? rest.len : (size_t)slash;
+    if (authority && slash >= 0 && !out->scheme.ptr)
+        return false; /* neither an authority alone nor a path */
     if (authority)
         out->authority = slice_sub(rest, 0, authority);
     if (slash >= 0)
@@ -373,21 +375,21 @@ static bool check_source(const char *text, struct kafka_uri *u, struct problem *
                                            text);
 }
 
-static bool check_sink(const struct schema *s, const char *text, enum target_kind *kind, struct problem *p)
+static bool check_sink(const struct schema *s, const char *text, struct kafka_uri *u, enum target_kind *kind,
+                       struct problem *p)
 {
-    struct kafka_uri u;
-    if (!kafka_uri_parse(slice_cstr(text), &u) || !slice_eq_cstr(u.scheme, "service"))
+    if (!kafka_uri_parse(slice_cstr(text), u) || !slice_eq_cstr(u->scheme, "service"))
         return problem_set(p, 400, "META0009",
                            "invalid sink URI '%s': must have a scheme segment, with supported schemes: "
                            "[service].",
                            text);
-    if (!u.authority.ptr)
+    if (!u->authority.ptr)
         return problem_set(p, 400, "META0009",
                            "invalid sink URI '%s': sink URI of service type must have a authority segment "
                            "containing the service name.",
                            text);
-    const struct schema_service *service = schema_service(s, u.authority);
-    const struct schema_handler *h = service ? schema_handler(service, u.path) : NULL;
+    const struct schema_service *service = schema_service(s, u->authority);
+    const struct schema_handler *h = service ? schema_handler(service, u->path) : NULL;
     if (!h)
         return problem_set(p, 400, "META0009",
                            "invalid sink URI '%s': cannot find service/handler specified in the sink URI.",
@@ -413,6 +415,12 @@ static bool unknown_cluster(const struct schema *s, const struct schema_fixed_cl
     free(text);
     json_decref(names);
     return false;
+}
+
+/* As it is kept and compared: always with a path, without a query. */
+static char *uri_text(const struct kafka_uri *u)
+{
+    return xasprintf("%.*s://%.*s/%.*s", SLICE_FMT(u->scheme), SLICE_FMT(u->authority), SLICE_FMT(u->path));
 }
 
 static char *subscription_key(struct u128 id)
@@ -458,17 +466,19 @@ bool schema_create_subscription(const struct schema *s, const struct schema_fixe
                                 struct schema_change *out, struct problem *problem)
 {
     memset(out, 0, sizeof(*out));
-    struct kafka_uri source;
+    struct kafka_uri source, sink;
     enum target_kind kind = TARGET_SERVICE; /* set by check_sink */
-    if (!check_source(r->source, &source, problem) || !check_sink(s, r->sink, &kind, problem))
+    if (!check_source(r->source, &source, problem) || !check_sink(s, r->sink, &sink, &kind, problem))
         return false;
     const struct schema_kafka_cluster *c = schema_find_cluster(s, fixed, source.authority);
     if (!c)
         return unknown_cluster(s, fixed, source.authority, problem);
-    return finish(
-        s, NULL, subscription_key(new_id),
-        subscription_record(r->source, r->sink, kind, settled_options(r, c, new_id), r->paused, r->skip_bad),
-        out, problem);
+    char *source_text = uri_text(&source), *sink_text = uri_text(&sink);
+    json_t *record = subscription_record(source_text, sink_text, kind, settled_options(r, c, new_id),
+                                         r->paused, r->skip_bad);
+    free(source_text);
+    free(sink_text);
+    return finish(s, NULL, subscription_key(new_id), record, out, problem);
 }
 
 static bool subscription_missing(struct u128 id, struct problem *p)

@@ -72,7 +72,7 @@ static void a_hidden_secret_is_kept(void **state)
         f, "PATCH", "/kafka-clusters/kc",
         "{\"properties\":{\"sasl.password\":\"***\",\"bootstrap.servers\":\"c:2\",\"note\":\"***\"}}", 200,
         "{\"name\":\"kc\",\"properties\":{\"bootstrap.servers\":\"c:2\",\"note\":\"***\",\"sasl.password\":"
-        "\"***\"},\"created_at\":\"2026-11-22T17:33:58.130000000Z\",\"subscriptions\":[]}");
+        "\"***\"},\"created_at\":\"2026-11-22T17:33:58.130000000Z\"}");
     assert_string_equal(stored_property(f, "kc", "sasl.password"), "s");
     assert_string_equal(stored_property(f, "kc", "note"), "***");
     expect(f, "PATCH", "/kafka-clusters/kc", "{\"properties\":{\"bootstrap.servers\":\"c:2\"}}", 200, NULL);
@@ -151,6 +151,19 @@ static void options_settle_group_and_client(void **state)
     assert_non_null(strstr(f->body, "\"options\":{\"client.id\":\"c\",\"group.id\":\"g\"}"));
 }
 
+/* The query of a URI is not part of it, an empty path is. */
+static void uris_are_kept_in_one_form(void **state)
+{
+    struct fixture *f = *state;
+    prepare(f);
+    subscribe(f, "{\"source\":\"kafka://kc/a/b?x=1#y\",\"sink\":\"service://Greeter/greet?x\"}");
+    assert_non_null(strstr(f->body, "\"source\":\"kafka://kc/a/b\",\"sink\":\"service://Greeter/greet\""));
+    expect(f, "GET", "/subscriptions?source=kafka://kc/a/b", NULL, 200, NULL);
+    assert_non_null(strstr(f->body, "kafka://kc/a/b"));
+    subscribe(f, "{\"source\":\"kafka://kc\",\"sink\":\"service://Greeter/greet\"}");
+    assert_non_null(strstr(f->body, "\"source\":\"kafka://kc/\""));
+}
+
 static void refused_subscriptions(void **state)
 {
     struct fixture *f = *state;
@@ -191,6 +204,7 @@ static void refused_subscriptions(void **state)
                  "Kafka cluster 'no' not found. Available clusters: [\\\"kc\\\"]");
     static const char *const malformed[] = {
         "{\"source\":\"kafka://kc/a b\",\"sink\":\"service://Greeter/greet\"}",
+        "{\"source\":\"kc/t\",\"sink\":\"service://Greeter/greet\"}",
         "{\"source\":\"kafka://kc/t\"}",
         "{\"sink\":\"service://Greeter/greet\"}",
         "{\"source\":\"kafka://kc/t\",\"sink\":\"service://Greeter/greet\",\"options\":{\"a\":1}}",
@@ -257,7 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(clusters),           TEST(a_hidden_secret_is_kept),         TEST(subscriptions),
         TEST(orphans_by_force),   TEST(options_settle_group_and_client), TEST(refused_subscriptions),
-        TEST(paused_and_resumed), TEST(clusters_of_the_configuration),
+        TEST(paused_and_resumed), TEST(clusters_of_the_configuration),   TEST(uris_are_kept_in_one_form),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
