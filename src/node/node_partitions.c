@@ -61,12 +61,6 @@ static void become_alive(struct node *n)
         return;
     }
     struct err err = {0};
-    if (n->config->roles & ROLE_HTTP_INGRESS) {
-        for (uint32_t i = 0; i < n->n_shards; i++)
-            shard_serve_ingress(n->shards[i], n->ingress_listeners[i].listeners,
-                                n->ingress_listeners[i].n_listeners);
-        node_log_listening(&n->ingress_service, "restate_ingress_http::server", "Ingress HTTP listening");
-    }
     node_queries_start(n);
     if (n->config->roles & ROLE_ADMIN) {
         if (node_admin_new(n, &err) != RC_OK || service_start(&n->admin_service, &err) != RC_OK) {
@@ -75,6 +69,13 @@ static void become_alive(struct node *n)
         }
         node_log_listening(&n->admin_service, "restate_core::network::net_util", "Server listening");
         LOG0(LOG_INFO, "restate_admin::service", "Admin API starting on: %s", n->admin_service.advertised);
+    }
+    /* Last: connections wait at its port, and what may end the start must come before the first answer. */
+    if (n->config->roles & ROLE_HTTP_INGRESS) {
+        for (uint32_t i = 0; i < n->n_shards; i++)
+            shard_serve_ingress(n->shards[i], n->ingress_listeners[i].listeners,
+                                n->ingress_listeners[i].n_listeners);
+        node_log_listening(&n->ingress_service, "restate_ingress_http::server", "Ingress HTTP listening");
     }
     n->state = NODE_ALIVE;
     if (isatty(STDOUT_FILENO))
