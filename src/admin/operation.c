@@ -151,16 +151,17 @@ static void on_status(struct admin_call *c, const struct rpc_reply *reply)
         submit(c);
         return;
     }
+    /* An attempt may pin it at any moment, so not even "latest" can be promised. */
+    if (o->op == OP_RESUME && reply->invocation_status == INV_INVOKED) {
+        conclude(c, OUTCOME_CANNOT_REPIN);
+        return;
+    }
     if (!reply->pinned) {
         /* "latest" is what an unpinned invocation takes anyhow; an explicit deployment cannot be promised. */
         if (o->choice == DEPLOYMENT_LATEST)
             submit(c);
         else
             conclude(c, OUTCOME_CANNOT_REPIN);
-        return;
-    }
-    if (o->op == OP_RESUME && reply->invocation_status == INV_INVOKED) {
-        conclude(c, OUTCOME_CANNOT_REPIN);
         return;
     }
     repin_and_submit(c, reply,
