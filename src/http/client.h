@@ -50,8 +50,8 @@ struct http_stream_ops {
     void (*on_writable)(void *ctx, struct http_stream *s);
     /* Last callback, exactly once, when both sides are done, or on failure (`err->rc` != RC_OK), or after
      * http_stream_reset (RC_CANCELED). Messages name the cause: refused, reset, GOAWAY, TLS, timeout, and for
-     * HTTP/2 spoken to an HTTP/1.1 server `h2 FRAME_SIZE_ERROR` (RC_UNSUPPORTED). Never called from inside an
-     * http_stream_* or http_client_open call. */
+     * HTTP/2 spoken to an HTTP/1.1 server `h2 FRAME_SIZE_ERROR` (RC_UNSUPPORTED, as for the reverse). Never
+     * called from inside an http_stream_* or http_client_open call. */
     void (*on_done)(void *ctx, struct http_stream *s, const struct err *err);
 };
 

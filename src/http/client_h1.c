@@ -108,6 +108,15 @@ void client_h1_start(struct client_conn *c)
     c->max_streams = 1;
 }
 
+/* A server of HTTP/2 opens with SETTINGS, or says GOAWAY at once: a frame of the connection, of less than 16
+ * KiB. */
+static bool begins_http2(struct slice s)
+{
+    static const uint8_t connection[4] = {0};
+    return s.len >= 9 && s.ptr[0] == 0 && s.ptr[1] < 0x40 && (s.ptr[3] == 4 || s.ptr[3] == 7) &&
+           memcmp(s.ptr + 5, connection, 4) == 0;
+}
+
 void client_h1_input(struct client_conn *c, struct bytes data)
 {
     struct client_h1 *h = &c->h1;
@@ -122,8 +131,11 @@ void client_h1_input(struct client_conn *c, struct bytes data)
         h->response_done ? H1_PAUSED : h1_parser_run(&h->parser, &h1_settings, bytes_slice(data), &used);
     if (result == H1_BROKEN) {
         h->broken = true;
-        client_stream_done(h->current, RC_CLOSED, "http/1.1: malformed response: %s",
-                           h1_parser_error(&h->parser));
+        if (used == 0 && begins_http2(bytes_slice(data)))
+            client_stream_done(h->current, RC_UNSUPPORTED, "%s", "http/1.1: the server speaks HTTP/2");
+        else
+            client_stream_done(h->current, RC_CLOSED, "http/1.1: malformed response: %s",
+                               h1_parser_error(&h->parser));
     }
     if (used < data.len)
         h->keep_alive = false; /* more than one response: do not trust the connection any further */

@@ -145,10 +145,10 @@ static void refused_connections(void **state)
 }
 
 /* A server that speaks one HTTP version only. */
-static const char *raw_answer;
+static struct slice raw_answer;
 static void raw_read(void *ctx, struct bytes data)
 {
-    net_conn_write(ctx, bytes_static(slice_cstr(raw_answer)));
+    net_conn_write(ctx, bytes_static(raw_answer));
 }
 static void raw_closed(void *ctx, const struct err *why) {}
 static void raw_eof(void *ctx)
@@ -170,12 +170,21 @@ static void http_versions_that_do_not_match(void **state)
     assert_int_equal(net_listener_start(listener, NULL), RC_OK);
     net_listener_address(listener, &bound);
     char *uri = xasprintf("http://127.0.0.1:%u/", bound.port);
-    raw_answer = "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    raw_answer = SLICE_LIT("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
     discover(uri, false);
     assert_string_equal(D.r.restate_code, "META0014");
     char *expected = xasprintf("error when calling '%s': server possibly supports only HTTP1.1, consider "
                                "discovery with --use-http1.1.",
                                uri);
+    assert_string_equal(D.r.message, expected);
+    free(expected);
+    raw_answer = slice_make("\0\0\0\4\0\0\0\0\0", 9); /* SETTINGS */
+    discover(uri, true);
+    assert_string_equal(D.r.restate_code, "META0003");
+    expected =
+        xasprintf("error when calling '%s': server possibly supports only HTTP/2, consider discovering "
+                  "without --use-http1.1. http/1.1: the server speaks HTTP/2",
+                  uri);
     assert_string_equal(D.r.message, expected);
     free(expected);
     free(uri);
