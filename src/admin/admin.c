@@ -117,6 +117,8 @@ static struct split_target split(struct slice target)
         t.path = slice_sub(target, 0, (size_t)q);
         t.query = slice_sub(target, (size_t)q + 1, target.len - (size_t)q - 1);
     }
+    if (slice_eq_cstr(t.path, "/v1"))
+        t.version_1 = true;
     if (t.path.len < 4 || t.path.ptr[0] != '/' || t.path.ptr[1] != 'v' || t.path.ptr[3] != '/') {
         if (t.path.len == 3 && t.path.ptr[1] == 'v' && t.path.ptr[2] >= '2' && t.path.ptr[2] <= '4') {
             t.version = t.path.ptr[2] - '0'; /* "/v4" answers like "/" */
@@ -125,7 +127,7 @@ static struct split_target split(struct slice target)
         return t;
     }
     unsigned version = (unsigned)t.path.ptr[2] - '0';
-    if (version == 1)
+    if (version == 1 && t.path.len > 4)
         t.version_1 = true;
     if (version < ADMIN_VERSION_MIN || version > ADMIN_VERSION_MAX)
         return t;
@@ -185,8 +187,11 @@ static void start_call(struct admin *a, struct admin_exchange *x, const struct a
     c->exchange = x;
     c->route = route;
     c->api_version = t->version;
-    for (unsigned i = 0; i < ADMIN_PARAMS_MAX; i++)
+    bool utf8 = true;
+    for (unsigned i = 0; i < ADMIN_PARAMS_MAX; i++) {
         c->params[i] = decoded(&c->arena, params[i]);
+        utf8 = utf8 && slice_is_utf8(slice_cstr(c->params[i]));
+    }
     c->query = arena_copy_slice(&c->arena, t->query);
     if (x->content_type.ptr)
         c->content_type = arena_copy_slice(&c->arena, x->content_type);
@@ -194,7 +199,10 @@ static void start_call(struct admin *a, struct admin_exchange *x, const struct a
     c->body_too_large = x->body_too_large;
     list_push_back(&a->calls, &c->link);
     a->n_calls++;
-    route->handle(c);
+    if (utf8 || route->handle == handle_ui) /* there is no such file: its index, as for any other */
+        route->handle(c);
+    else
+        answer_text(c, 400, "Invalid URL: Invalid UTF-8 in the path");
 }
 
 void admin_handle(struct admin *a, struct admin_exchange *x)

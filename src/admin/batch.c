@@ -196,11 +196,10 @@ static bool read_choice(struct admin_call *c, const json_t *body, struct batch *
     char reason[128];
     enum deployment_choice choice = b->op == OP_RESTART_AS_NEW ? DEPLOYMENT_LATEST : DEPLOYMENT_KEEP;
     struct u128 id = {0};
-    if (!call_json_text(c, body, "deployment", &text))
+    bool chooses = b->op == OP_RESUME || b->op == OP_RESTART_AS_NEW; /* to the others the key is unknown */
+    if (chooses && !call_json_text(c, body, "deployment", &text))
         return false;
-    bool good = (b->op != OP_RESUME && b->op != OP_RESTART_AS_NEW) ||
-                deployment_choice_parse(text, &choice, &id, reason, sizeof(reason));
-    if (!good) {
+    if (chooses && !deployment_choice_parse(text, &choice, &id, reason, sizeof(reason))) {
         answer_error(c, 400, "The request field 'deployment' is invalid. Reason: %s", reason);
         return false;
     }

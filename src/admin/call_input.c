@@ -118,7 +118,7 @@ bool call_json_duration(struct admin_call *c, const json_t *o, const char *key, 
         answer_bad_shape(c, key, err.msg);
         return false;
     }
-    *out_ms = ns / 1000000;
+    *out_ms = ns > 0 && ns < 1000000 ? 1 : ns / 1000000; /* zero means something else: never, or at once */
     return true;
 }
 

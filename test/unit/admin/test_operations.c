@@ -18,6 +18,8 @@ static void routes_and_versions(void **state)
     }
     expect(f, "GET", "/v1/version", NULL, 400,
            "Unsupported Admin API version V1. This server supports versions between V2 and V4.");
+    expect_text(f, "GET", "/v1", NULL, 400, "Unsupported Admin API version V1.");
+    expect(f, "GET", "/v1/", NULL, 404, "");
     static const char *const unknown[] = {"/v5/version",
                                           "/v0/version",
                                           "/nope",
@@ -324,6 +326,10 @@ static void deployments_for_resume_and_restart(void **state)
         "The invocation '" ID
         "' is still running or the deployment id is not pinned yet, deployment id cannot be changed.");
 
+    running.pinned = false; /* the attempt may pin it any moment */
+    replies(f, 1, &running);
+    expect(f, "PATCH", PATH("resume?deployment=latest"), NULL, 409, NULL);
+
     struct rpc_reply unpinned = {.invocation_status = INV_SUSPENDED};
     replies(f, 2, (struct rpc_reply[]){unpinned, done});
     expect(f, "PATCH", PATH("resume?deployment=latest"), NULL, 200, "");
@@ -467,6 +473,10 @@ static void batches(void **state)
         f->body, "{\"succeeded\":[{\"old_invocation_id\":\"" ID "\",\"new_invocation_id\":\"inv_1", 30);
     expect_text(f, "POST", "/internal/invocations_batch_operations/kill", "{\"invocation_ids\":[\"zzz\"]}",
                 422, "Failed to deserialize");
+    expect(f, "POST", "/internal/invocations_batch_operations/kill",
+           "{\"invocation_ids\":[],\"deployment\":1}", 200, NULL); /* a key that only others know */
+    expect_text(f, "POST", "/internal/invocations_batch_operations/resume",
+                "{\"invocation_ids\":[],\"deployment\":1}", 422, "Failed to deserialize");
     expect_text(f, "POST", "/internal/invocations_batch_operations/kill", "{}", 422, "Failed to deserialize");
     expect_error(f, "POST", "/internal/invocations_batch_operations/resume",
                  "{\"invocation_ids\":[],\"deployment\":\"x\"}", 400,

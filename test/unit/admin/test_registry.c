@@ -291,6 +291,18 @@ static void patched_service(void **state)
     expect(f, "PATCH", "/v4/services/Counter", "{}", 200, NULL);
     expect(f, "PATCH", "/v4/services/Wf", "{\"workflow_completion_retention\":\"0\"}", 200, NULL);
     assert_non_null(strstr(f->body, "\"workflow_completion_retention\":\"0s\""));
+    /* Milliseconds are kept; what is less does not become zero, which for a retention means "off". */
+    expect(f, "PATCH", "/services/Counter", "{\"abort_timeout\":\"999us\"}", 200, NULL);
+    assert_non_null(strstr(f->body, "\"abort_timeout\":\"1ms\""));
+    expect(f, "PATCH", "/services/Counter", "{\"abort_timeout\":\"90s\"}", 200, NULL);
+    /* Names that are no UTF-8 are never looked up, nor written into the log. */
+    expect_text(f, "GET", "/services/%FF", NULL, 400, "Invalid URL: Invalid UTF-8 in ");
+    expect_text(f, "GET", "/services/Counter/handlers/%C3", NULL, 400, "Invalid URL: Invalid UTF-8 in ");
+    size_t asked = f->n_kinds;
+    expect_text(f, "POST", "/services/%FF/state", "{\"object_key\":\"k\",\"new_state\":{}}", 400,
+                "Invalid URL: Invalid UTF-8 in ");
+    assert_int_equal(f->n_kinds, asked);
+    expect_error(f, "GET", "/services/%C3%BC", NULL, 404, "The requested service '\xc3\xbc' does not exist");
     expect_text(f, "PATCH", "/v4/services/Counter", "{\"abort_timeout\":\"abc\"}", 422,
                 "Failed to deserialize the JSON body into the target type: abort_timeout: ");
     static const char *const bad[] = {"{\"abort_timeout\":5}", "{\"abort_timeout\":\"5\"}",
