@@ -482,6 +482,16 @@ enum rc net_listen(struct loop *l, const struct net_address *addr, bool reuse_po
     return RC_OK;
 }
 
+enum rc net_listener_move(struct net_listener *from, struct loop *to, const struct net_listener_ops *ops,
+                          void *ctx, struct net_listener **out, struct err *err)
+{
+    from->loop = to;
+    from->ops = ops;
+    from->ctx = ctx;
+    *out = from;
+    return RC_OK;
+}
+
 void net_listener_address(const struct net_listener *nl, struct net_address *out)
 {
     *out = nl->address;
