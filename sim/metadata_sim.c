@@ -227,7 +227,6 @@ int main(int argc, char **argv)
     };
     static const struct seeds_program program = {.source = "sim/metadata_sim.c",
                                                  .run = run,
-
                                                  .passed = passed,
                                                  .mutations = mutations,
                                                  .n_mutations = ARRAY_LEN(mutations)};

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "base/calendar.h"
 #include "base/codec.h"
 
 static uint64_t clock_ns(clockid_t id)
@@ -32,43 +33,10 @@ static const char day_names[7][4] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "
 static const char month_names[12][4] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                         "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};
 
-struct civil {
-    uint64_t year;
-    unsigned month, day; /* from 1 */
-    unsigned weekday;    /* 0 = Sunday */
-};
-
-/* Days since 1970-01-01 to a date of the proleptic Gregorian calendar. Years are counted from March, so that
- * the leap day is the last of its year: the months of such a year begin at day (153 m + 2) / 5. */
-static struct civil civil_from_days(uint64_t days)
-{
-    uint64_t z = days + 719468; /* since 0000-03-01 */
-    uint64_t era = z / 146097, day_of_era = z % 146097;
-    uint64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
-    uint64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    uint64_t m = (5 * day_of_year + 2) / 153;
-    struct civil c;
-    c.day = (unsigned)(day_of_year - (153 * m + 2) / 5 + 1);
-    c.month = (unsigned)(m < 10 ? m + 3 : m - 9);
-    c.year = era * 400 + year_of_era + (c.month <= 2);
-    c.weekday = (unsigned)((days + 4) % 7);
-    return c;
-}
-
-static int64_t days_from_civil(int64_t year, unsigned month, unsigned day)
-{
-    year -= month <= 2;
-    int64_t era = year / 400; /* year >= 0 here */
-    int64_t year_of_era = year % 400;
-    int64_t day_of_year = (153 * (int64_t)(month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-    int64_t day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    return era * 146097 + day_of_era - 719468;
-}
-
 void time_format_rfc3339(struct writer *w, uint64_t wall_us, int fraction_digits, const char *zone_suffix)
 {
     uint64_t s = wall_us / 1000000, us = wall_us % 1000000;
-    struct civil c = civil_from_days(s / 86400);
+    struct calendar_date c = calendar_date_of((int64_t)(s / 86400));
     unsigned t = (unsigned)(s % 86400);
     write_fmt(w, "%04llu-%02u-%02uT%02u:%02u:%02u", (unsigned long long)c.year, c.month, c.day, t / 3600,
               t / 60 % 60, t % 60);
@@ -92,9 +60,9 @@ static char *put_digits(char *out, unsigned v, int width)
 
 void time_format_http(char out[30], uint64_t wall_s)
 {
-    struct civil c = civil_from_days(wall_s / 86400);
+    struct calendar_date c = calendar_date_of((int64_t)(wall_s / 86400));
     unsigned t = (unsigned)(wall_s % 86400);
-    memcpy(out, day_names[c.weekday], 3);
+    memcpy(out, day_names[(wall_s / 86400 + 4) % 7], 3);
     memcpy(out + 3, ", ", 2);
     put_digits(out + 5, c.day, 2);
     out[7] = ' ';
@@ -203,7 +171,7 @@ bool time_parse_http(struct slice text, uint64_t *out_s)
     bool leap = (year % 4 == 0 && year % 100 != 0) || year % 400 == 0;
     if (day < 1 || day > month_days[month] + (month == 1 && leap) || hour > 23 || minute > 59 || second > 60)
         return false;
-    int64_t s = days_from_civil(year, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second - offset_s;
+    int64_t s = calendar_days(year, month + 1, day) * 86400 + hour * 3600 + minute * 60 + second - offset_s;
     if (s < 0)
         return false;
     *out_s = (uint64_t)s;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/calendar.h"
 #include "base/hash.h"
 #include "base/time.h"
 #include "objects/object_store.h"
@@ -42,15 +43,6 @@ bool snapshot_path_lsn(struct slice path, lsn_t *lsn)
     return true;
 }
 
-/* Days since 1970-01-01 of a date of the Gregorian calendar. */
-static int64_t days_of(int64_t y, int m, int d)
-{
-    y -= m <= 2;
-    int64_t era = y / 400, yoe = y % 400;
-    int64_t doy = (153 * (m + (m > 2 ? -3 : 9)) + 2) / 5 + d - 1;
-    return era * 146097 + yoe * 365 + yoe / 4 - yoe / 100 + doy - 719468;
-}
-
 uint64_t snapshot_time_parse(const char *text)
 {
     int y, mo, d, h, mi, s, n = 0;
@@ -64,7 +56,7 @@ uint64_t snapshot_time_parse(const char *text)
     }
     if (strcmp(text + n, "Z") != 0 && strcmp(text + n, "+00:00") != 0)
         return 0;
-    uint64_t days = (uint64_t)days_of(y, mo, d);
+    uint64_t days = (uint64_t)calendar_days(y, (unsigned)mo, (unsigned)d);
     return (((days * 24 + (uint64_t)h) * 60 + (uint64_t)mi) * 60 + (uint64_t)s) * 1000 + ms;
 }
 

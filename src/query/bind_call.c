@@ -1,6 +1,7 @@
 /* Calls of functions: arguments, result type, aggregates and windows (query/bind.h). */
 #include <stdio.h>
 
+#include "base/calendar.h"
 #include "query/bind.h"
 
 static bool argument_fits(char class, enum sql_type t)
@@ -190,7 +191,7 @@ static bool fold(struct binder *b, struct expr *e)
     } else if (strcmp(e->function->name, "current_date") == 0 || strcmp(e->function->name, "today") == 0) {
         struct sql_civil c = sql_civil_of(b->now_ns, INT64_C(86400) * 1000000000);
         e->kind = E_DATE;
-        e->integer = sql_days_from_civil(c.year, c.month, c.day);
+        e->integer = calendar_days(c.year, c.month, c.day);
         e->type = SQL_DATE;
     } else {
         e->kind = E_TIME;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/calendar.h"
 #include "query/values.h"
 
 /* ---- helpers ---- */
@@ -290,13 +291,13 @@ static void sql_date_trunc(sqlite3_context *c, int n, sqlite3_value **v)
     int64_t time = sqlite3_value_int64(v[1]), second = sqlite3_value_int64(v[2]), day = 86400 * second;
     struct sql_civil d = sql_civil_of(time, day);
     unsigned month = d.month;
-    int64_t days = sql_days_from_civil(d.year, month, d.day), out;
+    int64_t days = calendar_days(d.year, month, d.day), out;
     if (slice_eq_nocase(part, SLICE_LIT("year")))
-        out = sql_days_from_civil(d.year, 1, 1) * day;
+        out = calendar_days(d.year, 1, 1) * day;
     else if (slice_eq_nocase(part, SLICE_LIT("quarter")))
-        out = sql_days_from_civil(d.year, month - (month - 1) % 3, 1) * day;
+        out = calendar_days(d.year, month - (month - 1) % 3, 1) * day;
     else if (slice_eq_nocase(part, SLICE_LIT("month")))
-        out = sql_days_from_civil(d.year, month, 1) * day;
+        out = calendar_days(d.year, month, 1) * day;
     else if (slice_eq_nocase(part, SLICE_LIT("week")))
         out = (days - ((days + 3) % 7 + 7) % 7) * day;
     else if (slice_eq_nocase(part, SLICE_LIT("day")))
@@ -320,7 +321,7 @@ static void sql_date_trunc(sqlite3_context *c, int n, sqlite3_value **v)
 
 static bool calendar_part(struct slice part, const struct sql_civil *d, int64_t *out)
 {
-    int64_t days = sql_days_from_civil(d->year, d->month, d->day);
+    int64_t days = calendar_days(d->year, d->month, d->day);
     int64_t weekday = ((days + 4) % 7 + 7) % 7; /* Sunday 0 */
     if (slice_eq_nocase(part, SLICE_LIT("year")))
         *out = d->year;
@@ -335,11 +336,11 @@ static bool calendar_part(struct slice part, const struct sql_civil *d, int64_t 
     else if (slice_eq_nocase(part, SLICE_LIT("isodow")))
         *out = (weekday + 6) % 7 + 1;
     else if (slice_eq_nocase(part, SLICE_LIT("doy")))
-        *out = days - sql_days_from_civil(d->year, 1, 1) + 1;
+        *out = days - calendar_days(d->year, 1, 1) + 1;
     else if (slice_eq_nocase(part, SLICE_LIT("week"))) { /* ISO: the week of its Thursday */
         struct sql_civil thursday = sql_civil_of(days - (weekday + 6) % 7 + 3, 1);
-        *out = (sql_days_from_civil(thursday.year, thursday.month, thursday.day) -
-                sql_days_from_civil(thursday.year, 1, 1)) /
+        *out = (calendar_days(thursday.year, thursday.month, thursday.day) -
+                calendar_days(thursday.year, 1, 1)) /
                    7 +
                1;
     } else

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "base/calendar.h"
+
 #define NS_PER_DAY (INT64_C(86400) * 1000000000)
 
 static const char *const names[SQL_TYPES] = {
@@ -102,30 +104,11 @@ static int64_t floor_div(int64_t a, int64_t b)
     return q - (a % b != 0 && (a < 0) != (b < 0));
 }
 
-int64_t sql_days_from_civil(int64_t year, unsigned month, unsigned day)
-{
-    year -= month <= 2;
-    int64_t era = floor_div(year, 400);
-    unsigned year_of_era = (unsigned)(year - era * 400);
-    unsigned day_of_year = (153 * (month + (month > 2 ? -3u : 9u)) + 2) / 5 + day - 1;
-    unsigned day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    return era * 146097 + day_of_era - 719468;
-}
-
 struct sql_civil sql_civil_of(int64_t time, int64_t per_day)
 {
     int64_t days = floor_div(time, per_day);
-    struct sql_civil c = {.rest = time - days * per_day};
-    days += 719468;
-    int64_t era = floor_div(days, 146097);
-    unsigned doe = (unsigned)(days - era * 146097);
-    unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
-    unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    unsigned mp = (5 * doy + 2) / 153;
-    c.day = doy - (153 * mp + 2) / 5 + 1;
-    c.month = mp < 10 ? mp + 3 : mp - 9;
-    c.year = yoe + era * 400 + (c.month <= 2);
-    return c;
+    struct calendar_date d = calendar_date_of(days);
+    return (struct sql_civil){d.year, d.month, d.day, time - days * per_day};
 }
 
 static unsigned month_length(int64_t year, unsigned month)
@@ -143,7 +126,7 @@ int64_t sql_time_add_months(int64_t time, int64_t per_day, int32_t months)
     unsigned month = (unsigned)(index - year * 12) + 1;
     unsigned day = MIN(c.day, month_length(year, month));
     int64_t out;
-    if (__builtin_mul_overflow(sql_days_from_civil(year, month, day), per_day, &out) ||
+    if (__builtin_mul_overflow(calendar_days(year, month, day), per_day, &out) ||
         __builtin_add_overflow(out, c.rest, &out))
         return time;
     return out;
@@ -175,7 +158,7 @@ static bool read_date(struct reader *r, int64_t *days)
         return false;
     if (month < 1 || month > 12 || day < 1 || day > month_length(year, (unsigned)month))
         return false;
-    *days = sql_days_from_civil(year, (unsigned)month, (unsigned)day);
+    *days = calendar_days(year, (unsigned)month, (unsigned)day);
     return true;
 }
 
@@ -452,8 +435,8 @@ void sql_interval_write(struct writer *w, struct sql_interval v)
         write_slice_raw(w, SLICE_LIT("0 secs"));
 }
 
-/* Shortest digits that read back equal (seventeen always do), written plainly between 1e-5 and 1e16. */
-/* Decimals up to this exponent of ten, then the form with an exponent. */
+/* Shortest digits that read back equal (seventeen always do), written plainly from 1e-5 to below ten to the
+ * power of `plain_below`, else with an exponent. */
 static void write_float(struct writer *w, double v, int plain_below, bool always_decimals)
 {
     char text[40];

@@ -78,7 +78,6 @@ struct sql_civil {
     int64_t rest;        /* since midnight, unit of the time */
 };
 struct sql_civil sql_civil_of(int64_t time, int64_t per_day);
-int64_t sql_days_from_civil(int64_t year, unsigned month, unsigned day);
 
 /* Text of one value as in JSON results (spec/sql.md §2.1), without quotes. */
 void sql_time_ms_write(struct writer *w, int64_t ms);

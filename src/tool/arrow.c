@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/calendar.h"
 #include "base/hash.h"
 
 /* ---- FlatBuffers ---- */
@@ -372,18 +373,10 @@ static void print_float(struct writer *w, const struct arrow_array *a, size_t ro
 
 static const int64_t per_second[] = {1, 1000, 1000000, 1000000000};
 
-/* Days since 1970 in the Gregorian calendar; an era has 400 years, a year begins in March. */
 static void print_day(struct writer *w, int64_t days)
 {
-    days += 719468;
-    int64_t era = (days >= 0 ? days : days - 146096) / 146097, of_era = days - era * 146097;
-    int64_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
-    int64_t of_year = of_era - (365 * year + year / 4 - year / 100), month = (5 * of_year + 2) / 153;
-    int64_t day = of_year - (153 * month + 2) / 5 + 1;
-    month = month < 10 ? month + 3 : month - 9;
-    year += era * 400 + (month <= 2);
-    write_fmt(w, "%s%04lld-%02lld-%02lld", year < 0 ? "-" : "", (long long)llabs(year), (long long)month,
-              (long long)day);
+    struct calendar_date d = calendar_date_of(days);
+    write_fmt(w, "%s%04lld-%02u-%02u", d.year < 0 ? "-" : "", (long long)llabs(d.year), d.month, d.day);
 }
 
 static void print_timestamp(struct writer *w, const struct arrow_array *a, size_t row)
